@@ -1,0 +1,74 @@
+# `make` lists what there is to do. Everything installs what it needs first, once.
+.DEFAULT_GOAL := help
+.PHONY: help install broker demo test test-all check format lint imports types unit clean distclean constraints
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PARALLEL := --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+PYTEST := $(BIN)/python -m pytest --quiet
+
+# Debian keeps rabbitmq-server and update-rc.d where only root looks, Homebrew under its own root.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin
+export RAY_USAGE_STATS_ENABLED := 0
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+install: broker $(INSTALLED) ## .venv, the Python packages and rabbitmq-server, where missing
+
+broker:
+	@command -v rabbitmq-server >/dev/null || .ci/apt-install rabbitmq-server
+
+$(BIN)/pip:
+	@set -e; for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	    case $$version in 3.11|3.12|3.13) ;; *) continue ;; esac; \
+	    $$python -c 'import ensurepip, venv' 2>/dev/null || .ci/apt-install python$$version-venv; \
+	    echo "making $(VENV) with Python $$version"; exec $$python -m venv $(VENV); \
+	done; \
+	echo "hermes_ray needs Python 3.11, 3.12 or 3.13: install one, or name it: make install PYTHON=/path/to/python3.11" >&2; exit 1
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,plot,postgres]'
+	@touch $@
+
+demo: install ## three topics under a 90-second load, watched live; a picture and a summary in out/demo
+	$(BIN)/python -m hermes_ray.cli.demo
+
+test: check ## check, then the tests against a real broker and a real Ray
+	$(PYTEST) --ignore=tests/unit --ignore=tests/property
+
+test-all: install ## everything in test, and the tests that take minutes
+	@$(MAKE) $(PARALLEL) format lint imports types
+	$(PYTEST) -m "slow or not slow"
+
+check: install ## format, lint, import layers, types, unit and property tests: under a minute
+	@$(MAKE) $(PARALLEL) format lint imports types unit
+
+format:
+	@$(BIN)/ruff format --check .
+
+lint:
+	@$(BIN)/ruff check .
+
+imports:
+	@$(BIN)/lint-imports --no-logo
+
+types:
+	@$(BIN)/mypy
+
+unit:
+	@$(PYTEST) tests/unit tests/property
+
+constraints: install ## constraints.txt anew, from what .venv holds
+	@sed -n '/^#/p' constraints.txt > $(VENV)/constraints.txt
+	@$(BIN)/python -m pip freeze --exclude-editable >> $(VENV)/constraints.txt
+	@mv $(VENV)/constraints.txt constraints.txt
+
+clean: ## remove out/, caches and build products
+	rm -rf out build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## clean, and remove .venv
+	rm -rf $(VENV)

@@ -1,0 +1,237 @@
+"""Consuming one queue: deliveries out in batches, settlements in from any thread, acks coalesced.
+
+One I/O thread owns the connection, the settler and its publisher. Handlers run elsewhere and cross over with ``settle``
+only, with at most one wake-up of the I/O thread outstanding.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from pika.channel import Channel
+from pika.spec import Basic, BasicProperties
+
+from hermes_ray.broker.link import IoThread, Link
+from hermes_ray.broker.publisher import Publisher
+from hermes_ray.broker.settlement import Delivery, QueueSpec, SettlementCounts, Settler
+from hermes_ray.broker.topology import queue_arguments
+from hermes_ray.message import Outcome
+
+__all__ = ["Consumer"]
+
+FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
+AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
+
+
+class Consumer:
+    """Consumes ``spec.queue`` for ever over connection ``name``, giving each batch to ``on_batch`` in the I/O thread.
+
+    ``concurrency``: handlers that run at once. With so little prefetched that slots would wait for an ack to bring the next
+    delivery, acks are sent at once when slots are idle. ``on_change`` is called in the I/O thread when consuming starts or is lost, ``on_crash`` when the thread
+    itself fails.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        spec: QueueSpec,
+        *,
+        name: str,
+        prefetch: int,
+        concurrency: int,
+        on_batch: Callable[[list[Delivery]], None],
+        on_change: Callable[[], None],
+        on_crash: Callable[[], None],
+        heartbeat_s: int = 60,
+    ) -> None:
+        self.prefetch = prefetch
+        self.consuming = False
+        self.lost_reason: str | None = None
+        self._spec = spec
+        self._on_batch = on_batch
+        self._on_change = on_change
+        self._concurrency = concurrency
+        self._io = IoThread(f"io {name}", on_crash)
+        self._link = Link(
+            self._io.loop, urls, name=name, on_open=self._on_open, on_lost=self._on_lost, heartbeat_s=heartbeat_s
+        )
+        self._publisher = Publisher(self._io.loop, urls, name=f"{name}/publish")
+        self._settler = Settler(self._io.loop, spec, self._publisher, self._wake)
+        self._channel: Channel | None = None
+        self._epoch = 0
+        self._consumer_tag = ""
+        self._after_cancel: list[Callable[[], None]] = []
+        self._batch: list[Delivery] = []
+        self._settlements: deque[tuple[Delivery, Outcome]] = deque()
+        self._wake_pending = False
+        self._flush_pending = False
+        self._ending = False
+
+    # From any thread
+
+    def start(self) -> None:
+        """Start the I/O thread; deliveries follow as soon as the broker is there."""
+        self._io.start()
+        self._io.call(self._link.open)
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """What became of ``delivery``; of a channel that is gone it is dropped: the broker has requeued it."""
+        self._settlements.append((delivery, outcome))
+        if not self._wake_pending:
+            self._wake()
+
+    def set_prefetch(self, prefetch: int) -> None:
+        """Change the prefetch: basic.qos counts for new consumers only, so the consumer is replaced."""
+        self._io.call(lambda: self._cancel(lambda: self._consume(prefetch)))
+
+    def stop_consuming(self) -> threading.Event:
+        """No new deliveries from now on; the event is set once the broker agreed or the channel is gone."""
+        stopped = threading.Event()
+
+        def stop() -> None:
+            self._ending = True
+            self.consuming = False
+            self._cancel(stopped.set)
+
+        self._io.call(stop)
+        return stopped
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Hand deliveries that no handler saw back to the broker, at once and with no attempt used."""
+        self._io.call(lambda: self._settler.give_back(deliveries))
+
+    @property
+    def counts(self) -> SettlementCounts:
+        """Cumulative counts, at most a moment old."""
+        return self._settler.counts
+
+    @property
+    def held_count(self) -> int:
+        """Deliveries the broker holds for us, unsettled."""
+        return self._settler.open_count
+
+    @property
+    def reconnect_count(self) -> int:
+        """Times the connection was lost or could not be had."""
+        return self._link.reconnect_count
+
+    def close(self, timeout_s: float) -> bool:
+        """Wait up to ``timeout_s`` until nothing is held, then close; True if nothing was. Call it once, at the end.
+
+        What is held when time runs out goes back to the broker with the connection.
+        """
+        empty, closed = threading.Event(), threading.Event()
+        self._io.call(lambda: self._when_empty(empty.set))
+        all_settled = empty.wait(timeout_s)
+        self._io.call(lambda: self._close(closed.set))
+        closed.wait(5.0)
+        self._io.stop()
+        return all_settled
+
+    # In the I/O thread
+
+    def _on_open(self, channel: Channel) -> None:
+        self._channel = channel
+        self._epoch = self._settler.begin(channel)
+        channel.add_on_cancel_callback(lambda _frame: self._link.reset("the broker cancelled the consumer"))
+        if self._spec.declare:
+            channel.queue_declare(self._spec.queue, durable=True, arguments=queue_arguments(self._spec.queue_type))
+        self._consume(self.prefetch)
+
+    def _consume(self, prefetch: int) -> None:
+        self.prefetch = prefetch
+        channel = self._channel
+        if channel is not None and channel.is_open and not self._ending:
+            channel.basic_qos(prefetch_count=prefetch)
+            self._consumer_tag = channel.basic_consume(
+                self._spec.queue, self._on_message, callback=lambda _frame: self._on_consuming()
+            )
+
+    def _on_consuming(self) -> None:
+        if not self._ending:
+            self._link.working()
+            self.consuming = True
+            self.lost_reason = None
+            self._on_change()
+
+    def _on_lost(self, reason: str) -> None:
+        self._channel = None
+        self._settler.lose()
+        self.consuming = False
+        self.lost_reason = reason
+        self._batch = []
+        self._on_cancelled()
+        self._on_change()
+
+    def _cancel(self, then: Callable[[], None]) -> None:
+        self._after_cancel.append(then)
+        channel = self._channel
+        if channel is None or not channel.is_open or self._consumer_tag not in channel.consumer_tags:
+            self._on_cancelled()
+        elif len(self._after_cancel) == 1:
+            channel.basic_cancel(self._consumer_tag, callback=lambda _frame: self._on_cancelled())
+
+    def _on_cancelled(self) -> None:
+        waiting, self._after_cancel = self._after_cancel, []
+        for then in waiting:
+            then()
+
+    def _on_message(self, _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
+        batch = self._batch
+        batch.append(Delivery(self._epoch, method.delivery_tag, properties, body))
+        if len(batch) == 1:
+            # Due as soon as this socket read is worked through.
+            self._io.loop.call_later(0, self._hand_over)
+
+    def _hand_over(self) -> None:
+        batch, self._batch = self._batch, []
+        self._settler.receive(batch)
+        if self._ending:
+            self._settler.give_back(batch)
+        elif batch:
+            self._on_batch(batch)
+
+    def _wake(self) -> None:
+        # Settlements are queued before this flag is read, and it is cleared before they are taken: none is missed.
+        if not self._wake_pending:
+            self._wake_pending = True
+            self._io.call(self._on_wake)
+
+    def _on_wake(self) -> None:
+        if self._flush_pending:
+            return
+        if self._slots_may_starve():
+            self._flush()
+        else:
+            self._flush_pending = True
+            self._io.loop.call_later(FLUSH_DELAY_S, self._flush)
+
+    def _slots_may_starve(self) -> bool:
+        in_hand = self._settler.open_count - len(self._settlements)
+        return in_hand < self._concurrency and self.prefetch <= AMPLE_PREFETCH * self._concurrency
+
+    def _flush(self) -> None:
+        self._flush_pending = self._wake_pending = False
+        take = self._settlements.popleft
+        self._settler.apply([take() for _ in range(len(self._settlements))])
+        self._settler.send_acks()
+
+    def _when_empty(self, then: Callable[[], None]) -> None:
+        self._flush()
+        if self._channel is None or self._settler.open_count == 0:
+            then()
+        else:
+            self._io.loop.call_later(0.01, lambda: self._when_empty(then))
+
+    def _close(self, then: Callable[[], None]) -> None:
+        def close_connections() -> None:
+            self._publisher.close(lambda: self._link.close(then))
+
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            close_connections()
+        else:
+            # A quorum queue may lose acks that a close follows at once: hear something from this channel first.
+            channel.basic_qos(prefetch_count=1, callback=lambda _frame: close_connections())

@@ -1,0 +1,154 @@
+"""One connection with one channel, kept open for ever; and the I/O thread it lives in.
+
+pika 1.4.4 has no thread-safe connection: everything here but ``IoThread.call`` runs in the I/O thread alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Sequence
+
+from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.channel import Channel
+
+from hermes_ray.broker.connection import backoff_s, parameters
+
+__all__ = ["IoThread", "Link"]
+
+log = logging.getLogger(__name__)
+
+
+class IoThread:
+    """A thread that runs a pika I/O loop until ``stop``; ``on_crash`` is called in it if a callback raises."""
+
+    def __init__(self, name: str, on_crash: Callable[[], None]) -> None:
+        self.loop = IOLoop()
+        self._on_crash = on_crash
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run ``function`` in the I/O thread soon; safe from any thread."""
+        self.loop.add_callback_threadsafe(function)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the loop and wait for the thread; whatever is connected then is cut."""
+        self.call(self.loop.stop)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            self.loop.start()
+        except Exception:
+            log.exception("%s: the I/O thread failed", self._thread.name)
+            self._on_crash()
+        else:
+            self.loop.close()
+
+
+class Link:
+    """A connection named ``name`` to the first of ``urls`` that answers, with one channel; reopened until closed.
+
+    ``on_open(channel)`` is called for each new channel, ``on_lost(reason)`` once for each that ends or cannot be had.
+    The pause before the next try grows until ``working()`` says that this one does what it is for: a connection alone
+    is no success.
+    """
+
+    def __init__(
+        self,
+        loop: IOLoop,
+        urls: Sequence[str],
+        *,
+        name: str,
+        on_open: Callable[[Channel], None],
+        on_lost: Callable[[str], None],
+        heartbeat_s: int = 60,
+    ) -> None:
+        self._loop = loop
+        self._urls = tuple(urls)
+        self._name = name
+        self._on_open = on_open
+        self._on_lost = on_lost
+        self._heartbeat_s = heartbeat_s
+        self._connection: SelectConnection | None = None
+        self._attempts = 0
+        self._wanted = False
+        self._on_closed: Callable[[], None] | None = None
+        self._reason = ""
+        self.reconnect_count = 0
+
+    def open(self) -> None:
+        """Start connecting, unless under way."""
+        if not self._wanted:
+            self._wanted = True
+            self._connect()
+
+    def working(self) -> None:
+        """The channel does its work: the next loss is retried at once."""
+        self._attempts = 0
+
+    def reset(self, reason: str) -> None:
+        """Give up this connection and open a new one after a pause."""
+        self._reason = self._reason or reason
+        connection = self._connection
+        if connection is not None and connection.is_open:
+            connection.close()
+
+    def close(self, on_closed: Callable[[], None]) -> None:
+        """Close for good; ``on_closed`` is called when the broker agreed or nothing was open."""
+        self._wanted = False
+        connection = self._connection
+        if connection is None or connection.is_closed:
+            on_closed()
+            return
+        self._on_closed = on_closed
+        if connection.is_open:
+            connection.close()
+
+    def _connect(self) -> None:
+        if not self._wanted:
+            return
+        url = self._urls[self._attempts % len(self._urls)]
+        self._reason = ""
+        self._connection = SelectConnection(
+            parameters(url, name=self._name, heartbeat_s=self._heartbeat_s),
+            on_open_callback=self._on_connection_open,
+            on_open_error_callback=self._on_connection_lost,
+            on_close_callback=self._on_connection_lost,
+            custom_ioloop=self._loop,
+        )
+
+    def _on_connection_open(self, connection: SelectConnection) -> None:
+        if not self._wanted:
+            connection.close()
+            return
+        connection.channel(on_open_callback=self._on_channel_open)
+
+    def _on_channel_open(self, channel: Channel) -> None:
+        channel.add_on_close_callback(self._on_channel_closed)
+        self._on_open(channel)
+
+    def _on_channel_closed(self, _channel: Channel, error: Exception) -> None:
+        self.reset(_text(error))
+
+    def _on_connection_lost(self, _connection: SelectConnection, error: Exception | str) -> None:
+        reason = self._reason or _text(error)
+        self._connection = None
+        self._on_lost(reason)
+        if self._on_closed is not None:
+            self._on_closed()
+        if self._wanted:
+            pause_s = backoff_s(self._attempts, random.random)
+            log.warning("%s: %s; connecting again in %.1f s", self._name, reason, pause_s)
+            self._attempts += 1
+            self.reconnect_count += 1
+            self._loop.call_later(pause_s, self._connect)
+
+
+def _text(error: Exception | str) -> str:
+    code, words = getattr(error, "reply_code", None), getattr(error, "reply_text", None)
+    return f"{code} {words}" if words else (str(error) or type(error).__name__)

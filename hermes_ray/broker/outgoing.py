@@ -1,0 +1,111 @@
+"""The messages we send: fresh ones, retries on their way to a wait queue, dead letters.
+
+Header names are an interface: they stay as they are for ever.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pika.data import encode_table
+from pika.spec import BasicProperties
+
+from hermes_ray.message import DeadLetter
+
+__all__ = ["ATTEMPT", "DUE_MS", "PUBLISHED_MS", "Outgoing"]
+__all__ += ["attempt_of", "check_headers", "dead_letter", "fresh", "retry"]
+
+PUBLISHED_MS = "x-hermes-published-ms"  # Unix ms of the first publish; the AMQP timestamp has seconds only
+ATTEMPT = "x-hermes-attempt"  # the attempt the next delivery is, from 1
+DUE_MS = "x-hermes-due-ms"  # Unix ms at which a retry becomes eligible
+_REASON, _ERROR, _TRACEBACK, _TOPIC = (f"x-hermes-{word}" for word in ("reason", "error", "traceback", "topic"))
+
+# RabbitMQ before 4.0.1 drops a dead-lettered message without a word when its own x-death history shows a cycle, and
+# counters of an earlier life would be taken for this one's.
+_BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+
+_ERROR_MAX_CHARS = 500
+_TRACEBACK_MAX_CHARS = 4_000  # all headers travel in one frame, and a broker may limit frames to 8192 bytes
+_PERSISTENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message for the default exchange. ``declare`` holds the arguments of a queue to declare on first use."""
+
+    queue: str
+    body: bytes
+    properties: BasicProperties
+    declare: Mapping[str, Any] | None = None
+
+
+def fresh(queue: str, body: bytes, *, headers: Mapping[str, Any] | None = None, id: str | None = None) -> Outgoing:
+    """A new persistent message, stamped with an id (a random one unless given) and the publish time in ms."""
+    stamped = {**(headers or {}), PUBLISHED_MS: time.time_ns() // 1_000_000}
+    return Outgoing(
+        queue, body, BasicProperties(message_id=id or str(uuid.uuid4()), headers=stamped, delivery_mode=_PERSISTENT)
+    )
+
+
+def retry(
+    properties: BasicProperties, body: bytes, *, queue: str, delay_ms: int, declare: Mapping[str, Any] | None
+) -> Outgoing:
+    """The same message for a wait queue: one attempt further, due in ``delay_ms``, with an id from now on."""
+    due_ms = time.time_ns() // 1_000_000 + delay_ms
+    kept = _copy(properties, {ATTEMPT: attempt_of(properties) + 1, DUE_MS: due_ms})
+    return Outgoing(queue, body, kept, declare)
+
+
+def dead_letter(
+    properties: BasicProperties,
+    body: bytes,
+    *,
+    queue: str,
+    topic: str,
+    letter: DeadLetter,
+    declare: Mapping[str, Any] | None,
+) -> Outgoing:
+    """The original message with why it is here: the reason, the error, the end of the traceback, the topic."""
+    why = {
+        _REASON: letter.reason,
+        _ERROR: letter.error[:_ERROR_MAX_CHARS],
+        _TRACEBACK: letter.traceback[-_TRACEBACK_MAX_CHARS:],
+        _TOPIC: topic,
+        ATTEMPT: attempt_of(properties),
+    }
+    return Outgoing(queue, body, _copy(properties, why), declare)
+
+
+def attempt_of(properties: BasicProperties) -> int:
+    """The attempt this delivery is, from 1; a foreign or broken header counts as 1."""
+    value = (properties.headers or {}).get(ATTEMPT, 1)
+    return value if isinstance(value, int) and value > 0 else 1
+
+
+def check_headers(headers: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for headers AMQP cannot carry, here rather than in the I/O thread."""
+    try:
+        encode_table([], dict(headers))
+    except Exception as error:
+        raise ValueError(f"these headers cannot be sent: {error}") from error
+
+
+def _copy(properties: BasicProperties, added: Mapping[str, Any]) -> BasicProperties:
+    kept = {k: v for k, v in (properties.headers or {}).items() if not k.startswith(_BROKER_HEADERS)}
+    return BasicProperties(
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        headers={**kept, **added},
+        delivery_mode=_PERSISTENT,
+        priority=properties.priority,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        message_id=properties.message_id or str(uuid.uuid4()),
+        timestamp=properties.timestamp,
+        type=properties.type,
+        app_id=properties.app_id,
+    )

@@ -1,0 +1,206 @@
+"""``hermes publish``: a load generator that knows what the broker confirmed."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from hermes_ray.broker.connection import connect
+from hermes_ray.broker.link import IoThread
+from hermes_ray.broker.outgoing import Outgoing, fresh
+from hermes_ray.broker.publisher import Answer, Publisher
+from hermes_ray.cli.load import SHAPES, Load, shaped_load, trace_load
+from hermes_ray.config import COMMAND_WORDS, parse_command, split_words
+from hermes_ray.errors import OperationFailed, UserMistake
+
+__all__ = ["Run", "publish"]
+
+OWN_WORDS = ("topic", "rate_hz", "seconds", "count", "shape", "trace", "body", "ids")
+DEFAULT_RATE_HZ, DEFAULT_SECONDS = 10.0, 60.0
+MAX_COUNT = 100_000_000
+DEFAULT_BODY = '{"n": {n}}'
+STEP_S = 0.01
+MAX_UNANSWERED = 2_000
+ANSWER_WAIT_S = 30.0
+CONNECT_WAIT_S = 30.0
+
+
+def publish(words: Sequence[str]) -> int:
+    """Publish what ``words`` describe; the last line printed is the JSON of what the broker said."""
+    own, rest = split_words(words, (*OWN_WORDS, *COMMAND_WORDS))
+    settings = [f"{key}={own[key]}" for key in COMMAND_WORDS if key in own]
+    config = parse_command([*settings, *rest], need_topics=False).config
+    topic = own.get("topic")
+    if not topic:
+        raise UserMistake("topic=NAME is missing: name the topic, or a queue, to publish to")
+    queue = topic if topic not in config.topics else config.topics[topic].queue or topic
+    load, make_body = _load(own), _body(own.get("body", DEFAULT_BODY))
+    connect(config.broker.urls, name=f"{config.cluster.name}/publish", wait_s=CONNECT_WAIT_S).close()
+    run = Run(config.broker.urls, name=f"{config.cluster.name}/publish", ids=_ids_file(own.get("ids")))
+    try:
+        run.play(load, lambda n: fresh(queue, make_body(n)))
+        interrupted = False
+    except KeyboardInterrupt:
+        interrupted = True
+    complete = run.finish(ANSWER_WAIT_S)
+    answers = run.answers
+    if answers["returned"]:
+        click.echo(
+            f"hermes: {answers['returned']} messages came back: there is no queue {queue}; start hermes serve first",
+            err=True,
+        )
+    if not complete:
+        click.echo(f"hermes: the broker did not answer to all messages within {ANSWER_WAIT_S:g} s", err=True)
+    click.echo(json.dumps(answers))
+    if interrupted:
+        return 130
+    return 0 if complete and not answers["returned"] and not answers["nacked"] else 1
+
+
+class Run:
+    """One publisher in a thread of its own, fed at a pace; ``ids`` gets each confirmed message's id."""
+
+    def __init__(self, urls: Sequence[str], *, name: str, ids: Callable[[str], object] = lambda _id: None) -> None:
+        self._io = IoThread(name, self._crashed)
+        self._publisher = Publisher(self._io.loop, urls, name=name)
+        self._ids = ids
+        self._counts = dict.fromkeys(Answer, 0)
+        self._sent = 0
+        self._failed = False
+        self._started_s = time.monotonic()
+        self._ended_s: float | None = None
+        self._io.start()
+
+    @property
+    def answers(self) -> dict[str, float]:
+        """What the broker said so far: confirmed, returned, nacked, and the seconds it took."""
+        seconds = (self._ended_s or time.monotonic()) - self._started_s
+        return {str(answer): count for answer, count in self._counts.items()} | {"seconds": round(seconds, 3)}
+
+    def play(self, load: Load, make: Callable[[int], Outgoing], stop: threading.Event | None = None) -> None:
+        """Send message n (from 0) of ``load`` when it is due, later where the broker is slow to confirm."""
+        started_s = time.monotonic()
+        sent = 0
+        while sent < load.count and not (stop and stop.is_set()):
+            due = load.due_count(time.monotonic() - started_s)
+            batch = [make(n) for n in range(sent, min(due, sent + self._window()))]
+            sent += len(batch)
+            self.send(batch)
+            time.sleep(STEP_S)
+
+    def send(self, batch: Sequence[Outgoing]) -> None:
+        """Send these now."""
+        if self._failed:
+            raise OperationFailed("the publisher's thread failed; its log says why")
+        self._sent += len(batch)
+        self._io.call(lambda: self._publish(batch))
+
+    def finish(self, timeout_s: float) -> bool:
+        """Wait until the broker answered to everything, then close; False if it did not in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while self._unanswered() and time.monotonic() < deadline_s and not self._failed:
+            time.sleep(STEP_S)
+        complete = not self._unanswered()
+        self._ended_s = time.monotonic()
+        closed = threading.Event()
+        self._io.call(lambda: self._publisher.close(closed.set))
+        closed.wait(5.0)
+        self._io.stop()
+        return complete
+
+    def _publish(self, batch: Sequence[Outgoing]) -> None:
+        for message in batch:
+            self._publisher.publish(message, partial(self._take, message.properties.message_id))
+
+    def _take(self, message_id: str, answer: Answer) -> None:
+        if answer is Answer.CONFIRMED:
+            self._ids(message_id)
+        self._counts[answer] += 1
+
+    def _unanswered(self) -> int:
+        return self._sent - sum(self._counts.values())
+
+    def _window(self) -> int:
+        return max(0, MAX_UNANSWERED - self._unanswered())
+
+    def _crashed(self) -> None:
+        self._failed = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The number words of the command, checked."""
+
+    rate_hz: float | None
+    seconds: float | None
+    count: int | None
+
+
+def _load(own: Mapping[str, str]) -> Load:
+    shape = own.get("shape", "constant")
+    if shape not in SHAPES:
+        raise UserMistake(f"shape={shape} is no shape: use {', '.join(SHAPES)}")
+    if "trace" in own:
+        clash = [word for word in ("rate_hz", "seconds", "count", "shape") if word in own]
+        if clash:
+            raise UserMistake(f"trace={own['trace']} says all about when: leave out {', '.join(clash)}")
+        return trace_load(_lines(Path(own["trace"])), own["trace"])
+    numbers = _numbers(own)
+    if numbers.count is not None and numbers.seconds is not None:
+        raise UserMistake("count and seconds are both given: give one, rate_hz makes the other")
+    if numbers.count is not None and numbers.rate_hz is None:
+        return Load(points=((0.0, 0.0), (1e-9, numbers.count)))  # as fast as the broker confirms
+    rate_hz = numbers.rate_hz or DEFAULT_RATE_HZ
+    seconds = numbers.count / rate_hz if numbers.count is not None else numbers.seconds or DEFAULT_SECONDS
+    if rate_hz * seconds > MAX_COUNT:
+        raise UserMistake(
+            f"rate_hz={rate_hz:g} for seconds={seconds:g} is more than {MAX_COUNT} messages: lower one of them"
+        )
+    return shaped_load(shape, rate_hz, seconds)
+
+
+def _numbers(own: Mapping[str, str]) -> _Numbers:
+    def number(word: str, high: float, kind: type[float] | type[int]) -> float | int | None:
+        if word not in own:
+            return None
+        try:
+            value = kind(own[word])
+        except ValueError:
+            value = math.nan
+        if not 0 < value <= high:
+            noun = "a whole number" if kind is int else "a number"
+            raise UserMistake(f"{word}={own[word]} is out of range: give {noun} above 0, at most {high:g}")
+        return value
+
+    count = number("count", MAX_COUNT, int)
+    return _Numbers(number("rate_hz", 1e6, float), number("seconds", 1e7, float), None if count is None else int(count))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserMistake(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _body(template: str) -> Callable[[int], bytes]:
+    text = "\n".join(_lines(Path(template[1:]))) if template.startswith("@") else template
+    return lambda n: text.replace("{n}", str(n)).encode()
+
+
+def _ids_file(path: str | None) -> Callable[[str], object]:
+    if path is None:
+        return lambda _id: None
+    try:
+        file = open(path, "w", buffering=1, encoding="utf-8")  # noqa: SIM115  (open until the process ends)
+    except OSError as error:
+        raise UserMistake(f"ids={path} cannot be written: {error.strerror}") from error
+    return lambda message_id: file.write(f"{message_id}\n")

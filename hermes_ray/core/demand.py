@@ -1,0 +1,118 @@
+"""How many workers a topic wants for what is seen now, whatever it has and whatever there is room for.
+
+Two rules that know nothing of limits: ``wanted`` for the adaptive policy, ``threshold`` for Go Hermes' rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+from hermes_ray.core.model import Reason, Snapshot, ThresholdRule, TopicParams
+
+__all__ = ["Checks", "demand_slots", "threshold", "wanted", "whole"]
+
+_UTILISATION_RATIO = 0.8
+_SPARE_RATIO = 1 / _UTILISATION_RATIO - 1
+_LEAST_SLACK_RATIO = 0.1
+_EPSILON = 1e-9
+
+
+def whole(number: float) -> int:
+    """The next whole number up, blind to float noise: 3.0000000001 is 3, 3.1 is 4."""
+    return ceil(number - _EPSILON * max(1.0, abs(number)))
+
+
+def demand_slots(*, arrival_rate_hz: float, service_rate_hz: float, backlog_count: int, slack_s: float) -> float:
+    """Slots that keep up with arrivals at 80 % use and clear the backlog within half the slack.
+
+    slots = lambda / (0.8 mu) + (B - 0.25 lambda h) / (mu h), with h half the slack and B all that is unsettled. The
+    first term leaves slots for 0.25 lambda unused, which clear 0.25 lambda h of the backlog; only what is beyond that
+    needs more, and never more than one per message. A backlog is worth one slot at least, since a handler may hold
+    it.
+
+    With lambda = 31/s, mu = 2.6/s, B = 412 and a slack of 20 s: 14.9 + (412 - 77.5) / 26 = 27.8 slots.
+    """
+    half_s = slack_s / 2
+    steady = arrival_rate_hz / (_UTILISATION_RATIO * service_rate_hz)
+    excess = max(0.0, backlog_count - _SPARE_RATIO * arrival_rate_hz * half_s)
+    extra = min(excess / (service_rate_hz * half_s), float(backlog_count))
+    return max(steady + extra, 1.0 if backlog_count > 0 else 0.0)
+
+
+def wanted(snapshot: Snapshot, params: TopicParams) -> int | None:
+    """Workers the adaptive policy wants, or None where a signal is missing: hold what there is.
+
+    With nothing unsettled and nothing arriving it needs no service rate to want none. 27.8 slots at 4 per worker are
+    7 workers.
+    """
+    if snapshot.ready_count is None or snapshot.held_count is None:
+        return None
+    backlog = snapshot.ready_count + snapshot.held_count
+    arrivals, service = snapshot.arrival_rate_hz, snapshot.service_rate_hz
+    if backlog == 0 and arrivals == 0.0:
+        return 0
+    if arrivals is None or service is None:
+        return None
+    slots = demand_slots(
+        arrival_rate_hz=arrivals,
+        service_rate_hz=service,
+        backlog_count=backlog,
+        slack_s=_slack_s(params.latency_objective_s, snapshot.service_p95_s or 0.0),
+    )
+    return whole(slots / params.concurrency)
+
+
+def _slack_s(objective_s: float, service_p95_s: float) -> float:
+    """Time a message may wait: 30 s less a service tail of 4 s is 26 s; at least a tenth of the objective."""
+    return max(objective_s - service_p95_s, _LEAST_SLACK_RATIO * objective_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checks:
+    """What the threshold rule remembers: its last check and action, and how many checks in a row pointed one way."""
+
+    checked_at_s: float | None = None
+    acted_at_s: float | None = None
+    above_count: int = 0
+    below_count: int = 0
+
+
+def threshold(
+    checks: Checks, snapshot: Snapshot, params: TopicParams, current: int, now_s: float
+) -> tuple[Checks, int, Reason]:
+    """Go Hermes' rule: each ``interval_s`` compare the ready depth with two limits, act on enough checks in a row.
+
+    Returns the new memory, the workers it wants (not yet clamped) and why. The first check comes one interval after
+    the first look. An unknown depth is no check. At 20 workers and ``up_ratio`` 0.2, 150 ready at two checks make it
+    24.
+    """
+    rule = params.threshold
+    if checks.checked_at_s is None:
+        return replace(checks, checked_at_s=now_s), current, Reason.STEADY
+    if snapshot.ready_count is None:
+        return checks, current, Reason.NO_DATA
+    if now_s - checks.checked_at_s < rule.interval_s:
+        return checks, current, Reason.STEADY
+    above = checks.above_count + 1 if snapshot.ready_count > rule.up_ready_count else 0
+    below = checks.below_count + 1 if snapshot.ready_count < rule.down_ready_count else 0
+    checked = replace(checks, checked_at_s=now_s, above_count=above, below_count=below)
+    change = _change(checked, params, current)
+    if change == 0:
+        return checked, current, Reason.STEADY
+    if checks.acted_at_s is not None and now_s - checks.acted_at_s < rule.cooldown_s:
+        return checked, current, Reason.COOLDOWN
+    return Checks(checked_at_s=now_s, acted_at_s=now_s), max(0, current + change), Reason.THRESHOLD
+
+
+def _change(checks: Checks, params: TopicParams, current: int) -> int:
+    rule = params.threshold
+    if checks.above_count >= rule.up_checks and current < params.workers_max:
+        return _step(rule, rule.up_ratio * current)
+    if checks.below_count >= rule.down_checks and current > params.workers_min:
+        return -_step(rule, rule.down_ratio * current)
+    return 0
+
+
+def _step(rule: ThresholdRule, size: float) -> int:
+    return min(max(int(size + _EPSILON), rule.min_step), rule.max_step)

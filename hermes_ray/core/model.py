@@ -1,0 +1,178 @@
+"""The facts the core passes around: what was measured, what is wanted, what was decided.
+
+Units are in the names. Unknown is ``None``, never 0, NaN or infinity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+__all__ = ["Bundle", "Capacity", "Decision", "Limiter", "Node", "Probe", "Reason", "Snapshot", "ThresholdRule"]
+__all__ += ["TopicParams", "Totals", "WorkerCounts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """Resources one worker takes, or a node offers. ``custom`` holds Ray custom resources by name, each >= 0."""
+
+    num_cpus: float = 0.0
+    memory_bytes: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One node: what is free for us there, our own workers' share counted as free; and who of ours lives there.
+
+    ``workers`` maps a topic to the number of its workers on this node.
+    """
+
+    node_id: str
+    available: Bundle
+    workers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What the cluster can hold of our workers now: free resources plus what our own workers hold, by node."""
+
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdRule:
+    """Go Hermes' rule; counts are workers, ratios of the current number of workers, times seconds."""
+
+    up_ready_count: int = 100
+    down_ready_count: int = 10
+    up_ratio: float = 0.2
+    down_ratio: float = 0.1
+    interval_s: float = 300.0
+    cooldown_s: float = 120.0
+    min_step: int = 1
+    max_step: int = 10
+    up_checks: int = 2
+    down_checks: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicParams:
+    """What the configuration tells the policy about one topic. ``concurrency`` is slots per worker."""
+
+    topic: str
+    policy: str = "adaptive"
+    weight: float = 1.0
+    latency_objective_s: float = 30.0
+    latency_objective_ratio: float = 0.99
+    workers_min: int = 0
+    workers_max: int = 10
+    concurrency: int = 1
+    worker: Bundle = field(default_factory=Bundle)
+    threshold: ThresholdRule = field(default_factory=ThresholdRule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Ready messages in the queue and in its wait queues together, seen by the broker at ``at_s``."""
+
+    at_s: float
+    ready_count: int
+    retrying_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over all workers a topic ever had (departed ones included), as last reported; all never decrease
+    except ``held_count`` and ``running_count``, which are of the living workers now.
+
+    ``left_count``: deliveries gone for good (acked after success, or moved to the dead-letter queue); a retry is not
+    counted: it waits in ``Probe.retrying_count``. ``busy_s``: slot-seconds in handlers, running ones up to now too.
+    ``finished_count``: handler runs that ended, whatever the outcome. ``service`` and ``wait``: log-bucket histograms
+    (see histogram.py) of handler durations and of waits (publish, or retry due, to handler start).
+    """
+
+    held_count: int = 0
+    running_count: int = 0
+    longest_running_s: float = 0.0
+    left_count: int = 0
+    finished_count: int = 0
+    busy_s: float = 0.0
+    service: tuple[int, ...] = ()
+    wait: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerCounts:
+    """Workers of a topic by state; disjoint. ``observed`` consume."""
+
+    observed: int = 0
+    starting: int = 0
+    draining: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One topic at ``at_s``: every signal with ``None`` for unknown.
+
+    ``ready_count`` in the queue, ``retrying_count`` in its wait queues, ``held_count`` delivered and unsettled, of them
+    ``running_count`` in a handler now; first arrivals ``arrival_rate_hz``, ``service_rate_hz`` of one busy slot,
+    ``service_p95_s`` and ``wait_p95_s``.
+    """
+
+    topic: str
+    at_s: float
+    ready_count: int | None = None
+    retrying_count: int | None = None
+    held_count: int | None = None
+    running_count: int | None = None
+    arrival_rate_hz: float | None = None
+    service_rate_hz: float | None = None
+    service_p95_s: float | None = None
+    wait_p95_s: float | None = None
+    workers: WorkerCounts = field(default_factory=WorkerCounts)
+
+
+class Reason(StrEnum):
+    """Why the target is what it is: the binding one of a decision."""
+
+    DEMAND = "demand"
+    STEADY = "steady"
+    FIRST_WORKER = "first_worker"
+    NO_DATA = "no_data"
+    STABILISING = "stabilising"
+    WORKERS_MIN = "workers_min"
+    WORKERS_MAX = "workers_max"
+    CAPACITY = "capacity"
+    FIXED = "fixed"
+    THRESHOLD = "threshold"
+    COOLDOWN = "cooldown"
+    STOPPING = "stopping"
+    START_FAILING = "start_failing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limiter:
+    """One step of a decision that changed the number: ``before`` -> ``after``, and why."""
+
+    reason: Reason
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The target for one topic now, where it was before, what bound it, and what it saw.
+
+    ``text`` is one sentence with numbers for people.
+    """
+
+    topic: str
+    at_s: float
+    before: int
+    target: int
+    reason: Reason
+    limiters: tuple[Limiter, ...]
+    snapshot: Snapshot
+    text: str

@@ -1,0 +1,128 @@
+"""What Ray shows of the cluster, and how a worker reaches the scaler. Private Ray calls are made here and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ray
+from ray._private.state import available_resources_per_node
+
+from hermes_ray.core.model import Bundle, Capacity, Node
+from hermes_ray.core.room import flat
+
+__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet"]
+
+log = logging.getLogger(__name__)
+
+SCALER_NAME = "scaler"
+REPORT_TIMEOUT_S = 5.0
+OTHERS_WINDOW_S = 5.0
+_IGNORED = ("node:", "object_store_memory", "accelerator_type:")
+
+
+class RayOutlet:
+    """A worker's way to the scaler of its namespace and out of its process."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._scaler: Any = None
+
+    def report(self, report: Mapping[str, Any]) -> float | None:
+        try:
+            if self._scaler is None:
+                self._scaler = ray.get_actor(SCALER_NAME, namespace=self._namespace)
+            located = {**report, "node_id": ray.get_runtime_context().get_node_id()}
+            answer: float = ray.get(self._scaler.report.remote(located), timeout=REPORT_TIMEOUT_S)
+            return answer
+        except Exception as error:  # whatever Ray raises, the worker works on
+            log.debug("no report: %s", error)
+            self._scaler = None
+            return None
+
+    def end(self) -> None:
+        """Leave by Ray's own way, so that its shutdown hooks run and nothing is restarted."""
+        ray.get_runtime_context().current_actor.__ray_terminate__.remote()
+
+
+class ClusterView:
+    """What the cluster can hold of our workers: each node's resources less what others use there.
+
+    Ray's view of free resources lags our own starts and exits by a second or so. What others use is therefore the least
+    of the last 5 s: they are seen late, but never made up of our own workers coming and going.
+    """
+
+    def __init__(self) -> None:
+        self._others: dict[tuple[str, str], deque[tuple[float, float]]] = {}
+
+    def capacity(
+        self,
+        ours: Mapping[str, Mapping[str, int]],
+        unplaced: Iterable[Bundle],
+        sizes: Mapping[str, Bundle],
+        now_s: float,
+    ) -> Capacity | None:
+        """Capacity by node. ``ours``: node id -> topic -> workers there; ``unplaced``: sizes of workers whose node is not
+        known yet; ``sizes``: what a worker of each topic takes. None if Ray does not answer.
+        """
+        try:
+            nodes = [node for node in ray.nodes() if node["Alive"]]
+            free = available_resources_per_node()
+        except Exception as error:
+            log.warning("the cluster's resources are unknown: %s", error)
+            return None
+        used_by_others: dict[str, dict[str, float]] = {}
+        for node in nodes:
+            node_id = node["NodeID"]
+            held = _sum(sizes[topic] for topic, count in ours.get(node_id, {}).items() for _ in range(count))
+            used_by_others[node_id] = {
+                key: max(0.0, total - free.get(node_id, {}).get(key, 0.0) - held.get(key, 0.0))
+                for key, total in _countable(node["Resources"]).items()
+            }
+        for bundle in unplaced:
+            _explain(used_by_others, flat(bundle))
+        return Capacity(nodes=tuple(self._node(node, used_by_others, ours, now_s) for node in nodes))
+
+    def _node(
+        self,
+        node: Mapping[str, Any],
+        used: Mapping[str, Mapping[str, float]],
+        ours: Mapping[str, Mapping[str, int]],
+        now_s: float,
+    ) -> Node:
+        node_id = node["NodeID"]
+        left = {}
+        for key, total in _countable(node["Resources"]).items():
+            left[key] = max(0.0, total - self._least(node_id, key, used[node_id][key], now_s))
+        bundle = Bundle(num_cpus=left.pop("CPU", 0.0), memory_bytes=left.pop("memory", 0.0), custom=left)
+        return Node(node_id=node_id, available=bundle, workers=dict(ours.get(node_id, {})))
+
+    def _least(self, node_id: str, key: str, used: float, now_s: float) -> float:
+        samples = self._others.setdefault((node_id, key), deque())
+        samples.append((now_s, used))
+        while samples[0][0] < now_s - OTHERS_WINDOW_S:
+            samples.popleft()
+        return min(value for _, value in samples)
+
+
+def _countable(resources: Mapping[str, float]) -> dict[str, float]:
+    return {key: value for key, value in resources.items() if not key.startswith(_IGNORED)}
+
+
+def _sum(bundles: Iterable[Bundle]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for bundle in bundles:
+        for key, value in flat(bundle).items():
+            total[key] = total.get(key, 0.0) + value
+    return total
+
+
+def _explain(used_by_others: Mapping[str, dict[str, float]], size: Mapping[str, float]) -> None:
+    """Take a worker whose node we do not know yet off the first node where something of its size is in use."""
+    for used in used_by_others.values():
+        if all(used.get(key, 0.0) + 1e-9 >= value for key, value in size.items()):
+            for key, value in size.items():
+                used[key] = max(0.0, used[key] - value)
+            return

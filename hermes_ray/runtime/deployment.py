@@ -1,0 +1,218 @@
+"""A deployment seen from outside: reach the cluster, try the handlers, start the scaler, find it again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+
+from hermes_ray.broker.connection import connect
+from hermes_ray.broker.topology import ensure
+from hermes_ray.config import Config
+from hermes_ray.errors import OperationFailed, UserMistake
+from hermes_ray.runtime.cluster import SCALER_NAME
+from hermes_ray.runtime.crew import topology_of
+from hermes_ray.runtime.handlers import import_from, load_handler, run_close
+from hermes_ray.runtime.pool import cause_text, create_scaler, find_scaler, run_once
+from hermes_ray.runtime.scaler import Plan, Scaler
+
+__all__ = ["Deployment", "declare_queues", "join_cluster", "start_or_join_cluster"]
+
+BROKER_WAIT_S = 30.0
+TRIAL_TIMEOUT_S = 120.0
+CALL_TIMEOUT_S = 15.0
+
+
+def start_or_join_cluster(namespace: str) -> bool:
+    """Connect to the cluster of ``RAY_ADDRESS``, a running local one, or start one here; True if it was started here."""
+    if _join(namespace):
+        return False
+    if "RAY_ADDRESS" in os.environ and not _is_jobs_address(os.environ["RAY_ADDRESS"]):
+        raise OperationFailed(
+            f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: start it, correct the address, or unset it "
+            "to have a local Ray started"
+        )
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    with _quiet(), _process_group_of_its_own():
+        ray.init(address="local", namespace=namespace, log_to_driver=False, logging_level=logging.ERROR)
+    return True
+
+
+def join_cluster(namespace: str) -> None:
+    """Connect to the running cluster; raises ``UserMistake`` if there is none."""
+    if not _join(namespace):
+        where = f"at RAY_ADDRESS={os.environ['RAY_ADDRESS']}" if "RAY_ADDRESS" in os.environ else "on this machine"
+        raise UserMistake(
+            f"no Ray cluster is running {where}: start a deployment with hermes serve, or set RAY_ADDRESS"
+        )
+
+
+def declare_queues(config: Config) -> None:
+    """Make sure every topic's queues exist; waits up to 30 s for the broker."""
+    connection = connect(config.broker.urls, name=f"{config.cluster.name}/serve", wait_s=BROKER_WAIT_S)
+    with contextlib.closing(connection):
+        ensure(connection, [topology_of(config, topic) for topic in config.topics])
+
+
+class Deployment:
+    """A running deployment: its scaler, asked with a time limit."""
+
+    def __init__(self, name: str, scaler: Any) -> None:
+        self.name = name
+        self._scaler = scaler
+
+    @classmethod
+    def find(cls, name: str) -> Deployment:
+        """The deployment called ``name``; raises ``UserMistake`` naming the ones there are."""
+        scaler = find_scaler(name)
+        if scaler is None:
+            raise UserMistake(_no_deployment(name))
+        return cls(name, scaler)
+
+    @classmethod
+    def start(cls, config: Config) -> Deployment:
+        """Try every handler on the cluster, then start the scaler; raises if one runs or a handler does not load."""
+        name = config.cluster.name
+        if find_scaler(name) is not None:
+            raise UserMistake(_already_running(name))
+        paths = _import_paths()
+        concurrency = {topic: _try_handler(config, topic, paths) for topic in config.topics}
+        plan = Plan(config=config, concurrency=concurrency, import_paths=paths)
+        try:
+            deployment = cls(name, create_scaler(Scaler, name, plan))
+            deployment._ask("ping", timeout_s=TRIAL_TIMEOUT_S)
+        except ValueError as error:  # another serve was faster
+            raise UserMistake(_already_running(name)) from error
+        except RayError as error:
+            raise OperationFailed(f"the scaler did not start: {cause_text(error)}") from error
+        return deployment
+
+    def status(self) -> dict[str, Any]:
+        """See ``Scaler.status``."""
+        answer: dict[str, Any] = self._ask("status")
+        return answer
+
+    def follow(self, cursor: int) -> dict[str, Any] | None:
+        """See ``Scaler.follow``; None while the scaler is away, which Ray restarts."""
+        try:
+            answer: dict[str, Any] = self._ask("follow", cursor)
+        except OperationFailed:
+            if find_scaler(self.name) is None:
+                raise
+            return None
+        return answer
+
+    def stop(self, kill: bool = False) -> None:
+        """Hand over the stop order; returns once the scaler has it."""
+        self._ask("stop", kill)
+
+    def _ask(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        try:
+            return ray.get(getattr(self._scaler, method).remote(*arguments), timeout=timeout_s)
+        except GetTimeoutError as error:
+            raise OperationFailed(f"the scaler of {self.name} did not answer within {timeout_s:.0f} s") from error
+        except RayError as error:
+            raise OperationFailed(f"the scaler of {self.name} is gone: {cause_text(error)}") from error
+
+
+def _try_handler(config: Config, topic: str, paths: tuple[str, ...]) -> int:
+    """Load the topic's handler on the cluster as a worker would; returns the slots its workers have."""
+    chosen = config.topics[topic]
+    try:
+        default: int = run_once(_trial, chosen.handler, chosen.options, paths, timeout_s=TRIAL_TIMEOUT_S)
+    except GetTimeoutError as error:
+        raise OperationFailed(
+            f"topic {topic}: handler {chosen.handler} did not load in {TRIAL_TIMEOUT_S:.0f} s"
+        ) from error
+    except RayTaskError as error:
+        raise OperationFailed(f"topic {topic}: {error.cause}") from error
+    except RayError as error:
+        raise OperationFailed(
+            f"topic {topic}: handler {chosen.handler} cannot be tried: {cause_text(error)}"
+        ) from error
+    return chosen.worker.concurrency or default
+
+
+def _trial(handler: str, options: Mapping[str, Any], paths: tuple[str, ...]) -> int:
+    import asyncio
+
+    import_from(paths)
+    loaded = load_handler(handler, options)
+    run_close(loaded, asyncio.run, 10.0)
+    return loaded.default_concurrency
+
+
+def _import_paths() -> tuple[str, ...]:
+    """Where this driver's handlers are: its working directory, then its PYTHONPATH."""
+    listed = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return tuple(dict.fromkeys(str(Path(path).resolve()) for path in (os.curdir, *listed)))
+
+
+def _join(namespace: str) -> bool:
+    address = os.environ.get("RAY_ADDRESS", "auto")
+    try:
+        with _quiet():
+            ray.init(
+                address="auto" if _is_jobs_address(address) else address,
+                namespace=namespace,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except (ConnectionError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def _is_jobs_address(address: str) -> bool:
+    """``ray job submit`` reads an HTTP address from the same variable."""
+    return address.startswith(("http://", "https://")) or not address
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray prints warnings of its own while it looks for a cluster; what matters is in our sentences."""
+    previous = sys.stderr
+    with open(os.devnull, "w") as nowhere:
+        sys.stderr = nowhere
+        try:
+            yield
+        finally:
+            sys.stderr = previous
+
+
+@contextlib.contextmanager
+def _process_group_of_its_own() -> Iterator[None]:
+    """Children started here get a process group apart from ours.
+
+    A terminal, ``timeout`` and many supervisors signal the whole group: Ray would end before we have drained.
+    """
+    ours = os.getpgrp()
+    try:
+        os.setpgid(0, 0)
+    except PermissionError:  # the leader of a session cannot leave its group
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.setpgid(0, ours)
+
+
+def _no_deployment(name: str) -> str:
+    names = sorted(a["namespace"] for a in ray.util.list_named_actors(all_namespaces=True) if a["name"] == SCALER_NAME)
+    if not names:
+        return f"no deployment runs on this cluster: start one with hermes serve (looked for cluster.name={name})"
+    near = get_close_matches(name, names, 1, 0) or names
+    return f"no deployment named {name} runs on this cluster, but {', '.join(names)} does: say cluster.name={near[0]}"
+
+
+def _already_running(name: str) -> str:
+    return f"a deployment named {name} is running already: stop it with hermes stop, or choose another cluster.name"

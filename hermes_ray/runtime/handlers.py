@@ -1,0 +1,97 @@
+"""From ``package.module:name`` to something a slot can call."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hermes_ray.errors import OperationFailed
+
+__all__ = ["ASYNC_CONCURRENCY", "SYNC_CONCURRENCY", "Handler", "import_from", "load_handler", "run_close"]
+
+ASYNC_CONCURRENCY = 32
+SYNC_CONCURRENCY = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """A loaded handler. ``close`` releases what a class opened; for a function it does nothing."""
+
+    call: Callable[..., Any]
+    is_async: bool
+    close: Callable[[], Any]
+
+    @property
+    def default_concurrency(self) -> int:
+        """Slots per worker when the configuration names none."""
+        return ASYNC_CONCURRENCY if self.is_async else SYNC_CONCURRENCY
+
+
+def import_from(paths: Sequence[str]) -> None:
+    """Make modules in the existing ones of ``paths`` importable, first path first."""
+    for path in reversed(paths):
+        if path not in sys.path and Path(path).is_dir():
+            sys.path.insert(0, path)
+
+
+def load_handler(spec: str, options: Mapping[str, Any]) -> Handler:
+    """Import ``spec`` (``package.module:name``) and build it if it is a class, with ``options`` as keyword arguments.
+
+    Raises ``OperationFailed`` with the text of whatever importing or building raised.
+    """
+    module_name, _, name = spec.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise OperationFailed(f"handler {spec} cannot be imported: {type(error).__name__}: {error}") from error
+    if inspect.isclass(found):
+        return _build(spec, found, options)
+    if not callable(found):
+        raise OperationFailed(
+            f"handler {spec} is a {type(found).__name__}: name a function, an async function or a class"
+        )
+    if options:
+        raise OperationFailed(f"handler {spec} is a function: options are for a class, which gets them once per worker")
+    return _handler(spec, found, found, _nothing)
+
+
+def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
+    call = getattr(cls, "__call__", None)
+    if "__call__" not in {name for base in cls.__mro__[:-1] for name in vars(base)}:
+        raise OperationFailed(f"handler {spec} is a class without __call__(self, message): add one")
+    try:
+        instance = cls(**options)
+    except Exception as error:
+        raise OperationFailed(f"handler {spec} cannot be built: {type(error).__name__}: {error}") from error
+    return _handler(spec, instance, call, getattr(instance, "close", _nothing))
+
+
+def _handler(spec: str, call: Callable[..., Any], code: Any, close: Callable[[], Any]) -> Handler:
+    if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
+        raise OperationFailed(f"handler {spec} has a yield, so calling it would do nothing: return instead")
+    return Handler(call=call, is_async=inspect.iscoroutinefunction(code), close=close)
+
+
+def _nothing() -> None:
+    return None
+
+
+def run_close(handler: Handler, run: Callable[[Any], None], timeout_s: float) -> None:
+    """Call the handler's ``close`` within ``timeout_s``; ``run`` executes what an async ``close`` returned."""
+
+    def close() -> None:
+        result = handler.close()
+        if inspect.isawaitable(result):
+            run(result)
+
+    thread = threading.Thread(target=close, name="close handler", daemon=True)
+    thread.start()
+    thread.join(timeout_s)

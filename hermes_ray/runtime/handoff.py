@@ -1,0 +1,74 @@
+"""Handing deliveries from the I/O thread to slot threads with few wake-ups.
+
+A queue that wakes a waiter per item makes all slots fight for the interpreter over messages that one of them would have
+handled in microseconds. Here one waiter is woken at a time, and it wakes the next once it runs: handlers that wait or
+release the interpreter start one after the other at once, and trivial ones are left to the slot that is awake.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from hermes_ray.broker.settlement import Delivery
+
+__all__ = ["Handoff"]
+
+
+class Handoff:
+    """A queue with one producer; each consumer thread iterates over it, for ever."""
+
+    def __init__(self) -> None:
+        self._buffer: deque[Delivery] = deque()
+        self._idle: deque[threading.Lock] = deque()
+        self._waking = False
+
+    def put(self, batch: Sequence[Delivery]) -> None:
+        """Queue a batch."""
+        self._buffer.extend(batch)
+        if not self._waking:
+            self._wake_one()
+
+    def take_all(self) -> list[Delivery]:
+        """Take back what no consumer has got."""
+        taken = []
+        try:
+            while True:
+                taken.append(self._buffer.popleft())
+        except IndexError:
+            return taken
+
+    def __iter__(self) -> Iterator[Delivery]:
+        buffer, idle = self._buffer, self._idle
+        asleep = threading.Lock()
+        asleep.acquire()
+        while True:
+            try:
+                delivery = buffer.popleft()
+            except IndexError:
+                idle.append(asleep)
+                # What came between the look and the announcement woke nobody for it.
+                if not buffer or not _withdraw(idle, asleep):
+                    asleep.acquire()
+                    self._waking = False
+                continue
+            if idle and buffer and not self._waking:
+                self._wake_one()
+            yield delivery
+
+    def _wake_one(self) -> None:
+        self._waking = True
+        try:
+            self._idle.pop().release()
+        except IndexError:
+            self._waking = False
+
+
+def _withdraw(idle: deque[threading.Lock], asleep: threading.Lock) -> bool:
+    """Take an announcement back; False if a wake-up is on its way already."""
+    try:
+        idle.remove(asleep)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Topics that ship, written like a user's own."""

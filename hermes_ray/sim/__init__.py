@@ -1,0 +1,1 @@
+"""Replays traces against the policy: imports core alone."""

@@ -1,0 +1,47 @@
+"""The broker all tests share, and a virtual host of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from hermes_ray.broker.local import LocalBroker
+from hermes_ray.errors import HermesError
+
+PREPARED_VHOST_COUNT = 80
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[LocalBroker]:
+    """A private RabbitMQ node; restart or kill only one of your own."""
+    try:
+        node = LocalBroker(vhosts=[f"test-{number}" for number in range(PREPARED_VHOST_COUNT)])
+        node.start()
+    except HermesError as error:
+        pytest.fail(str(error), pytrace=False)
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def _vhost_numbers() -> Iterator[int]:
+    return count()
+
+
+@pytest.fixture
+def vhost(broker: LocalBroker, _vhost_numbers: Iterator[int]) -> str:
+    """The name of a virtual host that no other test has used."""
+    number = next(_vhost_numbers)
+    name = f"test-{number}"
+    if number >= PREPARED_VHOST_COUNT:
+        broker.ctl("add_vhost", name)
+        broker.ctl("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
+    return name
+
+
+@pytest.fixture
+def vhost_url(broker: LocalBroker, vhost: str) -> str:
+    """The AMQP URL of a virtual host that no other test has used."""
+    return broker.url(vhost)

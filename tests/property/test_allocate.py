@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import timeit
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hermes_ray.core.allocate import Placement, Want, allocate, place
+from hermes_ray.core.model import Bundle, Capacity, Node
+
+TOPICS = tuple("abcdef")
+SIZES = st.builds(
+    Bundle,
+    num_cpus=st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0]),
+    memory_bytes=st.sampled_from([0.0, 0.0, 1e9, 3e9]),
+    custom=st.sampled_from([{}, {}, {"gpu": 1.0}, {"disk": 0.3}]),
+)
+NODES = st.lists(
+    st.builds(
+        Bundle,
+        num_cpus=st.sampled_from([0.0, 0.3, 1.0, 2.5, 4.0, 8.0]),
+        memory_bytes=st.sampled_from([0.0, 2e9, 7e9]),
+        custom=st.sampled_from([{}, {"gpu": 2.0}, {"disk": 0.9, "gpu": 1.0}]),
+    ),
+    max_size=4,
+)
+LIVING = st.dictionaries(st.sampled_from(TOPICS), st.integers(0, 4), max_size=3)
+
+
+@st.composite
+def _clusters(draw: st.DrawFn) -> Capacity:
+    nodes = draw(NODES)
+    return Capacity(
+        nodes=tuple(Node(node_id=f"n{i}", available=free, workers=draw(LIVING)) for i, free in enumerate(nodes))
+    )
+
+
+@st.composite
+def _wants(draw: st.DrawFn) -> list[Want]:
+    wants = []
+    for topic in draw(st.permutations(TOPICS))[: draw(st.integers(1, len(TOPICS)))]:
+        target = draw(st.integers(0, 12))
+        minimum = draw(st.sampled_from([0, 0, 1, 2, target]))
+        weight = draw(st.sampled_from([0.5, 1.0, 1.0, 2.0, 10.0]))
+        wants.append(Want(topic=topic, weight=weight, minimum=min(minimum, target), target=target, bundle=draw(SIZES)))
+    return wants
+
+
+def _used(placement: Placement, wants: list[Want], node_id: str, name: str) -> float:
+    def amount(bundle: Bundle) -> float:
+        return bundle.custom.get(name, 0.0) if name in ("gpu", "disk") else float(getattr(bundle, name))
+
+    return sum(placement[want.topic].get(node_id, 0) * amount(want.bundle) for want in wants)
+
+
+def _alone(want: Want, capacity: Capacity) -> int:
+    return allocate([replace(want, minimum=0)], capacity)[want.topic]
+
+
+@given(_wants(), _clusters())
+def test_no_node_holds_more_than_it_has(wants: list[Want], capacity: Capacity) -> None:
+    placement = place(wants, capacity)
+    for node in capacity.nodes:
+        for name in ("num_cpus", "memory_bytes", "gpu", "disk"):
+            has = node.available.custom.get(name, 0.0) if name in ("gpu", "disk") else getattr(node.available, name)
+            assert _used(placement, wants, node.node_id, name) <= has * (1 + 1e-9) + 1e-9
+
+
+@given(_wants(), _clusters())
+def test_a_placement_names_real_nodes_unless_a_worker_takes_nothing(wants: list[Want], capacity: Capacity) -> None:
+    real = {node.node_id for node in capacity.nodes}
+    for want in wants:
+        if want.bundle.num_cpus or want.bundle.memory_bytes or want.bundle.custom:
+            assert set(place(wants, capacity)[want.topic]) <= real
+
+
+@given(_wants(), _clusters())
+def test_grants_stay_between_minimum_and_target_where_the_minimums_fit(wants: list[Want], capacity: Capacity) -> None:
+    grants = allocate(wants, capacity)
+    only_minimums = allocate([replace(want, target=want.minimum) for want in wants], capacity)
+    all_fit = all(only_minimums[want.topic] == want.minimum for want in wants)
+    for want in wants:
+        assert 0 <= grants[want.topic] <= want.target
+        if all_fit:
+            assert grants[want.topic] >= want.minimum
+
+
+@given(_wants(), _clusters())
+def test_workers_that_take_nothing_always_get_their_target(wants: list[Want], capacity: Capacity) -> None:
+    wants[0] = replace(wants[0], bundle=Bundle(), minimum=0)
+    minimums_fit = sum(allocate([replace(w, target=w.minimum) for w in wants], capacity).values()) == sum(
+        w.minimum for w in wants
+    )
+    if minimums_fit:
+        assert allocate(wants, capacity)[wants[0].topic] == wants[0].target
+
+
+@given(_wants(), _clusters(), st.integers(0, 5), st.sampled_from([0.75, 1.0, 2.0, 5.0, 10.0, 99.0]))
+@settings(max_examples=1_000)
+def test_raising_a_weight_never_lowers_the_grant(
+    wants: list[Want], capacity: Capacity, which: int, weight: float
+) -> None:
+    want = wants[which % len(wants)]
+    raised = [replace(w, weight=max(weight, w.weight)) if w is want else w for w in wants]
+    assert allocate(raised, capacity)[want.topic] >= allocate(wants, capacity)[want.topic]
+
+
+@given(_wants(), _clusters(), st.floats(1.01, 100.0))
+@settings(max_examples=500)
+def test_of_two_like_topics_the_heavier_never_gets_less(wants: list[Want], capacity: Capacity, factor: float) -> None:
+    twin = replace(wants[0], topic="twin", weight=wants[0].weight * factor)
+    grants = allocate([*wants, twin], capacity)
+    assert grants["twin"] >= grants[wants[0].topic]
+
+
+@given(_wants(), _clusters())
+def test_like_topics_of_one_weight_differ_by_one_worker_at_most(wants: list[Want], capacity: Capacity) -> None:
+    twin = replace(wants[0], topic="twin")
+    grants = allocate([*wants, twin], capacity)
+    assert abs(grants["twin"] - grants[wants[0].topic]) <= 1
+
+
+@given(_wants(), _clusters(), st.randoms())
+def test_the_order_of_topics_and_nodes_does_not_matter(wants: list[Want], capacity: Capacity, random: object) -> None:
+    shuffled, nodes = list(wants), list(capacity.nodes)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(nodes)  # type: ignore[attr-defined]
+    assert place(shuffled, Capacity(nodes=tuple(nodes))) == place(wants, capacity)
+
+
+@given(_wants(), _clusters())
+@settings(max_examples=500)
+def test_grants_fed_back_as_living_workers_change_nothing(wants: list[Want], capacity: Capacity) -> None:
+    first = place(wants, capacity)
+    lived_in = Capacity(
+        nodes=tuple(
+            replace(node, workers={topic: nodes.get(node.node_id, 0) for topic, nodes in first.items()})
+            for node in capacity.nodes
+        )
+    )
+    assert place(wants, lived_in) == first
+
+
+@given(_wants(), _clusters())
+def test_the_heaviest_gets_all_that_fits_beside_the_minimums(wants: list[Want], capacity: Capacity) -> None:
+    king = replace(wants[0], weight=1_000.0)
+    others = [replace(want, minimum=0) for want in wants[1:]]
+    assert allocate([king, *others], capacity)[king.topic] == _alone(king, capacity)
+
+
+def test_a_heavy_topic_gets_all_but_the_minimum_of_a_light_one() -> None:
+    size = Bundle(num_cpus=0.25)
+    wants = [
+        Want(topic="heavy", weight=10, minimum=0, target=8, bundle=size),
+        Want(topic="light", weight=1, minimum=1, target=8, bundle=size),
+    ]
+    node = Node(node_id="n", available=Bundle(num_cpus=2.0), workers={"light": 8})
+    assert allocate(wants, Capacity(nodes=(node,))) == {"heavy": 7, "light": 1}
+
+
+def test_one_impossible_minimum_does_not_hold_back_the_others() -> None:
+    wants = [
+        Want(topic="gpu", weight=1, minimum=3, target=5, bundle=Bundle(custom={"gpu": 1.0})),
+        Want(topic="cpu", weight=1, minimum=1, target=5, bundle=Bundle(num_cpus=1.0)),
+    ]
+    capacity = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=4.0)),))
+    assert allocate(wants, capacity) == {"gpu": 0, "cpu": 4}
+
+
+def test_in_a_cluster_too_small_for_the_minimums_they_alone_are_served_the_heaviest_first() -> None:
+    size = Bundle(num_cpus=1.0)
+    wants = [Want(topic=t, weight=w, minimum=3, target=9, bundle=size) for t, w in (("a", 1), ("b", 2), ("c", 1))]
+    capacity = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=5.0)),))
+    assert allocate(wants, capacity) == {"a": 1, "b": 3, "c": 1}
+
+
+def test_living_workers_keep_their_places() -> None:
+    size = Bundle(num_cpus=1.0)
+    nodes = tuple(
+        Node(node_id=f"n{i}", available=Bundle(num_cpus=2.0), workers=workers)
+        for i, workers in enumerate([{}, {"a": 1}, {"a": 1, "b": 1}])
+    )
+    wants = [Want(topic=topic, weight=1, minimum=0, target=2, bundle=size) for topic in ("a", "b")]
+    assert place(wants, Capacity(nodes=nodes)) == {"a": {"n1": 1, "n2": 1}, "b": {"n0": 1, "n2": 1}}
+
+
+def test_twenty_topics_on_a_hundred_nodes_take_less_than_fifty_milliseconds() -> None:
+    living = {f"t{i}": 1 for i in range(20)}
+    nodes = tuple(
+        Node(node_id=f"n{i:03}", available=Bundle(num_cpus=5.0, memory_bytes=64e9), workers=living) for i in range(100)
+    )
+    wants = [
+        Want(
+            topic=f"t{i}",
+            weight=i % 5 + 1,
+            minimum=2,
+            target=150,
+            bundle=Bundle(num_cpus=0.25, memory_bytes=1e8 * (i % 3)),
+        )
+        for i in range(20)
+    ]
+    assert sum(allocate(wants, Capacity(nodes=nodes)).values()) == 2_000
+    assert min(timeit.repeat(lambda: allocate(wants, Capacity(nodes=nodes)), number=1, repeat=5)) < 0.05

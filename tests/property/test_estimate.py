@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from math import isfinite
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_ray.core.estimate import History, observe, snapshot
+from hermes_ray.core.model import Probe, Totals, WorkerCounts
+
+COUNTS = st.integers(0, 10_000)
+LOOKS = st.lists(
+    st.tuples(
+        st.floats(0.01, 5.0), st.none() | st.tuples(COUNTS, COUNTS), COUNTS, COUNTS, COUNTS, st.floats(0.0, 100.0)
+    ),
+    max_size=150,
+)
+
+
+@given(LOOKS)
+def test_whatever_is_seen_signals_are_finite_and_never_negative_and_memory_is_bounded(
+    looks: list[tuple[float, tuple[int, int] | None, int, int, int, float]],
+) -> None:
+    history, now_s, left, finished, busy_s = History(), 1e9, 0, 0, 0.0
+    for wait_s, depth, held, more_left, more_finished, more_busy_s in looks:
+        now_s, left, finished, busy_s = now_s + wait_s, left + more_left, finished + more_finished, busy_s + more_busy_s
+        probe = None if depth is None else Probe(at_s=now_s, ready_count=depth[0], retrying_count=depth[1])
+        totals = Totals(held_count=held, left_count=left, finished_count=finished, busy_s=busy_s)
+        history = observe(history, probe, totals, now_s)
+        seen = snapshot(history, "t", WorkerCounts(), now_s)
+        for number in (seen.arrival_rate_hz, seen.service_rate_hz, seen.service_p95_s, seen.wait_p95_s):
+            assert number is None or (isfinite(number) and number >= 0.0)
+    assert len(history.arrived) <= 102
+    assert len(history.worked) <= 102
+
+
+@given(
+    drift=st.floats(-0.02, 0.02),
+    phases=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=8),
+    backlog=st.integers(0, 500),
+)
+def test_two_hundred_a_second_are_seen_within_five_percent_however_reports_fall(
+    drift: float, phases: list[float], backlog: int
+) -> None:
+    """Workers share 200/s evenly; each reports about once a second, out of step with the ticks, and the steps drift."""
+    history = History()
+    share_hz = 200.0 / len(phases)
+    for tick in range(81):
+        now_s = float(tick)
+        left = 0
+        for phase in phases:
+            interval_s = 1.0 + drift
+            last_report_s = max(0.0, (now_s - phase) // interval_s * interval_s + phase)
+            left += int(share_hz * last_report_s)
+        probe = Probe(at_s=now_s, ready_count=backlog)
+        history = observe(history, probe, Totals(left_count=left, finished_count=left), now_s)
+    assert snapshot(history, "t", WorkerCounts(), 80.0).arrival_rate_hz == pytest.approx(200.0, rel=0.05)
+
+
+@given(st.integers(1, 2_000), st.integers(5, 60))
+def test_a_rate_that_jumps_tenfold_is_followed_within_three_seconds(rate_hz: int, quiet_s: int) -> None:
+    history = History()
+    for tick in range(quiet_s + 4):
+        count = rate_hz * (tick + 9 * max(0, tick - quiet_s))
+        history = observe(history, Probe(at_s=float(tick), ready_count=count), Totals(), float(tick))
+    found = snapshot(history, "t", WorkerCounts(), quiet_s + 3.0).arrival_rate_hz
+    assert found is not None
+    assert found >= 2 * rate_hz
