@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 
 import pika
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.spec import Basic
 
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
@@ -43,9 +45,7 @@ def blocking(url: str, count: int) -> float:
     seen = 0
     started_s = 0.0
 
-    def on_message(
-        channel: pika.channel.Channel, method: pika.spec.Basic.Deliver, _properties: object, _b: bytes
-    ) -> None:
+    def on_message(channel: BlockingChannel, method: Basic.Deliver, _properties: object, _body: bytes) -> None:
         nonlocal seen, started_s
         if not seen:
             started_s = time.process_time()

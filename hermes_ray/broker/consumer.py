@@ -28,9 +28,9 @@ AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the nex
 class Consumer:
     """Consumes ``spec.queue`` for ever over connection ``name``, giving each batch to ``on_batch`` in the I/O thread.
 
-    ``concurrency``: handlers that run at once. With so little prefetched that slots would wait for an ack to bring the next
-    delivery, acks are sent at once when slots are idle. ``on_change`` is called in the I/O thread when consuming starts or is lost, ``on_crash`` when the thread
-    itself fails.
+    ``concurrency``: handlers that run at once. With so little prefetched that slots would wait for an ack to bring the
+    next delivery, acks are sent at once when slots are idle. ``on_change`` is called in the I/O thread when consuming
+    starts or is lost, ``on_crash`` when the thread itself fails.
     """
 
     def __init__(

@@ -30,6 +30,7 @@ _BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-cou
 
 _ERROR_MAX_CHARS = 500
 _TRACEBACK_MAX_CHARS = 4_000  # all headers travel in one frame, and a broker may limit frames to 8192 bytes
+_HEADERS_MAX_BYTES = 65_536  # half a frame of RabbitMQ's default: a dead letter adds to them
 _PERSISTENT = 2
 
 
@@ -72,8 +73,8 @@ def dead_letter(
     """The original message with why it is here: the reason, the error, the end of the traceback, the topic."""
     why = {
         _REASON: letter.reason,
-        _ERROR: letter.error[:_ERROR_MAX_CHARS],
-        _TRACEBACK: letter.traceback[-_TRACEBACK_MAX_CHARS:],
+        _ERROR: _encodable(letter.error[:_ERROR_MAX_CHARS]),
+        _TRACEBACK: _encodable(letter.traceback[-_TRACEBACK_MAX_CHARS:]),
         _TOPIC: topic,
         ATTEMPT: attempt_of(properties),
     }
@@ -89,13 +90,20 @@ def attempt_of(properties: BasicProperties) -> int:
 def check_headers(headers: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` for headers AMQP cannot carry, here rather than in the I/O thread."""
     try:
-        encode_table([], dict(headers))
+        size_bytes = encode_table([], dict(headers))
     except Exception as error:
-        raise ValueError(f"these headers cannot be sent: {error}") from error
+        raise ValueError(f"these headers cannot be sent: {error!r}") from error
+    if size_bytes > _HEADERS_MAX_BYTES:
+        raise ValueError(f"these headers are {size_bytes} bytes: at most {_HEADERS_MAX_BYTES} can be sent")
+
+
+def _encodable(text: str) -> str:
+    """``text`` with a mark for each lone surrogate, which an error about parsed JSON may quote."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _copy(properties: BasicProperties, added: Mapping[str, Any]) -> BasicProperties:
-    kept = {k: v for k, v in (properties.headers or {}).items() if not k.startswith(_BROKER_HEADERS)}
+    kept = {k: v for k, v in (properties.headers or {}).items() if not str(k).startswith(_BROKER_HEADERS)}
     return BasicProperties(
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,

@@ -28,9 +28,14 @@ class Load:
         return self.points[-1][0]
 
     @property
+    def total(self) -> float:
+        """Messages in all before rounding; infinite where a trace's counts overflow."""
+        return self.points[-1][1]
+
+    @property
     def count(self) -> int:
         """Messages in all."""
-        return round(self.points[-1][1])
+        return round(self.total)
 
     def due_count(self, at_s: float) -> int:
         """Messages due by ``at_s``; of 10/s after 0.25 s: 2."""
@@ -67,9 +72,7 @@ def trace_load(rows: Iterable[str], name: str) -> Load:
         if cells == [""] or (number == 1 and not _is_number(cells[0])):
             continue
         if len(cells) != 2 or not all(map(_is_number, cells)):
-            raise UserMistake(
-                f"trace={name} line {number} is {row.strip()!r}: write seconds,arrivals, two numbers >= 0"
-            )
+            raise UserMistake(f"trace={name} line {number} is {row.strip()!r}: write seconds,arrivals, both >= 0")
         at_s, arrivals = map(float, cells)
         if arrivals < 0 or at_s < points[-1][0] or (at_s == points[-1][0] and at_s > 0):
             raise UserMistake(f"trace={name} line {number} is {row.strip()!r}: seconds must rise and arrivals be >= 0")

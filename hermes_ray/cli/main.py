@@ -60,7 +60,7 @@ def status(words: Sequence[str], as_json: bool) -> None:
 @cli.command()
 @click.argument("words", nargs=-1, metavar="topic=NAME [rate_hz=N] [seconds=N | count=N] [KEY=VALUE]...")
 def publish(words: Sequence[str]) -> None:
-    """Publish a load to a topic's queue with pipelined confirms.
+    r"""Publish a load to a topic's queue with pipelined confirms.
 
     \b
     topic=NAME       a topic of the configuration, or else the name of a queue
@@ -88,9 +88,7 @@ def config(words: Sequence[str], schema: bool) -> None:
 
 @cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; a free one by default.")
-@click.option(
-    "--dir", "directory", type=click.Path(path_type=Path, file_okay=False), help="Keep data here between runs."
-)
+@click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), help="Keep data here.")
 def broker(port: int | None, directory: Path | None) -> None:
     """Run a private RabbitMQ until Ctrl-C; prints its URL once it is ready."""
     from hermes_ray.broker.local import run_broker

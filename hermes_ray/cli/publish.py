@@ -42,9 +42,9 @@ def publish(words: Sequence[str]) -> int:
     if not topic:
         raise UserMistake("topic=NAME is missing: name the topic, or a queue, to publish to")
     queue = topic if topic not in config.topics else config.topics[topic].queue or topic
-    load, make_body = _load(own), _body(own.get("body", DEFAULT_BODY))
+    load, make_body, ids = _load(own), _body(own.get("body", DEFAULT_BODY)), _ids_file(own.get("ids"))
     connect(config.broker.urls, name=f"{config.cluster.name}/publish", wait_s=CONNECT_WAIT_S).close()
-    run = Run(config.broker.urls, name=f"{config.cluster.name}/publish", ids=_ids_file(own.get("ids")))
+    run = Run(config.broker.urls, name=f"{config.cluster.name}/publish", ids=ids)
     try:
         run.play(load, lambda n: fresh(queue, make_body(n)))
         interrupted = False
@@ -53,10 +53,8 @@ def publish(words: Sequence[str]) -> int:
     complete = run.finish(ANSWER_WAIT_S)
     answers = run.answers
     if answers["returned"]:
-        click.echo(
-            f"hermes: {answers['returned']} messages came back: there is no queue {queue}; start hermes serve first",
-            err=True,
-        )
+        came_back = f"{answers['returned']} messages came back: there is no queue {queue}; start hermes serve first"
+        click.echo(f"hermes: {came_back}", err=True)
     if not complete:
         click.echo(f"hermes: the broker did not answer to all messages within {ANSWER_WAIT_S:g} s", err=True)
     click.echo(json.dumps(answers))
@@ -152,7 +150,10 @@ def _load(own: Mapping[str, str]) -> Load:
         clash = [word for word in ("rate_hz", "seconds", "count", "shape") if word in own]
         if clash:
             raise UserMistake(f"trace={own['trace']} says all about when: leave out {', '.join(clash)}")
-        return trace_load(_lines(Path(own["trace"])), own["trace"])
+        load = trace_load(_lines("trace", own["trace"]), own["trace"])
+        if load.total > MAX_COUNT:
+            raise UserMistake(f"trace={own['trace']} makes {load.total:g} messages: at most {MAX_COUNT} are sent")
+        return load
     numbers = _numbers(own)
     if numbers.count is not None and numbers.seconds is not None:
         raise UserMistake("count and seconds are both given: give one, rate_hz makes the other")
@@ -161,9 +162,7 @@ def _load(own: Mapping[str, str]) -> Load:
     rate_hz = numbers.rate_hz or DEFAULT_RATE_HZ
     seconds = numbers.count / rate_hz if numbers.count is not None else numbers.seconds or DEFAULT_SECONDS
     if rate_hz * seconds > MAX_COUNT:
-        raise UserMistake(
-            f"rate_hz={rate_hz:g} for seconds={seconds:g} is more than {MAX_COUNT} messages: lower one of them"
-        )
+        raise UserMistake(f"rate_hz={rate_hz:g} x seconds={seconds:g} is over {MAX_COUNT} messages: lower one of them")
     return shaped_load(shape, rate_hz, seconds)
 
 
@@ -184,15 +183,16 @@ def _numbers(own: Mapping[str, str]) -> _Numbers:
     return _Numbers(number("rate_hz", 1e6, float), number("seconds", 1e7, float), None if count is None else int(count))
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(word: str, path: str) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserMistake(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UserMistake(f"{word}={path} cannot be read ({reason}): give the path of a text file") from error
 
 
 def _body(template: str) -> Callable[[int], bytes]:
-    text = "\n".join(_lines(Path(template[1:]))) if template.startswith("@") else template
+    text = "\n".join(_lines("body", template[1:])) if template.startswith("@") else template
     return lambda n: text.replace("{n}", str(n)).encode()
 
 

@@ -90,9 +90,15 @@ def _follow(deployment: Deployment, signals: _Signals, say: _Lines, drain_timeou
             say(f"stopping: {how}{'' if ordered > 1 else '; Ctrl-C again kills'}", now=True)
         news = deployment.follow(cursor)
         if news is not None:
+            if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 and has no stop order
+                cursor = 0
+                continue
+            if ordered and not news["stopping"]:
+                deployment.stop(kill=ordered > 1)
             cursor = news["cursor"]
             say(*news["lines"])
             if news["result"] is not None:
+                deployment.wait_gone()
                 return _report(news["result"], ordered, say)
         time.sleep(POLL_S)
 
@@ -122,11 +128,7 @@ def _detach(deployment: Deployment, signals: _Signals) -> int:
             raise OperationFailed(f"workers do not start: {'; '.join(errors)}; the scaler keeps trying: hermes status")
         states = [state["workers"] | {"depth": state["depth"]} for state in topics.values()]
         if states and all(s["depth"] is not None and (s["observed"] or not s["target"]) for s in states):
-            click.echo(
-                f"deployment {deployment.name} is up and left running; hermes status shows it, hermes stop ends it"
-            )
+            click.echo(f"deployment {deployment.name} is up and stays: hermes status shows it, hermes stop ends it")
             return 0
         time.sleep(POLL_S)
-    raise OperationFailed(
-        "not every topic has a consuming worker yet; the deployment was left running: see hermes status"
-    )
+    raise OperationFailed("not every topic has a consuming worker yet; the deployment stays up: see hermes status")

@@ -30,9 +30,8 @@ def status(words: Sequence[str], as_json: bool) -> int:
         click.echo(json.dumps(seen))
         return 0
     console = Console()
-    console.print(
-        f"deployment [bold]{escape(name)}[/], driver {seen['driver']}{', stopping' if seen.get('stopping') else ''}"
-    )
+    stopping = ", stopping" if seen["stopping"] else ""
+    console.print(f"deployment [bold]{escape(name)}[/], driver {seen['driver']}{stopping}")
     console.print(topics_table(seen["topics"]))
     for topic, state in seen["topics"].items():
         if (last := state["last_decision"]) is not None:

@@ -1,4 +1,4 @@
-"""What Ray shows of the cluster, and how a worker reaches the scaler. Private Ray calls are made here and nowhere else."""
+"""What Ray shows of the cluster, and how a worker reaches the scaler. Private Ray calls are made here alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.state import available_resources_per_node
 
 from hermes_ray.core.model import Bundle, Capacity, Node
 from hermes_ray.core.room import flat
 
-__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet"]
+__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "use_token_if_there_is_one"]
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,15 @@ class RayOutlet:
         ray.get_runtime_context().current_actor.__ray_terminate__.remote()
 
 
+def use_token_if_there_is_one() -> None:
+    """Send the user's cluster token from now on; call it before connecting.
+
+    Ray 2.60 starts clusters with token authentication once a token exists, but does not send it to an address given
+    explicitly. A cluster without authentication does not mind.
+    """
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
 class ClusterView:
     """What the cluster can hold of our workers: each node's resources less what others use there.
 
@@ -64,7 +74,7 @@ class ClusterView:
         sizes: Mapping[str, Bundle],
         now_s: float,
     ) -> Capacity | None:
-        """Capacity by node. ``ours``: node id -> topic -> workers there; ``unplaced``: sizes of workers whose node is not
+        """Capacity by node. ``ours``: node id -> topic -> workers there; ``unplaced``: sizes of workers on a node not
         known yet; ``sizes``: what a worker of each topic takes. None if Ray does not answer.
         """
         try:

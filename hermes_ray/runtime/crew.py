@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from hermes_ray.broker.settlement import QueueSpec
 from hermes_ray.broker.topology import TopicTopology
@@ -12,12 +13,11 @@ from hermes_ray.config import Config, topic_params
 from hermes_ray.core.model import Bundle, Capacity, TopicParams
 from hermes_ray.core.room import Room
 from hermes_ray.core.settle import rungs_ms
-from hermes_ray.runtime.cluster import ClusterView
-from hermes_ray.runtime.pool import Pool
+from hermes_ray.runtime.pool import StartResult
 from hermes_ray.runtime.roster import Departure, Record, Roster
 from hermes_ray.runtime.worker import WorkerSpec
 
-__all__ = ["Crew", "topology_of", "worker_spec"]
+__all__ = ["CapacityView", "Crew", "WorkerPool", "topology_of", "worker_spec"]
 
 START_DEADLINE_S = 120.0  # to be placed and to consume; a handler that loads a model takes its time
 EARLY_DEATH_S = 10.0  # a worker that died sooner has failed to start, whatever it reported
@@ -27,11 +27,44 @@ ASK_AGAIN_S = 5.0  # a drain order without an echo is given again
 HUNG_S = 30.0  # past its drain deadline a worker does not end itself any more
 
 
+class WorkerPool(Protocol):
+    """Where workers are started and ended: ``runtime.pool.Pool``."""
+
+    def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
+        """Ask for one more worker; returns its name ``TOPIC/xxxxxxxx``."""
+
+    def living(self) -> list[str]:
+        """Names of the workers there are, those on their way included."""
+
+    def start_results(self) -> list[StartResult]:
+        """The starts that ended since the last call."""
+
+    def drain(self, worker: str, timeout_s: float) -> None:
+        """Ask ``worker`` to drain; asking again does no harm."""
+
+    def kill(self, worker: str) -> None:
+        """End ``worker`` at once."""
+
+
+class CapacityView(Protocol):
+    """What the cluster can hold of our workers: ``runtime.cluster.ClusterView``."""
+
+    def capacity(
+        self,
+        ours: Mapping[str, Mapping[str, int]],
+        unplaced: Iterable[Bundle],
+        sizes: Mapping[str, Bundle],
+        now_s: float,
+    ) -> Capacity | None:
+        """Capacity by node; None when unknown."""
+
+
 @dataclass(slots=True)
 class _Starts:
     """How starting workers of one topic goes: failures in a row, and when the next try is due."""
 
     failures: int = 0
+    failed_s: float = 0.0
     next_s: float = 0.0
     error: str | None = None
 
@@ -39,20 +72,30 @@ class _Starts:
         pause_s: float = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self.failures, 10))
         self.failures += 1
         self.error = error
+        self.failed_s = now_s
         self.next_s = now_s + pause_s
         return pause_s
 
-    def succeeded(self) -> None:
-        self.failures, self.next_s, self.error = 0, 0.0, None
+    def succeeded(self, since_s: float) -> None:
+        """A worker started at ``since_s`` works: that says something only if no start failed since."""
+        if since_s > self.failed_s:
+            self.failures, self.next_s, self.error = 0, 0.0, None
 
 
 class Crew:
     """The workers of a deployment: who there is, and the actions that change it."""
 
-    def __init__(self, config: Config, concurrency: Mapping[str, int], import_paths: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        concurrency: Mapping[str, int],
+        import_paths: Sequence[str],
+        pool: WorkerPool,
+        view: CapacityView,
+    ) -> None:
         self._config = config
-        self._pool = Pool(config.cluster.name)
-        self._view = ClusterView()
+        self._pool = pool
+        self._view = view
         self._starts = {topic: _Starts() for topic in config.topics}
         self._specs = {topic: worker_spec(config, topic, concurrency[topic], import_paths) for topic in config.topics}
         self.params: dict[str, TopicParams] = {
@@ -69,16 +112,17 @@ class Crew:
     def sync(self, now_s: float) -> list[str]:
         """Take note of starts that ended and of workers that came or went; returns a line for each surprise."""
         lines = []
+        living = self._pool.living()  # asked first: a start that fails in between is still there to be told why
         for result in self._pool.start_results():
             record = self.roster.get(result.worker)
             if result.error is not None and record is not None:
                 lines.append(self._start_failed(record, result.error, now_s))
-        for departure in self.roster.sync(self._pool.living(), now_s):
+        for departure in self.roster.sync(living, now_s):
             lines += self._departed(departure, now_s)
         for record in self.roster.all():
             if record.phase == "consuming" and now_s - record.since_s > EARLY_DEATH_S:
-                self._starts[record.topic].succeeded()
-            elif record.report is None and now_s - record.since_s > START_DEADLINE_S:
+                self._starts[record.topic].succeeded(record.since_s)
+            elif record.reported_s is None and not record.failed and now_s - record.since_s > START_DEADLINE_S:
                 self._pool.kill(record.worker)
                 lines.append(self._start_failed(record, f"not up after {START_DEADLINE_S:.0f} s", now_s))
         return lines
@@ -111,12 +155,14 @@ class Crew:
     def _start_missing(self, targets: Mapping[str, int], capacity: Capacity, now_s: float) -> None:
         room = Room(capacity, {name: params.worker for name, params in self.params.items()}, self._unplaced())
         for topic in sorted(targets, key=lambda name: (-self.params[name].weight, name)):
-            missing = targets[topic] - len(self._staying(topic))
+            staying = self._staying(topic)
+            missing = targets[topic] - len(staying)
             starts, params = self._starts[topic], self.params[topic]
             if now_s < starts.next_s:
                 continue
-            if starts.failures:
-                missing = min(missing, 1)  # one worker shows whether the others can start
+            if starts.failures:  # one worker shows whether the others can start
+                on_trial = any(record.since_s > starts.failed_s for record in staying)
+                missing = 0 if on_trial else min(missing, 1)
             while missing > 0 and room.take(params.worker):
                 worker = self._pool.start(self._specs[topic], topic, params.worker)
                 self.roster.started(worker, now_s)
@@ -158,7 +204,7 @@ class Crew:
             return []
         if record.failed:
             return []
-        if now_s - record.since_s < EARLY_DEATH_S:
+        if not record.adopted and now_s - record.since_s < EARLY_DEATH_S:
             return [self._start_failed(record, "its process died", now_s)]
         return [f"{record.topic}: worker {record.worker} died; what it held goes back to the queue"]
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,13 +19,13 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import ensure
 from hermes_ray.config import Config
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.runtime.cluster import SCALER_NAME
+from hermes_ray.runtime.cluster import SCALER_NAME, use_token_if_there_is_one
 from hermes_ray.runtime.crew import topology_of
 from hermes_ray.runtime.handlers import import_from, load_handler, run_close
 from hermes_ray.runtime.pool import cause_text, create_scaler, find_scaler, run_once
 from hermes_ray.runtime.scaler import Plan, Scaler
 
-__all__ = ["Deployment", "declare_queues", "join_cluster", "start_or_join_cluster"]
+__all__ = ["Deployment", "declare_queues", "join_cluster", "start_cluster", "start_or_join_cluster", "stop_cluster"]
 
 BROKER_WAIT_S = 30.0
 TRIAL_TIMEOUT_S = 120.0
@@ -32,13 +33,13 @@ CALL_TIMEOUT_S = 15.0
 
 
 def start_or_join_cluster(namespace: str) -> bool:
-    """Connect to the cluster of ``RAY_ADDRESS``, a running local one, or start one here; True if it was started here."""
+    """Connect to the cluster of ``RAY_ADDRESS``, to a running local one, or start one; True if it was started here."""
     if _join(namespace):
         return False
     if "RAY_ADDRESS" in os.environ and not _is_jobs_address(os.environ["RAY_ADDRESS"]):
         raise OperationFailed(
-            f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: start it, correct the address, or unset it "
-            "to have a local Ray started"
+            f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: start it, correct the address, or unset "
+            "it to have a local Ray started"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with _quiet(), _process_group_of_its_own():
@@ -50,9 +51,29 @@ def join_cluster(namespace: str) -> None:
     """Connect to the running cluster; raises ``UserMistake`` if there is none."""
     if not _join(namespace):
         where = f"at RAY_ADDRESS={os.environ['RAY_ADDRESS']}" if "RAY_ADDRESS" in os.environ else "on this machine"
-        raise UserMistake(
-            f"no Ray cluster is running {where}: start a deployment with hermes serve, or set RAY_ADDRESS"
+        raise UserMistake(f"no Ray cluster is running {where}: start one with hermes serve, or set RAY_ADDRESS")
+
+
+def start_cluster(namespace: str, num_cpus: int) -> str:
+    """Start a local Ray of ``num_cpus`` CPUs, real or not, whatever else runs here; returns its dashboard's host:port.
+
+    It shares this process's group: what ends the group ends it, without a drain.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    with _quiet():
+        context = ray.init(
+            address="local",
+            namespace=namespace,
+            num_cpus=num_cpus,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
         )
+    return str(context.dashboard_url)
+
+
+def stop_cluster() -> None:
+    """Leave the cluster; one that was started here ends, with all its workers."""
+    ray.shutdown()
 
 
 def declare_queues(config: Config) -> None:
@@ -114,6 +135,12 @@ class Deployment:
         """Hand over the stop order; returns once the scaler has it."""
         self._ask("stop", kill)
 
+    def wait_gone(self, timeout_s: float = 10.0) -> None:
+        """Wait until the stopped scaler has left its name to the next one."""
+        deadline_s = time.monotonic() + timeout_s
+        while find_scaler(self.name) is not None and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+
     def _ask(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:
             return ray.get(getattr(self._scaler, method).remote(*arguments), timeout=timeout_s)
@@ -135,9 +162,7 @@ def _try_handler(config: Config, topic: str, paths: tuple[str, ...]) -> int:
     except RayTaskError as error:
         raise OperationFailed(f"topic {topic}: {error.cause}") from error
     except RayError as error:
-        raise OperationFailed(
-            f"topic {topic}: handler {chosen.handler} cannot be tried: {cause_text(error)}"
-        ) from error
+        raise OperationFailed(f"topic {topic}: {chosen.handler} cannot be tried: {cause_text(error)}") from error
     return chosen.worker.concurrency or default
 
 
@@ -160,6 +185,7 @@ def _join(namespace: str) -> bool:
     address = os.environ.get("RAY_ADDRESS", "auto")
     try:
         with _quiet():
+            use_token_if_there_is_one()
             ray.init(
                 address="auto" if _is_jobs_address(address) else address,
                 namespace=namespace,

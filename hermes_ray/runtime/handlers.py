@@ -50,26 +50,24 @@ def load_handler(spec: str, options: Mapping[str, Any]) -> Handler:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise OperationFailed(f"handler {spec} cannot be imported: {type(error).__name__}: {error}") from error
     if inspect.isclass(found):
         return _build(spec, found, options)
     if not callable(found):
-        raise OperationFailed(
-            f"handler {spec} is a {type(found).__name__}: name a function, an async function or a class"
-        )
+        raise OperationFailed(f"handler {spec} is a {type(found).__name__}: name a function or a class")
     if options:
         raise OperationFailed(f"handler {spec} is a function: options are for a class, which gets them once per worker")
     return _handler(spec, found, found, _nothing)
 
 
 def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
-    call = getattr(cls, "__call__", None)
-    if "__call__" not in {name for base in cls.__mro__[:-1] for name in vars(base)}:
+    call = next((vars(base)["__call__"] for base in cls.__mro__ if "__call__" in vars(base)), None)
+    if call is None:
         raise OperationFailed(f"handler {spec} is a class without __call__(self, message): add one")
     try:
         instance = cls(**options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise OperationFailed(f"handler {spec} cannot be built: {type(error).__name__}: {error}") from error
     return _handler(spec, instance, call, getattr(instance, "close", _nothing))
 

@@ -58,11 +58,16 @@ class Handoff:
             yield delivery
 
     def _wake_one(self) -> None:
-        self._waking = True
-        try:
-            self._idle.pop().release()
-        except IndexError:
-            self._waking = False
+        while True:
+            self._waking = True
+            try:
+                self._idle.pop().release()
+                return
+            except IndexError:
+                self._waking = False
+            # A batch put meanwhile counted on this wake-up.
+            if not (self._idle and self._buffer):
+                return
 
 
 def _withdraw(idle: deque[threading.Lock], asleep: threading.Lock) -> bool:

@@ -125,7 +125,7 @@ class Roster:
         return WorkerCounts(observed=observed, starting=len(records) - draining - observed, draining=draining)
 
     def totals(self, topic: str) -> Totals:
-        """The sums of DESIGN's cumulative reports: departed workers plus living ones, less what adopted ones did before."""
+        """Departed workers plus living ones, less what adopted ones did before they were adopted."""
         past = self._departed[topic]
         left, finished, busy_s = past.left, past.finished, past.busy_s
         service, wait = past.service, past.wait

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -23,7 +23,9 @@ from hermes_ray.config import Config
 from hermes_ray.core.estimate import History, observe, snapshot
 from hermes_ray.core.model import Decision, Snapshot
 from hermes_ray.core.policy import PolicyState, step
+from hermes_ray.runtime.cluster import ClusterView
 from hermes_ray.runtime.crew import Crew, topology_of
+from hermes_ray.runtime.pool import Pool
 from hermes_ray.runtime.status import status_of
 
 __all__ = ["Plan", "Scaler"]
@@ -48,19 +50,27 @@ class Plan:
     import_paths: tuple[str, ...]
 
 
+def steady_clock() -> Callable[[], float]:
+    """Unix seconds that never go back: the wall clock read once, the monotonic one since."""
+    offset_s = time.time() - time.monotonic()
+    return lambda: offset_s + time.monotonic()
+
+
 class Scaler:
     """Keeps every topic of ``plan`` at its size until it is stopped."""
 
     def __init__(self, plan: Plan) -> None:
         config = plan.config
         self._plan = plan
+        self._clock = steady_clock()
         self._reports: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._report_interval_s = TICK_S
-        self._crew = Crew(config, plan.concurrency, plan.import_paths)
+        self._crew = Crew(config, plan.concurrency, plan.import_paths, Pool(config.cluster.name), ClusterView())
         self._prober = DepthProber(
             config.broker.urls,
             [topology_of(config, topic) for topic in config.topics],
             name=f"{config.cluster.name}/scaler/depth",
+            clock=self._clock,
         )
         self._histories: dict[str, History] = {topic: History() for topic in config.topics}
         self._policy = PolicyState()
@@ -93,12 +103,12 @@ class Scaler:
 
     def status(self) -> dict[str, Any]:
         """What ``hermes status --json`` prints."""
-        alive = time.time() - self._driver_seen_s < DRIVER_SILENT_S
+        alive = self._clock() - self._driver_seen_s < DRIVER_SILENT_S
         return {**self._status, "driver": "alive" if alive else "none"}
 
     def follow(self, cursor: int) -> dict[str, Any]:
         """What happened since line ``cursor``, for the driver, whose calls show that it lives."""
-        self._driver_seen_s = time.time()
+        self._driver_seen_s = self._clock()
         result = self._result
         if result is not None:
             self._result_seen.set()
@@ -113,7 +123,7 @@ class Scaler:
         """Drain everything within ``drain_timeout_s`` and end; with ``kill`` at once. Asking again does no harm."""
         if self._stop_by_s is None:
             self._killed_before = self._crew.killed_count
-            self._stop_by_s = time.time() + self._plan.config.drain_timeout_s
+            self._stop_by_s = self._clock() + self._plan.config.drain_timeout_s
         self._kill_now = self._kill_now or kill
 
     # Ticks
@@ -122,13 +132,13 @@ class Scaler:
         while self._result is None:
             started_s = time.monotonic()
             try:
-                self._tick(time.time())
+                self._tick(self._clock())
             except Exception:
                 log.exception("this tick failed; the next one starts afresh")
             time.sleep(max(0.05, (0.2 if self._stop_by_s else TICK_S) - (time.monotonic() - started_s)))
         self._result_seen.wait(LAST_WORDS_S)
         self._prober.stop()
-        ray.get_runtime_context().current_actor.__ray_terminate__.remote()
+        ray.get_runtime_context().current_actor.__ray_terminate__.options(max_task_retries=0).remote()
 
     def _tick(self, now_s: float) -> None:
         self._collect(now_s)
@@ -179,7 +189,7 @@ class Scaler:
             self._result = {"drained": self._crew.drained_count, "killed": killed}
 
     def _publish_status(self) -> None:
-        now_s = time.time()
+        now_s = self._clock()
         self._status = {
             "stopping": self._stop_by_s is not None,
             "topics": {

@@ -45,7 +45,7 @@ class _Slot:
     def begin(self, headers: Mapping[str, Any] | None) -> None:
         if headers:
             eligible_ms = headers.get(DUE_MS) or headers.get(PUBLISHED_MS)
-            if eligible_ms.__class__ is int:
+            if isinstance(eligible_ms, int):  # pika reads a 64-bit one as a subclass
                 self.wait[bucket(time.time() - eligible_ms / 1000)] += 1
         self.started_s = time.monotonic()
 
@@ -93,7 +93,7 @@ class _Received(Message):
 
 
 class SlotTotals:
-    """Cumulative over all slots, read without stopping them: ``busy_s`` has the running handlers' time up to now in it."""
+    """Cumulative over all slots, read without stopping them; ``busy_s`` includes running handlers up to now."""
 
     def __init__(self, slots: Sequence[_Slot]) -> None:
         now_s = time.monotonic()
@@ -203,7 +203,9 @@ class LoopSlots:
     def _wake(self) -> None:
         self._wake_pending = False
         for _ in range(min(len(self._buffer), len(self._idle))):
-            self._idle.popleft().set_result(None)
+            idle = self._idle.popleft()
+            if not idle.done():  # cancelled: that slot is on its way by itself
+                idle.set_result(None)
 
     async def _run(self, slot: _Slot, settle: Settle) -> None:
         buffer, call, topic, check = self._buffer, self._call, self._topic, self._check
@@ -228,6 +230,7 @@ class LoopSlots:
                 outcome = Done(publishes=message.publishes) if message.has_published else None
             except BaseException as error:  # a stray cancellation of the task too: the slot must live on
                 outcome = _failure(error)
+                _forget_cancellation()
             slot.end()
             settle(delivery, outcome)
 
@@ -240,6 +243,7 @@ class LoopSlots:
             # A handler left something behind that cancelled its slot later; the slot itself goes on.
             if idle in self._idle:
                 self._idle.remove(idle)
+            _forget_cancellation()
 
 
 class _Rest:
@@ -272,8 +276,18 @@ async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
+def _forget_cancellation() -> None:
+    """A request to cancel that is left on the slot's task would, from Python 3.13 on, cancel the next message's too."""
+    task = asyncio.current_task()
+    while task is not None and task.uncancel():
+        pass
+
+
 def _failure(error: BaseException) -> Outcome:
-    text = f"{type(error).__name__}: {error}"
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:
+        text = type(error).__name__
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, PermanentError):
         return DeadLetter(reason="permanent", error=text, traceback=trace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hermes_ray.core.histogram import quantile
 from hermes_ray.core.model import Decision, Snapshot
 from hermes_ray.runtime.crew import Crew
 
@@ -35,6 +36,12 @@ def status_of(seen: Snapshot, crew: Crew, last: Decision | None, target: int | N
             "reason": str(last.reason),
             "text": last.text,
         },
+        "waits": _waits(crew.roster.totals(seen.topic).wait),
         "start_error": crew.start_error(seen.topic),
         **crew.roster.settled(seen.topic),
     }
+
+
+def _waits(counts: tuple[int, ...]) -> dict[str, float | None]:
+    """Quantiles of all waits since the start, of workers that are gone too."""
+    return {f"p{percent}_s": quantile(counts, percent / 100) for percent in (50, 95, 99)}

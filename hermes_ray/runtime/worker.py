@@ -136,9 +136,7 @@ class Worker:
     def _check_publish(self, topic: str, headers: Mapping[str, Any]) -> None:
         routes = self._spec.queue.routes
         if topic not in routes:
-            raise ValueError(
-                f"this deployment has no topic {topic!r} to publish to; it has {', '.join(sorted(routes))}"
-            )
+            raise ValueError(f"this deployment has no topic {topic!r} to publish to, only {', '.join(sorted(routes))}")
         check_headers(headers)
 
     def _report_for_ever(self) -> None:

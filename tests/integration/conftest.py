@@ -1,0 +1,49 @@
+"""The Ray cluster the live tests share, and a user's project for each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from hermes_ray.runtime.deployment import Deployment, join_cluster
+from tests.live import Cluster, Project, ray_head
+
+SEATS = 8
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A private Ray head with room to spare, and 8 of the custom resource ``seat`` to fill up."""
+    with (
+        ray_head(num_cpus=64, resources={"seat": SEATS}) as head,
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        for key, value in head.environment.items():
+            patch.setenv(key, value)
+        join_cluster("tests")
+        yield head
+        ray.shutdown()
+
+
+@pytest.fixture
+def project(cluster: Cluster, tmp_path: Path, vhost: str, vhost_url: str) -> Project:
+    """A user's project with a virtual host and a deployment name of its own."""
+    return Project(tmp_path, vhost_url, vhost, cluster.environment)
+
+
+@pytest.fixture
+def status(project: Project) -> Callable[[], dict[str, Any]]:
+    """The topics of ``hermes status --json`` without a process for each look."""
+
+    def look() -> dict[str, Any]:
+        topics: dict[str, Any] = Deployment.find(project.name).status()["topics"]
+        return topics
+
+    return look
