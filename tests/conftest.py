@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
@@ -26,19 +26,25 @@ def broker() -> Iterator[LocalBroker]:
 
 
 @pytest.fixture(scope="session")
-def _vhost_numbers() -> Iterator[int]:
-    return count()
+def new_vhost(broker: LocalBroker) -> Callable[[], str]:
+    """Names a virtual host that nobody has used, at each call."""
+    numbers = count()
+
+    def new() -> str:
+        number = next(numbers)
+        name = f"test-{number}"
+        if number >= PREPARED_VHOST_COUNT:
+            broker.ctl("add_vhost", name)
+            broker.ctl("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
+        return name
+
+    return new
 
 
 @pytest.fixture
-def vhost(broker: LocalBroker, _vhost_numbers: Iterator[int]) -> str:
+def vhost(new_vhost: Callable[[], str]) -> str:
     """The name of a virtual host that no other test has used."""
-    number = next(_vhost_numbers)
-    name = f"test-{number}"
-    if number >= PREPARED_VHOST_COUNT:
-        broker.ctl("add_vhost", name)
-        broker.ctl("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
-    return name
+    return new_vhost()
 
 
 @pytest.fixture

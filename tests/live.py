@@ -23,6 +23,8 @@ from typing import Any
 import yaml
 from ray.util.state import list_actors
 
+from hermes_ray.runtime.deployment import Deployment
+
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parent.parent
 # Whether the machine's user has a cluster token must not matter.
@@ -259,4 +261,10 @@ class Serve:
 def actors(cluster: Cluster, namespace: str) -> dict[str, Any]:
     """The living actors of a deployment by name, from Ray's state API."""
     found = list_actors(address=cluster.dashboard, filters=[("state", "=", "ALIVE")], detail=True, limit=1000)
-    return {actor.name: actor for actor in found if actor.ray_namespace == namespace}
+    return {str(actor.name): actor for actor in found if actor.ray_namespace == namespace}
+
+
+def topics_of(project: Project) -> dict[str, Any]:
+    """The topics of ``hermes status --json`` without a process for each look."""
+    topics: dict[str, Any] = Deployment.find(project.name).status()["topics"]
+    return topics

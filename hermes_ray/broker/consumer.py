@@ -23,6 +23,7 @@ __all__ = ["Consumer"]
 
 FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
 AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
+CLOSING_ROUNDS, CLOSING_PAUSE_S = 5, 0.05
 
 
 class Consumer:
@@ -229,9 +230,20 @@ class Consumer:
         def close_connections() -> None:
             self._publisher.close(lambda: self._link.close(then))
 
+        self._outlast(CLOSING_ROUNDS, close_connections)
+
+    def _outlast(self, rounds: int, then: Callable[[], None]) -> None:
+        """Call ``then`` after ``rounds`` round trips with a pause each, or when the channel is gone.
+
+        On a quorum queue the broker's side of the channel sends settlements on at once only while fewer than 32 wait to
+        be written; the rest, acks after a drain's burst of nacks among them, it keeps and would lose with the channel.
+        """
         channel = self._channel
-        if channel is None or not channel.is_open:
-            close_connections()
-        else:
-            # A quorum queue may lose acks that a close follows at once: hear something from this channel first.
-            channel.basic_qos(prefetch_count=1, callback=lambda _frame: close_connections())
+        if rounds == 0 or channel is None or not channel.is_open:
+            then()
+            return
+
+        def pause(_frame: object) -> None:
+            self._io.loop.call_later(CLOSING_PAUSE_S, lambda: self._outlast(rounds - 1, then))
+
+        channel.basic_qos(prefetch_count=1, callback=pause)

@@ -41,6 +41,7 @@ class Publisher:
         self._sent: OrderedDict[int, tuple[Outgoing, OnAnswer]] = OrderedDict()
         self._returned: Counter[tuple[str, str | None]] = Counter()
         self._declared: set[str] = set()
+        self._refused: set[str] = set()
         self._next_tag = 1
         self.lost_reason: str | None = None
 
@@ -60,7 +61,8 @@ class Publisher:
     def forget(self) -> None:
         """Drop what has no answer yet: the deliveries it belongs to went back to the broker."""
         self._waiting.clear()
-        self._sent.clear()
+        # Their answers still come, and must not be taken for those of later copies with the same ids.
+        self._sent = OrderedDict((tag, (message, _ignore)) for tag, (message, _) in self._sent.items())
 
     def close(self, on_closed: Callable[[], None]) -> None:
         """Close the connection; publishes without an answer never get one."""
@@ -81,7 +83,7 @@ class Publisher:
             self._send(channel, message, on_answer)
 
     def _send(self, channel: Channel, message: Outgoing, on_answer: OnAnswer) -> None:
-        if message.declare is not None and message.queue not in self._declared:
+        if message.declare is not None and message.queue not in self._declared | self._refused:
             # Without a reply to wait for: the broker works through a channel in order, and a refusal closes it.
             channel.queue_declare(message.queue, durable=True, arguments=dict(message.declare))
             self._declared.add(message.queue)
@@ -114,11 +116,19 @@ class Publisher:
                 del self._returned[key]
             answer = Answer.RETURNED
             self._declared.discard(message.queue)
+            self._refused.discard(message.queue)
         on_answer(answer)
 
     def _on_lost(self, reason: str) -> None:
         self.lost_reason = reason
         self._channel = None
         self._returned.clear()
-        self._waiting.extendleft(reversed(self._sent.values()))
+        # A queue that exists in another form is used as it is; with each refusal all that was on its way is sent again.
+        self._refused.update(queue for queue in self._declared if f"queue '{queue}'" in reason)
+        unanswered = [entry for entry in self._sent.values() if entry[1] is not _ignore]
+        self._waiting.extendleft(reversed(unanswered))
         self._sent.clear()
+
+
+def _ignore(_answer: Answer) -> None:
+    return None

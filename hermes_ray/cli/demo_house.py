@@ -16,9 +16,10 @@ from pathlib import Path
 from rich.console import Console
 
 from hermes_ray.broker.local import LocalBroker
+from hermes_ray.cli.demo_children import adopt_orphans, end_descendants
 from hermes_ray.config import Config, parse_command
 from hermes_ray.errors import OperationFailed
-from hermes_ray.runtime.deployment import start_cluster, stop_cluster
+from hermes_ray.runtime.deployment import declare_queues, start_cluster, stop_cluster
 
 __all__ = ["OUT", "SAMPLE", "House", "step"]
 
@@ -46,6 +47,7 @@ class House:
 
     def __enter__(self) -> House:
         _interrupt_on_signals()
+        adopt_orphans()
         try:
             self._start()
         except BaseException:
@@ -57,6 +59,7 @@ class House:
         for number in SIGNALS:  # what is left takes a second or two, and must not be cut short
             signal.signal(number, signal.SIG_IGN)
         self._stack.close()
+        end_descendants()
         _interrupt_on_signals()
 
     def _start(self) -> None:
@@ -74,14 +77,18 @@ class House:
                 self._stack.enter_context(broker)
         else:
             self.config = parse_command(words).config
+        declare_queues(self.config)
         with step(self._console, "a local Ray"):
             self._stack.callback(stop_cluster)
-            self.dashboard = f"http://{start_cluster(self.config.cluster.name, NUM_CPUS)}"
-            _interrupt_on_signals()  # Ray has taken SIGTERM
+            try:
+                self.dashboard = f"http://{start_cluster(self.config.cluster.name, NUM_CPUS)}"
+            except SystemExit:  # Ray takes SIGTERM while it starts, and leaves
+                raise KeyboardInterrupt from None
+            _interrupt_on_signals()
 
     def _start_api(self) -> str:
         command = [sys.executable, "-m", f"{SAMPLE}.api", "--port", "0", "--rate-hz", str(API_RATE_HZ)]
-        api = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        api = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)  # Ctrl-C is for us
         self._stack.callback(_end, api)
         assert api.stdout is not None
         url = api.stdout.readline().strip()

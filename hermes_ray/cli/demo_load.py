@@ -31,7 +31,7 @@ def stepped_load(steps: Sequence[tuple[float, float]]) -> Load:
 LOADS: Mapping[str, Load] = {
     "instance_store": stepped_load([(LOAD_S, 30.0)]),
     BURST_TOPIC: stepped_load([(BURST[0], 16.0), (BURST[1] - BURST[0], 85.0), (LOAD_S - BURST[1], 16.0)]),
-    "character_fill": stepped_load([(6.0, 2.0), (10.0, 8.0), (14.0, 12.0), (10.0, 5.0), (50.0, 0.0)]),
+    "character_fill": stepped_load([(6.0, 1.0), (10.0, 6.0), (14.0, 11.0), (15.0, 5.0), (45.0, 0.5)]),
 }
 
 
@@ -43,7 +43,6 @@ class Traffic:
     ) -> None:
         self.confirmed: dict[str, set[str]] = {topic: set() for topic in LOADS}
         self._body = body
-        self._stopping = threading.Event()
         self._errors: list[OperationFailed] = []
         self._runs = {topic: Run(urls, name=f"demo/publish/{topic}", ids=self.confirmed[topic].add) for topic in LOADS}
         self._threads = [
@@ -70,13 +69,9 @@ class Traffic:
             if not all(complete) or run.answers["confirmed"] < LOADS[topic].count:
                 raise OperationFailed(f"the broker did not confirm every message of {topic}: {run.answers}")
 
-    def stop(self) -> None:
-        """Send nothing more."""
-        self._stopping.set()
-
     def _play(self, topic: str, queue: str) -> None:
         rng = random.Random(f"{SEED} {topic}")
         try:
-            self._runs[topic].play(LOADS[topic], lambda n: fresh(queue, self._body(topic, n, rng)), self._stopping)
+            self._runs[topic].play(LOADS[topic], lambda n: fresh(queue, self._body(topic, n, rng)))
         except OperationFailed as error:
             self._errors.append(error)

@@ -20,15 +20,26 @@ ASK_EVERY_S = 0.5
 
 
 class Watcher:
-    """Keeps the last ``status``, adds each to the record once that began, and waits for the scaler's last words."""
+    """Keeps the last ``status``, adds each to the record once that began, and waits for the scaler's last words.
+
+    A context manager: after it the thread asks no more. Asking a Ray that has ended would start another one.
+    """
 
     def __init__(self, deployment: Deployment) -> None:
         self.status: dict[str, Any] = {"topics": {}}
         self._deployment = deployment
         self._record: Record | None = None
         self._result: dict[str, int] | None = None
+        self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def __enter__(self) -> Watcher:
         self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._leaving.set()
+        self._thread.join()
 
     def begin(self, topics: Iterable[str]) -> Record:
         """The record, its time counted from now."""
@@ -43,8 +54,7 @@ class Watcher:
         return self._result
 
     def _run(self) -> None:
-        while self._result is None:
-            time.sleep(ASK_EVERY_S)
+        while self._result is None and not self._leaving.wait(ASK_EVERY_S):
             try:
                 self.status = self._deployment.status()
                 news = self._deployment.follow(0)

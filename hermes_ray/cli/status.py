@@ -19,6 +19,7 @@ from hermes_ray.runtime.deployment import Deployment, join_cluster
 __all__ = ["status", "topics_table"]
 
 UNKNOWN = "-"
+PIPED_COLUMNS = 160  # no terminal tells how wide it is, and a job's log is none
 
 
 def status(words: Sequence[str], as_json: bool) -> int:
@@ -30,6 +31,8 @@ def status(words: Sequence[str], as_json: bool) -> int:
         click.echo(json.dumps(seen))
         return 0
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPED_COLUMNS)
     stopping = ", stopping" if seen["stopping"] else ""
     console.print(f"deployment [bold]{escape(name)}[/], driver {seen['driver']}{stopping}")
     console.print(topics_table(seen["topics"]))

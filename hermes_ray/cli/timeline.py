@@ -12,8 +12,10 @@ __all__ = ["draw", "spaced"]
 
 INK, FAINT, PAPER = "#22272e", "#8b949e", "#ffffff"
 COLORS = ("#2f6fb3", "#d9731a", "#2a9d6a")
+LABEL_AT = 0.032  # of the axis' width, beside it
 WIDTH_IN, HEIGHT_IN, DPI = 16.0, 10.5, 100
 LABEL_GAP_S = 3.2
+LEAST_BACKLOG = 40.0  # a queue of three is no mountain
 
 
 def draw(record: Record, title: str, subtitle: str, path: Path, burst: tuple[str, tuple[float, float]]) -> None:
@@ -78,12 +80,14 @@ def _draw_flow(flow: Any, topic: str, moments: Sequence[Moment], color: str) -> 
     flow.plot(times, rates, color=color, linewidth=1.2, alpha=0.8)
     flow.set_ylim(0, _top(rates, 1.45))
     flow.set_ylabel("arrivals/s", color=color, fontsize=10)
+    flow.yaxis.set_label_coords(-LABEL_AT, 0.5)
     flow.set_title(topic, loc="left", fontsize=13, fontweight="bold", color=color, pad=4)
     queue = flow.twinx()
     backlog = [_number(moment.backlog) for moment in moments]
     queue.plot(times, backlog, color=INK, linewidth=1.4)
-    queue.set_ylim(0, _top(backlog, 1.15))
+    queue.set_ylim(0, max(LEAST_BACKLOG, _top(backlog, 1.15)))
     queue.set_ylabel("queued", color=INK, fontsize=10)
+    queue.yaxis.set_label_coords(1 + LABEL_AT, 0.5)
     for axis in (flow, queue):
         axis.locator_params(axis="y", nbins=4, integer=True)
         axis.tick_params(length=0)
@@ -100,6 +104,7 @@ def _draw_crew(crew: Any, moments: Sequence[Moment], marks: Sequence[Mark], colo
     top = _top(observed + target, 1.0)
     crew.set_ylim(0, top * 1.6)
     crew.set_ylabel("workers", fontsize=10)
+    crew.yaxis.set_label_coords(-LABEL_AT, 0.5)
     crew.locator_params(axis="y", nbins=4, integer=True)
     crew.tick_params(length=0)
     shown = [mark for mark in marks if mark.at_s >= times[0]] if times else []

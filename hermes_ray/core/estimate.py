@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from hermes_ray.core.histogram import quantile, subtract
-from hermes_ray.core.model import Probe, Snapshot, Totals, WorkerCounts
+from hermes_ray.core.model import Arrived, Probe, Snapshot, Totals, WorkerCounts
 
 __all__ = ["PROBE_TTL_S", "History", "observe", "snapshot"]
 
@@ -28,6 +28,7 @@ _MIN_SPACING_S = 0.75  # keeps a history within 100 points however often it is f
 _MIN_SPAN_S = 1.0
 _JITTER_S = 0.25  # ticks are not exactly a second apart
 _REPORT_LAG_S = 1.0
+_ALIGNED_LAG_S = 0.2  # reports are interpolated as if work flowed evenly between them
 _BLIP_S = 3.0
 _SIGMAS = 3.0
 _ENOUGH_RUNS = 20
@@ -37,11 +38,14 @@ _TAIL_RATIO = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Arrived:
-    """Messages that ever arrived, as counted at ``at_s``, and handler runs finished by then."""
+    """Messages that ever arrived, as counted at ``at_s``, handler runs finished by then, and how far apart in time
+    the depth and the totals of the count may lie.
+    """
 
     at_s: float
-    count: int
+    count: float
     finished_count: int
+    lag_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +70,21 @@ class History:
     runs_mark: Totals = Totals()
 
 
-def observe(history: History, probe: Probe | None, totals: Totals, now_s: float) -> History:
-    """The history after what was seen now. ``probe`` is None when the broker gave no answer; repeats are harmless."""
-    arrived = _with_probe(history.arrived, probe, totals, now_s)
+def observe(
+    history: History, probe: Probe | None, totals: Totals, now_s: float, aligned: Arrived | None = None
+) -> History:
+    """The history after what was seen now. ``probe`` is None when the broker gave no answer; repeats are harmless.
+
+    ``aligned`` counts arrivals for a moment that both a probe and the reports cover. Without it the fresh depth is put
+    beside totals of up to a report interval ago, which errs by what moved in between.
+    """
+    counted, lag_s = (aligned, _ALIGNED_LAG_S) if aligned else (_beside(probe, totals, now_s), _REPORT_LAG_S)
+    arrived = history.arrived
+    if counted is not None:
+        finished = totals.finished_count
+        point = _Arrived(at_s=counted.at_s, count=counted.count, finished_count=finished, lag_s=lag_s)
+        arrived = _with_point(arrived, point)
+    arrived = tuple(point for point in arrived if point.at_s >= now_s - _KEEP_S)
     since, mark = history.runs_since, history.runs_mark
     if totals.finished_count - mark.finished_count >= _ENOUGH_RUNS:
         since, mark = mark, totals
@@ -113,16 +129,17 @@ def snapshot(history: History, topic: str, workers: WorkerCounts, now_s: float) 
     )
 
 
-def _with_probe(
-    arrived: tuple[_Arrived, ...], probe: Probe | None, totals: Totals, now_s: float
-) -> tuple[_Arrived, ...]:
-    kept = tuple(point for point in arrived if point.at_s >= now_s - _KEEP_S)
+def _beside(probe: Probe | None, totals: Totals, now_s: float) -> Arrived | None:
     if probe is None or probe.at_s < now_s - _REPORT_LAG_S - _JITTER_S:
-        return kept  # an old depth beside fresh totals would count twice what moved in between
-    if kept and probe.at_s < kept[-1].at_s + _MIN_SPACING_S:
-        return kept
+        return None  # an old depth beside fresh totals would count twice what moved in between
     count = probe.ready_count + probe.retrying_count + totals.held_count + totals.left_count
-    return (*kept, _Arrived(at_s=probe.at_s, count=count, finished_count=totals.finished_count))
+    return Arrived(at_s=probe.at_s, count=count)
+
+
+def _with_point(points: tuple[_Arrived, ...], point: _Arrived) -> tuple[_Arrived, ...]:
+    if points and point.at_s < points[-1].at_s + _MIN_SPACING_S:
+        return points
+    return (*points, point)
 
 
 def _with_totals(worked: tuple[_Worked, ...], totals: Totals, now_s: float) -> tuple[_Worked, ...]:
@@ -136,8 +153,8 @@ def _rate_hz(points: Sequence[_Arrived]) -> float | None:
     """Arrivals per second over the longest window that agrees with every shorter one; None before 1 s is covered.
 
     Agreeing: the shorter window's count is within 3 sigma (Poisson) of what the longer one's rate makes of it, plus
-    what a report interval of finished work can shift. 200/s for a minute expects 400 in 2 s, give or take 3 x 20 +
-    200.
+    what the lag between depths and reports can shift. 200/s for a minute expects 400 in 2 s, give or take 3 x 20 + 40
+    where the two are aligned.
     """
     if len(points) < 2 or points[-1].at_s - points[0].at_s < _MIN_SPAN_S:
         return None
@@ -146,8 +163,8 @@ def _rate_hz(points: Sequence[_Arrived]) -> float | None:
     shorter: list[tuple[float, float]] = []
     for start in _window_starts(points):
         span_s = points[-1].at_s - points[start].at_s
-        count = max(0, counts[-1] - counts[start])
-        shift = _REPORT_LAG_S * (points[-1].finished_count - points[start].finished_count) / span_s
+        count = max(0.0, counts[-1] - counts[start])
+        shift = points[-1].lag_s * (points[-1].finished_count - points[start].finished_count) / span_s
         if not all(_agrees(n, count / span_s * s, shift) for n, s in shorter):
             break
         rate_hz = count / span_s
@@ -170,7 +187,7 @@ def _agrees(count: float, expected: float, shift: float) -> bool:
     return abs(count - expected) <= _SIGMAS * sqrt(max(1.0, expected)) + shift
 
 
-def _ironed(points: Sequence[_Arrived]) -> list[int]:
+def _ironed(points: Sequence[_Arrived]) -> list[float]:
     """The counts without dips, then without bumps, shorter than 3 s.
 
     Dips take the level before them at once; a bump at the end may be a burst, so it stands until the count falls
@@ -184,8 +201,8 @@ def _ironed(points: Sequence[_Arrived]) -> list[int]:
 
 
 def _extreme(
-    pick: Callable[[Sequence[int]], int], values: Sequence[int], times: Sequence[float], *, forwards: bool
-) -> list[int]:
+    pick: Callable[[Sequence[float]], float], values: Sequence[float], times: Sequence[float], *, forwards: bool
+) -> list[float]:
     """The extreme value within 3 s from each point, forwards or backwards in time."""
     result = []
     for i, at_s in enumerate(times):

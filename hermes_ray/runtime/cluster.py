@@ -54,6 +54,7 @@ def use_token_if_there_is_one() -> None:
     Ray 2.60 starts clusters with token authentication once a token exists, but does not send it to an address given
     explicitly. A cluster without authentication does not mind.
     """
+    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)  # a line a command
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 

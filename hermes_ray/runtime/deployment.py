@@ -38,8 +38,8 @@ def start_or_join_cluster(namespace: str) -> bool:
         return False
     if "RAY_ADDRESS" in os.environ and not _is_jobs_address(os.environ["RAY_ADDRESS"]):
         raise OperationFailed(
-            f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: start it, correct the address, or unset "
-            "it to have a local Ray started"
+            f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: start it, correct it, or unset it "
+            "to have a local Ray started"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with _quiet(), _process_group_of_its_own():

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hermes_ray.core.histogram import add, subtract
-from hermes_ray.core.model import Totals, WorkerCounts
+from hermes_ray.core.model import Arrived, Probe, Totals, WorkerCounts
 from hermes_ray.runtime.worker import REPORT_VERSION
 
 __all__ = ["Departure", "Record", "Roster"]
 
 Report = Mapping[str, Any]
+
+SILENT_S = 3.0
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ class Record:
     adopted: bool
     report: Report | None = None
     reported_s: float | None = None
+    before: tuple[float, float] | None = None  # when the report before this one came, and what it had taken
     base: Report | None = None
     drain_asked_s: float | None = None
     drain_by_s: float | None = None
@@ -42,6 +45,20 @@ class Record:
     @property
     def node_id(self) -> str | None:
         return None if self.report is None else self.report.get("node_id")
+
+    @property
+    def taken(self) -> float:
+        """Deliveries it has had off the queue for good so far: those it holds and those that left through it."""
+        return 0 if self.report is None else self.report["held"] + _left(self.report) - _left(self.base)
+
+    def taken_at(self, at_s: float) -> float:
+        """``taken`` at a moment of the last report interval, in proportion; the nearest report's outside of it."""
+        if self.reported_s is None or at_s >= self.reported_s:
+            return self.taken
+        from_s, taken = self.before or (self.since_s, self.taken if self.adopted else 0)
+        if at_s <= from_s:
+            return taken
+        return taken + (self.taken - taken) * (at_s - from_s) / (self.reported_s - from_s)
 
     def number(self, key: str) -> float:
         """A reported number, 0 before the first report."""
@@ -86,10 +103,13 @@ class Roster:
         record = self._records.get(report["worker"])
         if record is None:
             return
-        record.reported_s = now_s
         if report.get("version") != REPORT_VERSION:
+            record.reported_s = now_s
             return
         if record.report is None or report["seq"] > record.report["seq"]:
+            if record.report is not None and record.reported_s is not None:
+                record.before = (record.reported_s, record.taken)
+            record.reported_s = now_s
             record.report = report
             if record.adopted and record.base is None:
                 record.base = report
@@ -116,6 +136,20 @@ class Roster:
     def is_complete(self, topic: str, now_s: float, patience_s: float = 5.0) -> bool:
         """Whether sums over this topic mean something: every adopted worker has reported, or had time enough."""
         return all(r.report is not None or not r.adopted or now_s - r.since_s > patience_s for r in self.of(topic))
+
+    def arrived(self, topic: str, probes: Iterable[Probe], now_s: float) -> Arrived | None:
+        """Arrivals as of the latest of ``probes`` that every worker's reports cover, None if there is none.
+
+        A worker silent for more than 3 s is not waited for: it counts as it last said.
+        """
+        said_s = [r.reported_s for r in self.of(topic) if r.reported_s is not None]
+        covered_s = min((at_s for at_s in said_s if at_s > now_s - SILENT_S), default=now_s)
+        covered = [probe for probe in probes if now_s - SILENT_S < probe.at_s <= covered_s]
+        if not covered:
+            return None
+        probe = max(covered, key=lambda probe: probe.at_s)
+        taken = self._departed[topic].left + sum(r.taken_at(probe.at_s) for r in self.of(topic))
+        return Arrived(at_s=probe.at_s, count=probe.ready_count + probe.retrying_count + taken)
 
     def counts(self, topic: str) -> WorkerCounts:
         """Workers by state; one whose connection is lost is on its way back: starting."""

@@ -21,7 +21,7 @@ import ray
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.config import Config
 from hermes_ray.core.estimate import History, observe, snapshot
-from hermes_ray.core.model import Decision, Snapshot
+from hermes_ray.core.model import Decision, Probe, Snapshot
 from hermes_ray.core.policy import PolicyState, step
 from hermes_ray.runtime.cluster import ClusterView
 from hermes_ray.runtime.crew import Crew, topology_of
@@ -37,7 +37,9 @@ MAX_CALLS_PER_S = 200  # what one actor answers with ease; more workers report l
 MAX_REPORT_INTERVAL_S = 20.0
 DRIVER_SILENT_S = 5.0
 KEPT_LINES = 1_000
+KEPT_PROBES = 8
 LAST_WORDS_S = 3.0  # for the driver to fetch the result
+FOLLOWERS_S = 1.0  # after one driver has it: hermes stop and the serve it ends both want to know
 KILL_GRACE_S = 2.0  # for a worker to end itself at its deadline
 
 
@@ -63,7 +65,7 @@ class Scaler:
         config = plan.config
         self._plan = plan
         self._clock = steady_clock()
-        self._reports: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+        self._reports: SimpleQueue[tuple[Mapping[str, Any], float]] = SimpleQueue()
         self._report_interval_s = TICK_S
         self._crew = Crew(config, plan.concurrency, plan.import_paths, Pool(config.cluster.name), ClusterView())
         self._prober = DepthProber(
@@ -73,6 +75,8 @@ class Scaler:
             clock=self._clock,
         )
         self._histories: dict[str, History] = {topic: History() for topic in config.topics}
+        self._probes: dict[str, deque[Probe]] = {topic: deque(maxlen=KEPT_PROBES) for topic in config.topics}
+        self._retried = dict.fromkeys(config.topics, 0)
         self._policy = PolicyState()
         self._targets: dict[str, int] = {}
         self._last_decisions: dict[str, Decision] = {}
@@ -84,7 +88,7 @@ class Scaler:
         self._result: dict[str, int] | None = None
         self._result_seen = threading.Event()
         self._driver_seen_s = 0.0
-        self._status: dict[str, Any] = {"driver": "none", "topics": {}}
+        self._publish_status()
         self._prober.start()
         threading.Thread(target=self._run, name="ticks", daemon=True).start()
 
@@ -98,7 +102,7 @@ class Scaler:
 
     def report(self, report: Mapping[str, Any]) -> float:
         """Take a worker's report; returns the seconds until its next."""
-        self._reports.put(report)
+        self._reports.put((report, self._clock()))
         return self._report_interval_s
 
     def status(self) -> dict[str, Any]:
@@ -136,7 +140,8 @@ class Scaler:
             except Exception:
                 log.exception("this tick failed; the next one starts afresh")
             time.sleep(max(0.05, (0.2 if self._stop_by_s else TICK_S) - (time.monotonic() - started_s)))
-        self._result_seen.wait(LAST_WORDS_S)
+        if self._result_seen.wait(LAST_WORDS_S):
+            time.sleep(FOLLOWERS_S)
         self._prober.stop()
         ray.get_runtime_context().current_actor.__ray_terminate__.options(max_task_retries=0).remote()
 
@@ -152,17 +157,26 @@ class Scaler:
         roster = self._crew.roster
         try:
             while True:
-                roster.take(self._reports.get_nowait(), now_s)
+                roster.take(*self._reports.get_nowait())
         except Empty:
             pass
         for line in self._crew.sync(now_s):
             self._say(line)
-        probes = self._prober.probes()
         for topic, history in self._histories.items():
             if roster.is_complete(topic, now_s):
-                self._histories[topic] = observe(history, probes.get(topic), roster.totals(topic), now_s)
+                self._histories[topic] = self._observe(topic, history, now_s)
         calls = len(roster.all()) / MAX_CALLS_PER_S
         self._report_interval_s = min(max(TICK_S, calls), MAX_REPORT_INTERVAL_S)
+
+    def _observe(self, topic: str, history: History, now_s: float) -> History:
+        roster, probe, recent = self._crew.roster, self._prober.probes().get(topic), self._probes[topic]
+        if probe is not None and (not recent or probe.at_s > recent[-1].at_s):
+            recent.append(probe)
+        retried = roster.settled(topic)["retried"]
+        if retried > self._retried[topic]:
+            self._retried[topic] = retried
+            self._prober.look_again(topic)
+        return observe(history, probe, roster.totals(topic), now_s, roster.arrived(topic, recent, now_s))
 
     def _snapshots(self, now_s: float) -> dict[str, Snapshot]:
         roster = self._crew.roster

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import ray
 
-from hermes_ray.runtime.deployment import Deployment, join_cluster
-from tests.live import Cluster, Project, ray_head
+from hermes_ray.runtime.deployment import join_cluster
+from tests.live import Cluster, Project, ray_head, topics_of
 
 SEATS = 8
 
@@ -41,9 +41,4 @@ def project(cluster: Cluster, tmp_path: Path, vhost: str, vhost_url: str) -> Pro
 @pytest.fixture
 def status(project: Project) -> Callable[[], dict[str, Any]]:
     """The topics of ``hermes status --json`` without a process for each look."""
-
-    def look() -> dict[str, Any]:
-        topics: dict[str, Any] = Deployment.find(project.name).status()["topics"]
-        return topics
-
-    return look
+    return lambda: topics_of(project)

@@ -124,7 +124,7 @@ def test_a_job_submitted_as_the_readme_says_runs_end_to_end(project: Project, cl
     project.configure({"player_crawl": {"handler": "Async", "workers": {"min": 1}}})
     submission = f"job-{project.name}"
     submit = ["ray", "job", "submit", "--address", cluster.dashboard, "--no-wait", "--submission-id", submission]
-    broker = json.dumps({"env_vars": {"HERMES_BROKER_URL": project.url}})
+    serve = ["python", "jobs/serve.py", "config=my.yaml", f"broker.url={project.url}"]
     for heavy in (".venv", "out"):
         (project.directory / heavy).mkdir()
         (project.directory / heavy / "big").write_bytes(bytes(60 * 2**20) if heavy == ".venv" else b"x")
@@ -133,9 +133,7 @@ def test_a_job_submitted_as_the_readme_says_runs_end_to_end(project: Project, cl
     jobs = project.directory / "jobs"
     jobs.mkdir()
     (jobs / "serve.py").write_text((ROOT / "jobs" / "serve.py").read_text())
-    project.run(
-        *submit, "--working-dir", ".", "--runtime-env-json", broker, "--", "python", "jobs/serve.py", "config=my.yaml"
-    )
+    project.run(*submit, "--working-dir", ".", "--", *serve)
     living = wait_until(
         lambda: len(found := actors(cluster, project.name)) >= 2 and found, 60, "scaler and worker are actors"
     )

@@ -1,0 +1,54 @@
+"""The Ray cluster launcher's file, checked as ``ray up`` checks it, without a cloud."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tests.live import ROOT
+
+TEXT = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
+REPLACED = ("provider", "auth", "docker", "head_node_type", "available_node_types")
+
+
+def shipped() -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(TEXT)
+    return config
+
+
+def local_variant() -> dict[str, Any]:
+    """The file edited as its last comment says."""
+    comment = TEXT[TEXT.index("# provider:") :]
+    own = yaml.safe_load(re.sub(r"^# ?", "", comment, flags=re.MULTILINE))
+    return {key: value for key, value in shipped().items() if key not in REPLACED} | own
+
+
+@pytest.mark.parametrize("config", [shipped(), local_variant()], ids=["aws", "local"])
+def test_ray_takes_it_and_installs_this_project_on_every_node(config: dict[str, Any]) -> None:
+    prepared = prepare_config(config)
+    validate_config(prepared)
+    for commands in ("head_setup_commands", "worker_setup_commands"):
+        assert any("pip install --constraint ~/hermes_ray/constraints.txt" in line for line in prepared[commands])
+    for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
+        assert any("ray start" in line for line in prepared[commands])
+
+
+@pytest.mark.parametrize("wrong", [{"idle_timeout_minuts": 5}, {"head_node_typ": "head"}, {"max_workers": "two"}])
+def test_a_misspelt_key_or_a_wrong_type_is_caught(wrong: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        validate_config(prepare_config(shipped() | wrong))
+
+
+def test_its_image_has_the_ray_of_the_constraints() -> None:
+    pinned = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert shipped()["docker"]["image"] == f"rayproject/ray:{pinned[1]}-py311"
+
+
+def test_the_file_with_the_password_is_neither_committed_nor_shipped() -> None:
+    assert "/broker.env" in (ROOT / ".gitignore").read_text().splitlines()

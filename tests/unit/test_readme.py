@@ -1,0 +1,137 @@
+"""What the README shows is true: commands parse, files load, handlers run, links lead somewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from hermes_ray import Message, PermanentError
+from hermes_ray.cli.main import cli
+from hermes_ray.cli.publish import OWN_WORDS
+from hermes_ray.config import COMMAND_WORDS, load, parse_command, split_words
+from tests.live import ROOT
+from tests.readme import blocks, commands
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GO = ROOT / "docs" / "go-hermes.md"
+PAGES = (ROOT / "README.md", GO, ROOT / "CHANGELOG.md")
+
+
+def shown_commands() -> Iterator[list[str]]:
+    """Every ``hermes`` command in a shell block, those in ``ray job submit`` included."""
+    for block in blocks():
+        for words in commands(block) if block.language == "sh" else []:
+            if "hermes" in words:
+                yield words[words.index("hermes") + 1 :]
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of "Your own topic"."""
+    monkeypatch.delenv("HERMES_BROKER_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for block in blocks():
+        if block.file:
+            (tmp_path / block.file).write_text(block.text)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize("words", list(shown_commands()), ids=" ".join)
+def test_every_command_of_the_readme_is_understood(words: list[str]) -> None:
+    name, *rest = words
+    command = cli.commands[name]
+    context = command.make_context(name, list(rest))
+    keys = list(context.params.get("words", ()))
+    if name == "publish":
+        own, more = split_words(keys, (*OWN_WORDS, *COMMAND_WORDS))
+        keys = [f"{word}={own[word]}" for word in COMMAND_WORDS if word in own] + more
+        assert own["topic"] in parse_command(keys).config.topics
+    parse_command(keys, need_topics=name == "serve")
+
+
+def test_every_command_there_is_has_a_row(directory: Path) -> None:
+    rows = re.findall(r"^\| `hermes (\w+)", README, re.MULTILINE)
+    assert set(rows) == set(cli.commands)
+    assert all(isinstance(cli.commands[row], click.Command) for row in rows)
+
+
+@pytest.mark.usefixtures("directory")
+def test_the_overrides_do_what_they_say() -> None:
+    shown = [words[1:] for words in shown_commands() if words[0] in ("serve", "config") and "--schema" not in words]
+    first, second, dotted, from_environment = [parse_command(words).config.topics for words in shown[1:]]
+    assert (first["orders"].workers.max, first["orders"].latency_objective_s) == (40, 5)
+    assert (second["orders"].scaling.policy, second["orders"].worker.concurrency) == ("fixed", 8)
+    assert dotted["orders.eu"].handler == "orders:ship"
+    assert from_environment["orders"].weight == 5
+
+
+def test_the_handlers_do_what_their_comments_say(tmp_path: Path) -> None:
+    (source,) = [block.text for block in blocks() if block.heading == "Handlers"]
+    shown: dict[str, Any] = {}
+    exec(compile(source, "README.md", "exec"), shown)
+    shown["check"](Message(b'{"amount": 7}'))
+    with pytest.raises(PermanentError):
+        shown["check"](Message(b'{"amount": -7}'))
+    order = Message(b'{"items": [1, 2]}', id="a")
+    asyncio.run(shown["split"](order))
+    assert [publish.body for publish in order.publishes] == [b'{"item": 1}', b'{"item": 2}']
+    store = shown["Store"](path=str(tmp_path / "items"))
+    for _ in range(2):
+        store(Message(b"once", id="a"))
+    assert store.database.execute("SELECT * FROM item").fetchall() == [("a", b"once")]
+    store.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        store.database.execute("SELECT 1")
+
+
+def test_the_topic_of_go_hermes_loads_as_the_table_says(tmp_path: Path) -> None:
+    (block,) = blocks(GO)
+    (tmp_path / "my.yaml").write_text(block.text)
+    topic = load(tmp_path / "my.yaml").topics["player_crawl"]
+    slots = topic.worker.concurrency
+    assert (slots, topic.worker.prefetch, topic.workers.max * (slots or 0)) == (5, 5, 70)
+    assert (topic.retry.max_attempts, topic.retry.max_delay_s) == (6, 1800)
+    rule = topic.scaling.threshold
+    assert (topic.scaling.policy, rule.up_ratio, rule.max_step * (slots or 0), rule.up_checks) == (
+        "threshold", 0.5, 25, 1
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if not target.startswith("http")]
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {"#" + heading.lower().replace(" ", "-") for heading in headings}
+    for target in targets:
+        assert target in anchors if target.startswith("#") else (page.parent / target).exists(), target
+
+
+def test_the_map_of_the_house_names_what_is_there() -> None:
+    house = README.split("## The house")[1]
+    above = ROOT
+    for line in re.findall(r"^ {4}( *\S.*)$", house, re.MULTILINE):
+        names = re.split(r" {2,}", line.strip())[0].split(" ")
+        if line.startswith("  "):
+            assert all((above / name).exists() for name in names), line
+        else:
+            assert all((ROOT / name).exists() for name in re.split(r" +", line)[: line.count("/ ")]), line
+            above = ROOT / names[0]
+
+
+def test_every_key_the_readme_names_is_one() -> None:
+    keys = {"workers", "worker", "retry", "scaling", "broker", "metrics", "cluster"}
+    named = {key for key in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?::[^`]*)?`", README) if key.split(".")[0] in keys}
+    assert len(named) >= 12
+    from hermes_ray.validation import valid_keys
+
+    known = {at.removeprefix("topics.NAME.") for at, *_ in valid_keys()}
+    assert named - {"cluster.yaml"} <= known, named - known
