@@ -30,6 +30,7 @@ from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.message import Message
 from hermes_ray.runtime.handlers import Handler
 from hermes_ray.runtime.slots import LoopSlots, ThreadSlots
+from hermes_ray.runtime.worker import spare_the_collector
 
 MUST_RATIO = 0.47
 PREFETCH = 500
@@ -92,6 +93,7 @@ def hermes(url: str, count: int, *, is_async: bool) -> float:
         on_change=lambda: None,
         on_crash=done.set,
     )
+    spare_the_collector()
     slots.start(consumer.settle)
     consumer.start()
     while consumer.counts.acked < count:

@@ -117,6 +117,7 @@ def ray_head(num_cpus: int, resources: Mapping[str, float]) -> Iterator[Cluster]
         "--node-ip-address=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={directory}",
         f"--num-cpus={num_cpus}", f"--resources={json.dumps(dict(resources))}",
         f"--ray-client-server-port={free_port()}",
+        f"--dashboard-agent-listen-port={free_port()}",  # jobs run through it; two heads may live at once
     ]  # fmt: skip
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | RAY_SETTINGS
     log = Path(directory, "start.log")

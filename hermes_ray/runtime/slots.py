@@ -220,7 +220,7 @@ class LoopSlots:
             message = _Received(delivery, topic, check)
             try:
                 step = contextvars.copy_context().run
-                coroutine = step(call, message)
+                coroutine = call(message)
                 try:
                     waited_for = step(coroutine.send, None)
                 except StopIteration:

@@ -59,12 +59,15 @@ def reader(tmp_path: Path, vhost_url: str) -> Iterator[Reader]:
 
 
 def submit(reader: Reader, words: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Submit until Ray, which has only just started, can run jobs; returns when the job serves."""
-    while True:
+    """Submit until Ray, which has only just started, can run jobs; returns when the job serves, or ended."""
+
+    def answered() -> subprocess.Popen[bytes] | None:
         job = reader.start(words, log)
         wait_until(lambda: "serving orders" in log.read_text() or job.poll() is not None, WITHIN_S, "the job serves")
-        if "No available agent" not in log.read_text():
-            return job
+        return None if "No available agent" in log.read_text() else job
+
+    job: subprocess.Popen[bytes] = wait_until(answered, WITHIN_S, "Ray can run jobs")
+    return job
 
 
 def shell_block(first_words: str) -> Block:

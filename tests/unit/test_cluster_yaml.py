@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
+from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tests.live import ROOT
@@ -40,7 +40,7 @@ def test_ray_takes_it_and_installs_this_project_on_every_node(config: dict[str, 
 
 @pytest.mark.parametrize("wrong", [{"idle_timeout_minuts": 5}, {"head_node_typ": "head"}, {"max_workers": "two"}])
 def test_a_misspelt_key_or_a_wrong_type_is_caught(wrong: dict[str, Any]) -> None:
-    with pytest.raises(jsonschema.ValidationError):
+    with pytest.raises(ValidationError):
         validate_config(prepare_config(shipped() | wrong))
 
 
