@@ -160,12 +160,14 @@ class Project:
             whole["topics"][topic] = kept
         (self.directory / "my.yaml").write_text(yaml.safe_dump(whole))
 
-    def run(self, *command: str, within_s: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of the user to its end."""
+    def run(
+        self, *command: str, within_s: float = 60, check: bool = True, settings: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the user to its end; ``settings`` are added to the environment."""
         done = subprocess.run(
             command,
             cwd=self.directory,
-            env=self.environment,
+            env={**self.environment, **(settings or {})},
             capture_output=True,
             text=True,
             timeout=within_s,
@@ -174,8 +176,8 @@ class Project:
         assert not check or done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
 
-    def hermes(self, *words: str, within_s: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.run(str(BIN / "hermes"), *words, within_s=within_s, check=check)
+    def hermes(self, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
+        return self.run(str(BIN / "hermes"), *words, **how)
 
     def hermes_in_background(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ __all__ = ["Deployment", "declare_queues", "join_cluster", "start_cluster", "sta
 BROKER_WAIT_S = 30.0
 TRIAL_TIMEOUT_S = 120.0
 CALL_TIMEOUT_S = 15.0
+CONNECT_TIMEOUT_S = 5.0
+STDERR = 2
 
 
 def start_or_join_cluster(namespace: str) -> bool:
@@ -37,7 +40,7 @@ def start_or_join_cluster(namespace: str) -> bool:
     if _join(namespace):
         return False
     if "RAY_ADDRESS" in os.environ and not _is_jobs_address(os.environ["RAY_ADDRESS"]):
-        raise OperationFailed(
+        raise UserMistake(
             f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: start it, correct it, or unset it "
             "to have a local Ray started"
         )
@@ -183,6 +186,8 @@ def _import_paths() -> tuple[str, ...]:
 
 def _join(namespace: str) -> bool:
     address = os.environ.get("RAY_ADDRESS", "auto")
+    if address != "auto" and not _is_jobs_address(address) and not _answers(address):
+        return False
     try:
         with _quiet():
             use_token_if_there_is_one()
@@ -197,6 +202,16 @@ def _join(namespace: str) -> bool:
     return True
 
 
+def _answers(address: str) -> bool:
+    """Whether anybody listens there; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _is_jobs_address(address: str) -> bool:
     """``ray job submit`` reads an HTTP address from the same variable."""
     return address.startswith(("http://", "https://")) or not address
@@ -204,14 +219,17 @@ def _is_jobs_address(address: str) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray prints warnings of its own while it looks for a cluster; what matters is in our sentences."""
-    previous = sys.stderr
-    with open(os.devnull, "w") as nowhere:
-        sys.stderr = nowhere
-        try:
-            yield
-        finally:
-            sys.stderr = previous
+    """Ray prints warnings of its own while it looks for a cluster, from C++ too; what matters is in our sentences."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDERR)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, STDERR)
+        os.close(saved)
+        os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -153,3 +153,30 @@ def test_a_job_submitted_as_the_readme_says_runs_end_to_end(project: Project, cl
 def working_directory(pid: int) -> Path | None:
     link = Path(f"/proc/{pid}/cwd")
     return link.resolve() if link.exists() else None
+
+
+def test_commands_say_in_one_sentence_what_is_not_there(project: Project) -> None:
+    project.configure({"work": {"handler": "Sync"}})
+    unreachable = {"RAY_ADDRESS": "127.0.0.1:1"}
+    cases: list[tuple[list[str], dict[str, str], int, str]] = [
+        (["status", "cluster.name=nobody"], {}, 2, "no deployment"),
+        (["stop", "cluster.name=nobody"], {}, 2, "no deployment"),
+        (["status"], unreachable, 2, "no Ray cluster is running at RAY_ADDRESS=127.0.0.1:1"),
+        (["serve", "config=my.yaml"], unreachable, 2, "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1"),
+        (["publish", "topic=work", "count=3"], {}, 1, "there is no queue work"),
+    ]
+    for command, settings, code, words in cases:
+        done = project.hermes(*command, check=False, settings=settings)
+        assert done.returncode == code, done
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_detached_deployment_is_up_when_serve_returns_and_stays_until_it_is_stopped(
+    project: Project, status: Callable[[], dict[str, Any]]
+) -> None:
+    project.configure({"kept": {"handler": "Async", "workers": {"min": 1}}, "idle": {"handler": "Sync"}})
+    assert "is up" in project.hermes("serve", "config=my.yaml", "detach=true").stdout
+    assert status()["kept"]["workers"]["observed"] == 1
+    assert status()["idle"]["depth"] == 0
+    assert "every worker drained" in project.hermes("stop", "config=my.yaml").stdout
