@@ -13,7 +13,14 @@ import click
 
 from hermes_ray.config import parse_command
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.runtime.deployment import Deployment, declare_queues, join_cluster, start_or_join_cluster
+from hermes_ray.runtime.deployment import (
+    Deployment,
+    declare_queues,
+    join_cluster,
+    join_running_cluster,
+    start_cluster,
+    try_handlers,
+)
 
 __all__ = ["serve", "stop"]
 
@@ -27,14 +34,20 @@ def serve(words: Sequence[str]) -> int:
     """Run the deployment that ``words`` describe until it is stopped; 0 if every worker drained."""
     command = parse_command(words)
     config = command.config
+    name = config.cluster.name
+    joined = join_running_cluster(name)
+    if joined:
+        Deployment.refuse_second(name)
+    elif command.detach:
+        raise UserMistake("detach=true needs a running Ray cluster: one started here would end with this command")
     declare_queues(config)
-    started_here = start_or_join_cluster(config.cluster.name)
-    if command.detach and started_here:
-        raise UserMistake("detach=true needs a running Ray cluster, and a Ray started here would end with this command")
+    if not joined:
+        start_cluster(name, apart=True)
+    plan = try_handlers(config)
     signals = _Signals()
-    deployment = Deployment.start(config)
+    deployment = Deployment.start(plan)
     say = _Lines()
-    say(f"serving {', '.join(config.topics)} as deployment {config.cluster.name}")
+    say(f"serving {', '.join(config.topics)} as deployment {name}")
     if command.detach:
         return _detach(deployment, signals)
     return _follow(deployment, signals, say, config.drain_timeout_s)

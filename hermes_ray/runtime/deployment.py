@@ -26,44 +26,46 @@ from hermes_ray.runtime.handlers import import_from, load_handler, run_close
 from hermes_ray.runtime.pool import cause_text, create_scaler, find_scaler, run_once
 from hermes_ray.runtime.scaler import Plan, Scaler
 
-__all__ = ["Deployment", "declare_queues", "join_cluster", "start_cluster", "start_or_join_cluster", "stop_cluster"]
+__all__ = ["Deployment", "declare_queues", "join_cluster", "join_running_cluster", "start_cluster", "stop_cluster"]
+__all__ += ["try_handlers"]
 
 BROKER_WAIT_S = 30.0
 TRIAL_TIMEOUT_S = 120.0
+SCALER_START_S = 60.0
 CALL_TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
 STDERR = 2
 
 
-def start_or_join_cluster(namespace: str) -> bool:
-    """Connect to the cluster of ``RAY_ADDRESS``, to a running local one, or start one; True if it was started here."""
+def join_running_cluster(namespace: str) -> bool:
+    """Connect to the cluster of ``RAY_ADDRESS`` or to one that runs on this machine; False if there is none here.
+
+    Raises ``UserMistake`` if ``RAY_ADDRESS`` names one that does not answer.
+    """
     if _join(namespace):
-        return False
-    if "RAY_ADDRESS" in os.environ and not _is_jobs_address(os.environ["RAY_ADDRESS"]):
+        return True
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not _is_jobs_address(address):
         raise UserMistake(
-            f"no Ray cluster answers at RAY_ADDRESS={os.environ['RAY_ADDRESS']}: start it, correct it, or unset it "
-            "to have a local Ray started"
+            f"no Ray cluster answers at RAY_ADDRESS={address}: start it, correct it, or unset it to start one here"
         )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with _quiet(), _process_group_of_its_own():
-        ray.init(address="local", namespace=namespace, log_to_driver=False, logging_level=logging.ERROR)
-    return True
+    return False
 
 
 def join_cluster(namespace: str) -> None:
     """Connect to the running cluster; raises ``UserMistake`` if there is none."""
-    if not _join(namespace):
-        where = f"at RAY_ADDRESS={os.environ['RAY_ADDRESS']}" if "RAY_ADDRESS" in os.environ else "on this machine"
-        raise UserMistake(f"no Ray cluster is running {where}: start one with hermes serve, or set RAY_ADDRESS")
+    if not join_running_cluster(namespace):
+        raise UserMistake("no Ray cluster is running on this machine: start one with hermes serve, or set RAY_ADDRESS")
 
 
-def start_cluster(namespace: str, num_cpus: int) -> str:
-    """Start a local Ray of ``num_cpus`` CPUs, real or not, whatever else runs here; returns its dashboard's host:port.
+def start_cluster(namespace: str, num_cpus: int | None = None, *, apart: bool = False) -> str:
+    """Start a local Ray, of ``num_cpus`` CPUs if given, real or not; returns its dashboard's host:port.
 
-    It shares this process's group: what ends the group ends it, without a drain.
+    It ends with this process. ``apart`` gives it a process group of its own, so that what signals ours leaves it alive
+    for a drain.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with _quiet():
+    with _quiet(), _process_group_of_its_own() if apart else contextlib.nullcontext():
         context = ray.init(
             address="local",
             namespace=namespace,
@@ -101,20 +103,24 @@ class Deployment:
             raise UserMistake(_no_deployment(name))
         return cls(name, scaler)
 
-    @classmethod
-    def start(cls, config: Config) -> Deployment:
-        """Try every handler on the cluster, then start the scaler; raises if one runs or a handler does not load."""
-        name = config.cluster.name
+    @staticmethod
+    def refuse_second(name: str) -> None:
+        """Raise ``UserMistake`` if a deployment of this name runs."""
         if find_scaler(name) is not None:
-            raise UserMistake(_already_running(name))
-        paths = _import_paths()
-        concurrency = {topic: _try_handler(config, topic, paths) for topic in config.topics}
-        plan = Plan(config=config, concurrency=concurrency, import_paths=paths)
+            raise UserMistake(
+                f"a deployment named {name} is running already: hermes stop ends it, another cluster.name is beside it"
+            )
+
+    @classmethod
+    def start(cls, plan: Plan) -> Deployment:
+        """Start the scaler of ``plan``; raises if one runs already."""
+        name = plan.config.cluster.name
         try:
             deployment = cls(name, create_scaler(Scaler, name, plan))
-            deployment._ask("ping", timeout_s=TRIAL_TIMEOUT_S)
-        except ValueError as error:  # another serve was faster
-            raise UserMistake(_already_running(name)) from error
+            deployment._ask("ping", timeout_s=SCALER_START_S)
+        except ValueError:  # another serve was faster
+            cls.refuse_second(name)
+            raise
         except RayError as error:
             raise OperationFailed(f"the scaler did not start: {cause_text(error)}") from error
         return deployment
@@ -151,6 +157,13 @@ class Deployment:
             raise OperationFailed(f"the scaler of {self.name} did not answer within {timeout_s:.0f} s") from error
         except RayError as error:
             raise OperationFailed(f"the scaler of {self.name} is gone: {cause_text(error)}") from error
+
+
+def try_handlers(config: Config) -> Plan:
+    """Load every topic's handler on the cluster as a worker would; raises ``OperationFailed`` with the error's text."""
+    paths = _import_paths()
+    concurrency = {topic: _try_handler(config, topic, paths) for topic in config.topics}
+    return Plan(config=config, concurrency=concurrency, import_paths=paths)
 
 
 def _try_handler(config: Config, topic: str, paths: tuple[str, ...]) -> int:
@@ -256,7 +269,3 @@ def _no_deployment(name: str) -> str:
         return f"no deployment runs on this cluster: start one with hermes serve (looked for cluster.name={name})"
     near = get_close_matches(name, names, 1, 0) or names
     return f"no deployment named {name} runs on this cluster, but {', '.join(names)} does: say cluster.name={near[0]}"
-
-
-def _already_running(name: str) -> str:
-    return f"a deployment named {name} is running already: stop it with hermes stop, or choose another cluster.name"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.live import ROOT, Cluster, Project, Serve, actors, wait_until
 
-SLOW = {"handler": "Sync", "options": {"sleep_s": 4}, "worker": {"concurrency": 2}, "workers": {"min": 1, "max": 1}}
+SLOW = {"handler": "Sync", "options": {"sleep_s": 2}, "worker": {"concurrency": 2}, "workers": {"min": 1, "max": 1}}
 
 
 def start_four_slow_ones(project: Project, status: Callable[[], dict[str, Any]]) -> set[str]:
@@ -161,7 +161,7 @@ def test_commands_say_in_one_sentence_what_is_not_there(project: Project) -> Non
     cases: list[tuple[list[str], dict[str, str], int, str]] = [
         (["status", "cluster.name=nobody"], {}, 2, "no deployment"),
         (["stop", "cluster.name=nobody"], {}, 2, "no deployment"),
-        (["status"], unreachable, 2, "no Ray cluster is running at RAY_ADDRESS=127.0.0.1:1"),
+        (["status"], unreachable, 2, "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1"),
         (["serve", "config=my.yaml"], unreachable, 2, "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1"),
         (["publish", "topic=work", "count=3"], {}, 1, "there is no queue work"),
     ]

@@ -7,25 +7,14 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.live import Cluster, Project, actors, wait_until
 
-
-def kill_9(cluster: Cluster, project: Project, *, scaler: bool, worker: bool) -> None:
-    living = wait_until(lambda: actors(cluster, project.name), 20, "actors are listed")
-    names = [name for name in living if (name == "scaler" and scaler) or (name != "scaler" and worker)]
-    chosen = names if scaler and worker else names[:1]
-    assert chosen
-    for name in chosen:
-        os.kill(living[name].pid, signal.SIGKILL)
+RATE_HZ, SECONDS = 200, 15
+PREFETCH = 100
 
 
-@pytest.mark.parametrize(
-    ("scaler", "worker"), [(False, True), (True, False), (True, True)], ids=["worker", "scaler", "both"]
-)
-def test_every_confirmed_message_is_handled_although_processes_are_killed(
-    project: Project, cluster: Cluster, status: Callable[[], dict[str, Any]], scaler: bool, worker: bool
+def test_every_confirmed_message_is_handled_although_a_worker_the_scaler_and_then_both_are_killed(
+    project: Project, cluster: Cluster, status: Callable[[], dict[str, Any]]
 ) -> None:
     project.configure(
         {
@@ -33,19 +22,33 @@ def test_every_confirmed_message_is_handled_although_processes_are_killed(
                 "handler": "Sync",
                 "options": {"sleep_s": 0.02},
                 "latency_objective_s": 5,
-                "worker": {"concurrency": 4},
-                "workers": {"min": 2, "max": 4},
+                "worker": {"concurrency": 4, "prefetch": PREFETCH},
+                "workers": {"min": 2, "max": 3},
             }
         }
     )
+
+    def whole() -> dict[str, Any] | bool:
+        living = actors(cluster, project.name)
+        return living if "scaler" in living and status()["work"]["workers"]["observed"] >= 2 else False
+
     with project.serving():
-        wait_until(lambda: status()["work"]["workers"]["observed"] >= 2, 30, "two workers consume")
-        publishing = project.publishing("work", rate_hz=200, seconds=8)
-        wait_until(lambda: project.handled("work").total() > 200, 20, "messages are being handled")
-        kill_9(cluster, project, scaler=scaler, worker=worker)
+        wait_until(whole, 30, "two workers consume")
+        publishing = project.publishing("work", rate_hz=RATE_HZ, seconds=SECONDS)
+        killed_workers = 0
+        for scaler, worker in ((False, True), (True, False), (True, True)):
+            handled = project.handled("work").total()
+            wait_until(lambda: project.handled("work").total() > handled + RATE_HZ, 30, "messages are handled")  # noqa: B023
+            living = wait_until(whole, 40, "the deployment is whole again")
+            workers = [name for name in living if name != "scaler"]
+            chosen = ["scaler"] * scaler + workers[: (len(workers) if scaler else 1) * worker]
+            killed_workers += len(chosen) - scaler
+            for name in chosen:
+                os.kill(living[name].pid, signal.SIGKILL)
         confirmed = publishing()
-        assert len(confirmed) == 1600
+        assert len(confirmed) == RATE_HZ * SECONDS
         wait_until(lambda: not confirmed - project.handled("work").keys(), 60, "every confirmed id is handled")
-        wait_until(lambda: status()["work"]["workers"]["observed"] >= 2, 30, "the pool is whole again")
+        wait_until(whole, 40, "the pool is whole at the end")
         assert set(project.attempts("work")) == {"1"}, "an interruption uses no attempt"
-        assert project.handled("work").total() - len(confirmed) <= 4 * 200, "only what the dead held is repeated"
+        repeated = project.handled("work").total() - len(confirmed)
+        assert repeated <= killed_workers * PREFETCH, "only what the dead held is repeated"
