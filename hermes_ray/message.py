@@ -106,7 +106,7 @@ class Message:
         """The body parsed as JSON; a body that does not parse raises ``PermanentError``."""
         try:
             return json.loads(self.body)
-        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError both are
+        except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
             raise PermanentError(f"the body is not JSON: {error}") from error
 
     def publish(self, topic: str, body: bytes | str | Any, headers: Mapping[str, Any] | None = None) -> None:

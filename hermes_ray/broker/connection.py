@@ -14,7 +14,7 @@ from pika.exceptions import AMQPError
 
 from hermes_ray import __version__
 from hermes_ray.config import mask_url
-from hermes_ray.errors import OperationFailed
+from hermes_ray.errors import OperationFailed, UserMistake
 
 __all__ = ["backoff_s", "connect", "parameters"]
 
@@ -30,9 +30,13 @@ def parameters(url: str, *, name: str, heartbeat_s: int = 60, blocked_timeout_s:
     """What a connection to ``url`` is opened with; the broker's connection list shows it as ``name``.
 
     A heartbeat or blocked_connection_timeout in the URL's query wins over the arguments. A connection that a broker's
-    alarm blocks for longer than ``blocked_timeout_s`` is closed.
+    alarm blocks for longer than ``blocked_timeout_s`` is closed. Raises ``UserMistake`` for a query pika cannot read.
     """
-    result = pika.URLParameters(url)
+    try:
+        result = pika.URLParameters(url)
+    except (ValueError, SyntaxError) as error:
+        problem = mask_url(str(error))
+        raise UserMistake(f"broker.url is {mask_url(url)}, whose parameters cannot be used: {problem}") from error
     result.client_properties = {"connection_name": name, "product": "hermes_ray", "version": __version__}
     if result.heartbeat is None:
         result.heartbeat = heartbeat_s

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pika.exceptions import ChannelClosedByBroker
 
 from hermes_ray.broker.connection import connect
-from hermes_ray.broker.topology import dead_queue
+from hermes_ray.broker.topology import NOT_FOUND, dead_queue
 
 __all__ = ["dead_letter_ids"]
-
-NOT_FOUND = 404
 
 
 def dead_letter_ids(urls: Sequence[str], queue: str) -> list[str]:

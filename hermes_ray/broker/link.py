@@ -19,6 +19,8 @@ __all__ = ["IoThread", "Link"]
 
 log = logging.getLogger(__name__)
 
+SET_UP_S = 60.0
+
 
 class IoThread:
     """A thread that runs a pika I/O loop until ``stop``; ``on_crash`` is called in it if a callback raises."""
@@ -78,6 +80,7 @@ class Link:
         self._attempts = 0
         self._wanted = False
         self._on_closed: Callable[[], None] | None = None
+        self._is_ready = False
         self._reason = ""
         self.reconnect_count = 0
 
@@ -87,8 +90,13 @@ class Link:
             self._wanted = True
             self._connect()
 
+    def ready(self) -> None:
+        """The channel is set up. A broker that does not answer the set-up within a minute is given up."""
+        self._is_ready = True
+
     def working(self) -> None:
         """The channel does its work: the next loss is retried at once."""
+        self._is_ready = True
         self._attempts = 0
 
     def reset(self, reason: str) -> None:
@@ -130,7 +138,13 @@ class Link:
 
     def _on_channel_open(self, channel: Channel) -> None:
         channel.add_on_close_callback(self._on_channel_closed)
+        self._is_ready = False
+        self._loop.call_later(SET_UP_S, lambda: self._give_up_unless_ready(connection_of=channel))
         self._on_open(channel)
+
+    def _give_up_unless_ready(self, connection_of: Channel) -> None:
+        if connection_of.connection is self._connection and not self._is_ready:
+            self.reset(f"the broker did not answer within {SET_UP_S:.0f} s")
 
     def _on_channel_closed(self, _channel: Channel, error: Exception) -> None:
         self.reset(_text(error))

@@ -151,7 +151,6 @@ class LocalBroker:
             self._directory = Path(tempfile.mkdtemp(prefix="hermes-broker-"))
         else:
             self._directory = self._kept
-            self._directory.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self._directory)
         write_files(self._directory, port=self.port, vhosts=self._vhosts)
         self._environment = environment(self._directory, dist_port=self._dist_port, epmd_port=self._epmd_port)
@@ -231,7 +230,11 @@ def run_broker(port: int | None, directory: Path | None, out: TextIO) -> None:
 
 
 def _lock(directory: Path) -> IO[str]:
-    lock = (directory / "lock").open("w")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / "lock").open("w")
+    except OSError as error:
+        raise UserMistake(f"dir={directory} cannot be used ({error.strerror}): choose one you may write to") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -73,6 +73,7 @@ class Publisher:
         channel.confirm_delivery(self._on_confirm, callback=lambda _frame: self._on_ready(channel))
 
     def _on_ready(self, channel: Channel) -> None:
+        self._link.ready()
         self._channel = channel
         self._next_tag = 1
         self._declared.clear()

@@ -50,7 +50,7 @@ def serve(words: Sequence[str]) -> int:
     say(f"serving {', '.join(config.topics)} as deployment {name}")
     if command.detach:
         return _detach(deployment, signals)
-    return _follow(deployment, signals, say, config.drain_timeout_s)
+    return _follow(deployment, signals, say)
 
 
 def stop(words: Sequence[str]) -> int:
@@ -60,7 +60,8 @@ def stop(words: Sequence[str]) -> int:
     deployment = Deployment.find(config.cluster.name)
     signals = _Signals()
     signals.count = 1
-    return _follow(deployment, signals, _Lines(), config.drain_timeout_s)
+    news = deployment.follow(0)
+    return _follow(deployment, signals, _Lines(), 0 if news is None else news["cursor"])
 
 
 class _Signals:
@@ -92,14 +93,13 @@ class _Lines:
             self._last_s = time.monotonic()
 
 
-def _follow(deployment: Deployment, signals: _Signals, say: _Lines, drain_timeout_s: float) -> int:
+def _follow(deployment: Deployment, signals: _Signals, say: _Lines, cursor: int = 0) -> int:
     ordered = 0
-    cursor = 0
     while True:
         if signals.count > ordered:
             ordered = signals.count
-            deployment.stop(kill=ordered > 1)
-            how = "killing every worker" if ordered > 1 else f"draining every worker, for {drain_timeout_s:g} s at most"
+            left_s = round(deployment.stop(kill=ordered > 1), 1)
+            how = "killing every worker" if ordered > 1 else f"draining every worker, for {left_s:.15g} s at most"
             say(f"stopping: {how}{'' if ordered > 1 else '; Ctrl-C again kills'}", now=True)
         news = deployment.follow(cursor)
         if news is not None:

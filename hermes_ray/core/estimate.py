@@ -173,14 +173,17 @@ def _rate_hz(points: Sequence[_Arrived]) -> float | None:
 
 
 def _window_starts(points: Sequence[_Arrived]) -> list[int]:
-    """Where each window starts, shortest first; the first point stands in for windows longer than the history."""
+    """Where each window starts, shortest first; windows longer than the history wait until it covers them.
+
+    All of a short history instead would count the quiet before the first message as part of the rate for a minute.
+    """
     starts: list[int] = []
     for window_s in _RATE_WINDOWS_S:
         since_s = points[-1].at_s - window_s + _JITTER_S
-        start = max((i for i, point in enumerate(points) if point.at_s <= since_s), default=0)
-        if start not in starts:
-            starts.append(start)
-    return starts
+        covered = [i for i, point in enumerate(points) if point.at_s <= since_s]
+        if covered and covered[-1] not in starts:
+            starts.append(covered[-1])
+    return starts or [0]
 
 
 def _agrees(count: float, expected: float, shift: float) -> bool:

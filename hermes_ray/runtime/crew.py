@@ -143,9 +143,13 @@ class Crew:
             self._start_missing(targets, capacity, now_s)
 
     def wind_down(self, timeout_s: float, kill: bool, now_s: float) -> bool:
-        """One step of stopping: drain everything within ``timeout_s``, or kill it; True while a worker is left."""
+        """One step of stopping: drain everything within ``timeout_s``, or kill it; True while a worker is left.
+
+        A worker that never reported may wait for a place that it never gets: it is not waited for.
+        """
         for record in self.roster.all():
-            if kill:
+            asked_s = record.drain_asked_s
+            if kill or (record.reported_s is None and asked_s is not None and now_s - asked_s > ASK_AGAIN_S):
                 record.drain_asked_s = now_s
                 self._pool.kill(record.worker)
             else:

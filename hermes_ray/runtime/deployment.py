@@ -140,9 +140,10 @@ class Deployment:
             return None
         return answer
 
-    def stop(self, kill: bool = False) -> None:
-        """Hand over the stop order; returns once the scaler has it."""
-        self._ask("stop", kill)
+    def stop(self, kill: bool = False) -> float:
+        """Hand over the stop order; returns, once the scaler has it, the seconds that running handlers have."""
+        left_s: float = self._ask("stop", kill)
+        return left_s
 
     def wait_gone(self, timeout_s: float = 10.0) -> None:
         """Wait until the stopped scaler has left its name to the next one."""

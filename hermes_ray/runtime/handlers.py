@@ -58,24 +58,24 @@ def load_handler(spec: str, options: Mapping[str, Any]) -> Handler:
         raise OperationFailed(f"handler {spec} is a {type(found).__name__}: name a function or a class")
     if options:
         raise OperationFailed(f"handler {spec} is a function: options are for a class, which gets them once per worker")
-    return _handler(spec, found, found, _nothing)
+    return _handler(spec, found, _nothing)
 
 
 def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
-    call = next((vars(base)["__call__"] for base in cls.__mro__ if "__call__" in vars(base)), None)
-    if call is None:
+    if not any("__call__" in vars(base) for base in cls.__mro__):
         raise OperationFailed(f"handler {spec} is a class without __call__(self, message): add one")
     try:
         instance = cls(**options)
     except (Exception, SystemExit) as error:
         raise OperationFailed(f"handler {spec} cannot be built: {type(error).__name__}: {error}") from error
-    return _handler(spec, instance, call, getattr(instance, "close", _nothing))
+    return _handler(spec, instance, getattr(instance, "close", _nothing))
 
 
-def _handler(spec: str, call: Callable[..., Any], code: Any, close: Callable[[], Any]) -> Handler:
-    if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
+def _handler(spec: str, call: Callable[..., Any], close: Callable[[], Any]) -> Handler:
+    codes = (call, type(call).__call__)  # a function is its own code, an instance's is its class's
+    if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in codes):
         raise OperationFailed(f"handler {spec} has a yield, so calling it would do nothing: return instead")
-    return Handler(call=call, is_async=inspect.iscoroutinefunction(code), close=close)
+    return Handler(call=call, is_async=any(map(inspect.iscoroutinefunction, codes)), close=close)
 
 
 def _nothing() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from hermes_ray.broker.settlement import Delivery
 
-__all__ = ["Handoff"]
+__all__ = ["Handoff", "take_all"]
 
 
 class Handoff:
@@ -32,12 +32,7 @@ class Handoff:
 
     def take_all(self) -> list[Delivery]:
         """Take back what no consumer has got."""
-        taken = []
-        try:
-            while True:
-                taken.append(self._buffer.popleft())
-        except IndexError:
-            return taken
+        return take_all(self._buffer)
 
     def __iter__(self) -> Iterator[Delivery]:
         buffer, idle = self._buffer, self._idle
@@ -68,6 +63,16 @@ class Handoff:
             # A batch put meanwhile counted on this wake-up.
             if not (self._idle and self._buffer):
                 return
+
+
+def take_all(buffer: deque[Delivery]) -> list[Delivery]:
+    """Empty ``buffer``, whoever else takes from it meanwhile."""
+    taken = []
+    try:
+        while True:
+            taken.append(buffer.popleft())
+    except IndexError:
+        return taken
 
 
 def _withdraw(idle: deque[threading.Lock], asleep: threading.Lock) -> bool:

@@ -123,12 +123,17 @@ class Scaler:
             "result": result,
         }
 
-    def stop(self, kill: bool = False) -> None:
-        """Drain everything within ``drain_timeout_s`` and end; with ``kill`` at once. Asking again does no harm."""
+    def stop(self, kill: bool = False) -> float:
+        """Drain everything within ``drain_timeout_s`` and end; with ``kill`` at once. Asking again does no harm.
+
+        Returns the seconds that running handlers still have.
+        """
+        now_s = self._clock()
         if self._stop_by_s is None:
             self._killed_before = self._crew.killed_count
-            self._stop_by_s = self._clock() + self._plan.config.drain_timeout_s
+            self._stop_by_s = now_s + self._plan.config.drain_timeout_s
         self._kill_now = self._kill_now or kill
+        return max(0.0, self._stop_by_s - now_s)
 
     # Ticks
 

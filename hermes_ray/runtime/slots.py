@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import logging
 import threading
 import time
 import traceback
@@ -22,9 +23,11 @@ from hermes_ray.core.histogram import BUCKET_COUNT, bucket
 from hermes_ray.errors import PermanentError
 from hermes_ray.message import DeadLetter, Done, Message, Outcome, Retry
 from hermes_ray.runtime.handlers import Handler
-from hermes_ray.runtime.handoff import Handoff
+from hermes_ray.runtime.handoff import Handoff, take_all
 
 __all__ = ["LoopSlots", "SlotTotals", "ThreadSlots"]
+
+log = logging.getLogger(__name__)
 
 Settle = Callable[[Delivery, Outcome], None]
 Check = Callable[[str, Any], object]
@@ -71,8 +74,8 @@ class _Received(Message):
 
     @property
     def id(self) -> str | None:
-        message_id: str | None = self._properties.message_id
-        return message_id
+        message_id: str | bytes | None = self._properties.message_id  # bytes where it is no UTF-8
+        return message_id.decode("utf-8", "backslashreplace") if isinstance(message_id, bytes) else message_id
 
     @property
     def headers(self) -> Mapping[str, Any]:
@@ -180,12 +183,7 @@ class LoopSlots:
 
     def take_buffered(self) -> list[Delivery]:
         """Take back what no handler has started on."""
-        taken = []
-        try:
-            while True:
-                taken.append(self._buffer.popleft())
-        except IndexError:
-            return taken
+        return take_all(self._buffer)
 
     def totals(self) -> SlotTotals:
         """What the slots have done so far."""
@@ -198,7 +196,13 @@ class LoopSlots:
     def _run_loop(self, settle: Settle) -> None:
         asyncio.set_event_loop(self._loop)
         self._tasks = [self._loop.create_task(self._run(slot, settle)) for slot in self._slots]
-        self._loop.run_forever()
+        while True:
+            try:
+                self._loop.run_forever()
+            except BaseException:  # SystemExit in a task that a handler started: the loop passes it on and stops
+                log.exception("something in the handlers' event loop tried to end it")
+            else:
+                log.error("something in the handlers' event loop stopped it")
 
     def _wake(self) -> None:
         self._wake_pending = False

@@ -36,13 +36,16 @@ def test_every_confirmed_message_is_handled_although_a_worker_the_scaler_and_the
         wait_until(whole, 30, "two workers consume")
         publishing = project.publishing("work", rate_hz=RATE_HZ, seconds=SECONDS)
         killed_workers = 0
+        survivors: set[str] = set()
         for scaler, worker in ((False, True), (True, False), (True, True)):
             handled = project.handled("work").total()
             wait_until(lambda: project.handled("work").total() > handled + RATE_HZ, 30, "messages are handled")  # noqa: B023
             living = wait_until(whole, 40, "the deployment is whole again")
+            assert survivors <= living.keys(), "a restarted scaler adopts the living workers"
             workers = [name for name in living if name != "scaler"]
             chosen = ["scaler"] * scaler + workers[: (len(workers) if scaler else 1) * worker]
             killed_workers += len(chosen) - scaler
+            survivors = living.keys() - set(chosen) - {"scaler"}
             for name in chosen:
                 os.kill(living[name].pid, signal.SIGKILL)
         confirmed = publishing()
