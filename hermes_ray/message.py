@@ -11,7 +11,12 @@ from typing import Any
 
 from hermes_ray.errors import PermanentError
 
-__all__ = ["DeadLetter", "Done", "Message", "Outcome", "Publish", "Retry"]
+__all__ = ["BROKER_HEADERS", "DeadLetter", "Done", "Message", "Outcome", "Publish", "Retry"]
+
+# RabbitMQ before 4.0.1 drops a dead-lettered message without a word when its own x-death history shows a cycle, and
+# counters of an earlier life would be taken for this one's.
+BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+_OUR_HEADERS = "x-hermes-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +119,10 @@ class Message:
 
         This delivery is acked only after the broker confirmed every message so published; a handler that raises
         publishes nothing. The id is derived from this message's id and the content, so that a redelivery publishes
-        the same ids again. Raises ``ValueError`` for a topic the deployment does not have or headers AMQP cannot carry.
+        the same ids again. Of ``headers`` passed on from this message, those that count its attempts are left out.
+        Raises ``ValueError`` for a topic the deployment does not have or headers AMQP cannot carry.
         """
-        kept = dict(headers or {})
+        kept = {k: v for k, v in (headers or {}).items() if not str(k).startswith((_OUR_HEADERS, *BROKER_HEADERS))}
         if self._check is not None:
             self._check(topic, kept)
         raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()

@@ -126,8 +126,8 @@ class BrokerConfig:
 class MetricsConfig:
     """Where the scaler serves Prometheus metrics."""
 
-    host: str = _text("127.0.0.1", r"[^\s/]+", "a host name or address", "The address /metrics listens on.")
-    port: int = _number(9464, 1, 65535, "", "The port /metrics listens on.")
+    host: str = _text("127.0.0.1", r"[^\s/]+", "a host name or address", "The address for /metrics; not read yet.")
+    port: int = _number(9464, 1, 65535, "", "The port for /metrics; not read yet.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +237,7 @@ class TopicConfig:
     )
     weight: float = _between(1.0, 0, math.inf, "", "The priority when the cluster is full: heavier goes first.")
     latency_objective_s: float = _number(30.0, 0.001, 7 * DAY_S, "s", "The time a message may take, publish to settle.")
-    latency_objective_ratio: float = _between(0.99, 0, 1, "ratio", "The part of the messages that must meet it.")
+    latency_objective_ratio: float = _between(0.99, 0, 1, "ratio", "The part of the messages that should meet it; not read yet.")
     workers: WorkersConfig = _section(WorkersConfig, "How many workers.")
     worker: WorkerConfig = _section(WorkerConfig, "What one worker is.")
     retry: RetryConfig = _section(RetryConfig, "What happens when a handler raises.")
@@ -252,7 +252,10 @@ class Config:
     broker: BrokerConfig = _section(BrokerConfig, "RabbitMQ.")
     drain_timeout_s: float = _number(30.0, 0, DAY_S, "s", "How long stopping lets running handlers finish.")
     state_dir: str = _text(
-        "~/.local/state/hermes_ray", r"[^\x00]*\S[^\x00]*", "a directory", "Where the scaler keeps its checkpoint."
+        "~/.local/state/hermes_ray",
+        r"[^\x00]*\S[^\x00]*",
+        "a directory",
+        "The place for the scaler's checkpoint; not read yet.",
     )
     metrics: MetricsConfig = _section(MetricsConfig, "Prometheus metrics.")
     topics: dict[str, TopicConfig] = _knob(dict, Knob(meaning="The topics by name."))

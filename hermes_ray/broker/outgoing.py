@@ -14,7 +14,7 @@ from typing import Any
 from pika.data import encode_table
 from pika.spec import BasicProperties
 
-from hermes_ray.message import DeadLetter
+from hermes_ray.message import BROKER_HEADERS, DeadLetter
 
 __all__ = ["ATTEMPT", "DUE_MS", "PUBLISHED_MS", "Outgoing"]
 __all__ += ["attempt_of", "check_headers", "dead_letter", "fresh", "retry"]
@@ -23,12 +23,6 @@ PUBLISHED_MS = "x-hermes-published-ms"  # Unix ms of the first publish; the AMQP
 ATTEMPT = "x-hermes-attempt"  # the attempt the next delivery is, from 1
 DUE_MS = "x-hermes-due-ms"  # Unix ms at which a retry becomes eligible
 _REASON, _ERROR, _TRACEBACK, _TOPIC = (f"x-hermes-{word}" for word in ("reason", "error", "traceback", "topic"))
-
-_OUR_HEADERS = "x-hermes-"
-
-# RabbitMQ before 4.0.1 drops a dead-lettered message without a word when its own x-death history shows a cycle, and
-# counters of an earlier life would be taken for this one's.
-_BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 
 _ERROR_MAX_CHARS = 500
 _TRACEBACK_MAX_CHARS = 4_000  # all headers travel in one frame, and a broker may limit frames to 8192 bytes
@@ -47,12 +41,8 @@ class Outgoing:
 
 
 def fresh(queue: str, body: bytes, *, headers: Mapping[str, Any] | None = None, id: str | None = None) -> Outgoing:
-    """A new persistent message, stamped with an id (a random one unless given) and the publish time in ms.
-
-    Of ``headers`` that are passed on from another message, what tells of that one's attempts is left out.
-    """
-    own = {k: v for k, v in (headers or {}).items() if not str(k).startswith((_OUR_HEADERS, *_BROKER_HEADERS))}
-    stamped = {**own, PUBLISHED_MS: time.time_ns() // 1_000_000}
+    """A new persistent message, stamped with an id (a random one unless given) and the publish time in ms."""
+    stamped = {**(headers or {}), PUBLISHED_MS: time.time_ns() // 1_000_000}
     return Outgoing(
         queue, body, BasicProperties(message_id=id or str(uuid.uuid4()), headers=stamped, delivery_mode=_PERSISTENT)
     )
@@ -109,7 +99,7 @@ def _encodable(text: str) -> str:
 
 
 def _copy(properties: BasicProperties, added: Mapping[str, Any]) -> BasicProperties:
-    kept = {k: v for k, v in (properties.headers or {}).items() if not str(k).startswith(_BROKER_HEADERS)}
+    kept = {k: v for k, v in (properties.headers or {}).items() if not str(k).startswith(BROKER_HEADERS)}
     return BasicProperties(
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,

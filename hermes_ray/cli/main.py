@@ -57,20 +57,24 @@ def status(words: Sequence[str], as_json: bool) -> None:
     _exit(lambda: command(words, as_json))
 
 
-@cli.command()
-@click.argument("words", nargs=-1, metavar="topic=NAME [rate_hz=N] [seconds=N | count=N] [KEY=VALUE]...")
-def publish(words: Sequence[str]) -> None:
-    r"""Publish a load to a topic's queue with pipelined confirms.
+PUBLISH_HELP = """Publish a load to a topic's queue with pipelined confirms.
 
-    \b
-    topic=NAME       a topic of the configuration, or else the name of a queue
-    rate_hz=10       messages per second (the mean of burst and sine, the end of ramp)
-    seconds=60       how long; or count=N messages
-    shape=constant   or burst, ramp, sine
-    trace=FILE       CSV of seconds,arrivals instead of rate and shape
-    body=TEXT        the body; @FILE reads one, {n} becomes the message's number
-    ids=FILE         gets each confirmed message's id, a line each
-    """
+\b
+topic=NAME       a topic of the configuration, or else the name of a queue
+rate_hz=10       messages per second, on average
+seconds=60       how long; or count=N messages, without rate_hz as fast as the broker confirms
+shape=constant   or burst, ramp, sine
+trace=FILE       CSV of seconds,arrivals instead of rate and shape
+body=TEXT        the body; @FILE reads one, {n} becomes the message's number
+ids=FILE         gets each confirmed message's id, a line each
+
+The last line printed is JSON: {"confirmed", "returned", "nacked", "seconds"}.
+"""
+
+
+@cli.command(help=PUBLISH_HELP)
+@click.argument("words", nargs=-1, metavar="topic=NAME [KEY=VALUE]...")
+def publish(words: Sequence[str]) -> None:
     from hermes_ray.cli.publish import publish as command
 
     _exit(lambda: command(words))

@@ -58,6 +58,9 @@ class BuiltAsync(Built):
         self.closed.set()
 
 
+built = BuiltAsync()
+
+
 class Yields:
     def __call__(self, message: Message) -> Iterator[int]:
         yield 1
@@ -86,6 +89,7 @@ class Holder:
         ("bound", True, 32),
         ("Built", False, 4),
         ("BuiltAsync", True, 32),
+        ("built", True, 32),
         ("Holder.inner", False, 4),
     ],
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 from itertools import count
 from typing import Any
@@ -34,6 +35,20 @@ def test_context_variables_live_as_long_as_their_message_and_in_its_tasks() -> N
 
     Rig(look, concurrency=8).handle(*(b"%d" % n for n in range(8)))
     assert sorted(seen) == [(str(n), str(n), str(n)) for n in range(8)]
+
+
+def test_a_task_left_behind_that_exits_ends_neither_the_loop_nor_its_slots() -> None:
+    async def leave(_message: Message) -> None:
+        sys.exit(3)
+
+    async def start(message: Message) -> None:
+        if message.body == b"exit":
+            tasks.append(asyncio.create_task(leave(message)))
+        await asyncio.sleep(0.01)
+
+    tasks: list[asyncio.Task[None]] = []
+    assert Rig(start, concurrency=1).handle(b"exit", b"next", b"last") == [None] * 3
+    assert tasks[0].done()
 
 
 def test_thirty_two_async_handlers_wait_at_once() -> None:

@@ -96,6 +96,13 @@ def test_headers_changed_after_publish_are_not_sent() -> None:
     assert message.publishes[0].headers == {"k": 1}
 
 
+def test_headers_passed_on_leave_the_attempts_of_the_message_they_come_from_behind() -> None:
+    received = {"k": 1, "x-hermes-attempt": 3, "x-hermes-due-ms": 7, "x-death": [], "x-delivery-count": 2}
+    message = Message(b"", id="m", headers=received)
+    message.publish("t", b"", message.headers)
+    assert message.publishes[0].headers == {"k": 1}
+
+
 def test_a_body_that_is_no_json_cannot_be_published() -> None:
     message = Message(b"")
     with pytest.raises(TypeError):
