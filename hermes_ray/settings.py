@@ -237,7 +237,9 @@ class TopicConfig:
     )
     weight: float = _between(1.0, 0, math.inf, "", "The priority when the cluster is full: heavier goes first.")
     latency_objective_s: float = _number(30.0, 0.001, 7 * DAY_S, "s", "The time a message may take, publish to settle.")
-    latency_objective_ratio: float = _between(0.99, 0, 1, "ratio", "The part of the messages that should meet it; not read yet.")
+    latency_objective_ratio: float = _between(
+        0.99, 0, 1, "ratio", "The part of the messages that should meet it; not read yet."
+    )
     workers: WorkersConfig = _section(WorkersConfig, "How many workers.")
     worker: WorkerConfig = _section(WorkerConfig, "What one worker is.")
     retry: RetryConfig = _section(RetryConfig, "What happens when a handler raises.")

@@ -24,8 +24,8 @@ ATTEMPT = "x-hermes-attempt"  # the attempt the next delivery is, from 1
 DUE_MS = "x-hermes-due-ms"  # Unix ms at which a retry becomes eligible
 _REASON, _ERROR, _TRACEBACK, _TOPIC = (f"x-hermes-{word}" for word in ("reason", "error", "traceback", "topic"))
 
-_ERROR_MAX_CHARS = 500
-_TRACEBACK_MAX_CHARS = 4_000  # all headers travel in one frame, and a broker may limit frames to 8192 bytes
+_ERROR_MAX_BYTES = 500
+_TRACEBACK_MAX_BYTES = 4_000  # all headers travel in one frame, and a broker may limit frames to 8192 bytes
 _HEADERS_MAX_BYTES = 65_536  # half a frame of RabbitMQ's default: a dead letter adds to them
 _PERSISTENT = 2
 
@@ -69,8 +69,8 @@ def dead_letter(
     """The original message with why it is here: the reason, the error, the end of the traceback, the topic."""
     why = {
         _REASON: letter.reason,
-        _ERROR: _encodable(letter.error[:_ERROR_MAX_CHARS]),
-        _TRACEBACK: _encodable(letter.traceback[-_TRACEBACK_MAX_CHARS:]),
+        _ERROR: _whole(_encoded(letter.error)[:_ERROR_MAX_BYTES]),
+        _TRACEBACK: _whole(_encoded(letter.traceback)[-_TRACEBACK_MAX_BYTES:]),
         _TOPIC: topic,
         ATTEMPT: attempt_of(properties),
     }
@@ -93,9 +93,14 @@ def check_headers(headers: Mapping[str, Any]) -> None:
         raise ValueError(f"these headers are {size_bytes} bytes: at most {_HEADERS_MAX_BYTES} can be sent")
 
 
-def _encodable(text: str) -> str:
-    """``text`` with a mark for each lone surrogate, which an error about parsed JSON may quote."""
-    return text.encode("utf-8", "replace").decode()
+def _encoded(text: str) -> bytes:
+    """``text`` in UTF-8 with a mark for each lone surrogate, which an error about parsed JSON may quote."""
+    return text.encode("utf-8", "replace")
+
+
+def _whole(cut: bytes) -> str:
+    """The characters that a cut through UTF-8 left whole."""
+    return cut.decode("utf-8", "ignore")
 
 
 def _copy(properties: BasicProperties, added: Mapping[str, Any]) -> BasicProperties:

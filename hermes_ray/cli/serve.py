@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -49,7 +49,7 @@ def serve(words: Sequence[str]) -> int:
     say = _Lines()
     say(f"serving {', '.join(config.topics)} as deployment {name}")
     if command.detach:
-        return _detach(deployment, signals)
+        return _detach(deployment, signals, {topic: chosen.workers.min for topic, chosen in config.topics.items()})
     return _follow(deployment, signals, say)
 
 
@@ -131,7 +131,7 @@ def _report(result: dict[str, Any], ordered: int, say: _Lines) -> int:
     return 1 if killed else 0
 
 
-def _detach(deployment: Deployment, signals: _Signals) -> int:
+def _detach(deployment: Deployment, signals: _Signals, minimums: Mapping[str, int]) -> int:
     """Wait until each topic that wants workers has one that consumes, then leave the deployment running."""
     deadline_s = time.monotonic() + DETACH_WAIT_S
     while time.monotonic() < deadline_s and not signals.count:
@@ -139,9 +139,13 @@ def _detach(deployment: Deployment, signals: _Signals) -> int:
         errors = [f"{name}: {state['start_error']}" for name, state in topics.items() if state["start_error"]]
         if errors:
             raise OperationFailed(f"workers do not start: {'; '.join(errors)}; the scaler keeps trying: hermes status")
-        states = [state["workers"] | {"depth": state["depth"]} for state in topics.values()]
-        if states and all(s["depth"] is not None and (s["observed"] or not s["target"]) for s in states):
+        if topics and all(_is_up(state, minimums[name]) for name, state in topics.items()):
             click.echo(f"deployment {deployment.name} is up and stays: hermes status shows it, hermes stop ends it")
             return 0
         time.sleep(POLL_S)
     raise OperationFailed("not every topic has a consuming worker yet; the deployment stays up: see hermes status")
+
+
+def _is_up(state: Mapping[str, Any], minimum: int) -> bool:
+    workers = state["workers"]
+    return state["depth"] is not None and (workers["observed"] > 0 or not (workers["target"] or minimum))

@@ -41,6 +41,8 @@ def status(words: Sequence[str], as_json: bool) -> int:
             console.print(f"{escape(topic)}, {time.time() - last['at']:.0f} s ago: {escape(last['text'])}")
         if state["start_error"]:
             console.print(f"[red]{escape(topic)}: workers do not start: {escape(state['start_error'])}[/]")
+        if state["depth_error"]:
+            console.print(f"[red]{escape(topic)}: its depth cannot be read: {escape(state['depth_error'])}[/]")
     return 0
 
 

@@ -75,7 +75,21 @@ def _handler(spec: str, call: Callable[..., Any], close: Callable[[], Any]) -> H
     codes = (call, type(call).__call__)  # a function is its own code, an instance's is its class's
     if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in codes):
         raise OperationFailed(f"handler {spec} has a yield, so calling it would do nothing: return instead")
+    if not _takes_one(call):
+        raise OperationFailed(f"handler {spec} cannot be called with one argument, the message: correct its parameters")
     return Handler(call=call, is_async=any(map(inspect.iscoroutinefunction, codes)), close=close)
+
+
+def _takes_one(call: Callable[..., Any]) -> bool:
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):  # compiled code may tell none
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True
 
 
 def _nothing() -> None:

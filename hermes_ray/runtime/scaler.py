@@ -21,7 +21,7 @@ import ray
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.config import Config
 from hermes_ray.core.estimate import History, observe, snapshot
-from hermes_ray.core.model import Decision, Probe, Snapshot
+from hermes_ray.core.model import Decision, Probe, Reason, Snapshot
 from hermes_ray.core.policy import PolicyState, step
 from hermes_ray.runtime.cluster import ClusterView
 from hermes_ray.runtime.crew import Crew, topology_of
@@ -80,6 +80,7 @@ class Scaler:
         self._policy = PolicyState()
         self._targets: dict[str, int] = {}
         self._last_decisions: dict[str, Decision] = {}
+        self._placeless: set[str] = set()
         self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
         self._line_count = 0
         self._stop_by_s: float | None = None
@@ -193,10 +194,14 @@ class Scaler:
         capacity = self._crew.capacity(now_s)
         seen = self._snapshots(now_s)
         self._policy, decisions = step(self._policy, seen, capacity, self._crew.params, now_s)
+        placeless = {d.topic for d in decisions if d.target == 0 and d.reason is Reason.CAPACITY}
         for decision in decisions:
             if decision.target != decision.before:
                 self._last_decisions[decision.topic] = decision
+            # That a first worker fits nowhere is news too, although it changes no target.
+            if decision.target != decision.before or decision.topic in placeless - self._placeless:
                 self._say(f"{decision.topic}: {decision.text}")
+        self._placeless = placeless
         self._targets = {decision.topic: decision.target for decision in decisions}
         self._crew.match(self._targets, capacity, now_s)
 
@@ -208,12 +213,12 @@ class Scaler:
             self._result = {"drained": self._crew.drained_count, "killed": killed}
 
     def _publish_status(self) -> None:
-        now_s = self._clock()
+        last, targets, failures = self._last_decisions, self._targets, self._prober.failures
         self._status = {
             "stopping": self._stop_by_s is not None,
             "topics": {
-                topic: status_of(seen, self._crew, self._last_decisions.get(topic), self._targets.get(topic))
-                for topic, seen in self._snapshots(now_s).items()
+                topic: status_of(seen, self._crew, last.get(topic), targets.get(topic), failures.get(topic))
+                for topic, seen in self._snapshots(self._clock()).items()
             },
         }
 

@@ -206,10 +206,15 @@ class LoopSlots:
 
     def _wake(self) -> None:
         self._wake_pending = False
-        for _ in range(min(len(self._buffer), len(self._idle))):
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        """Wake one slot; it wakes the next once its handler waits for something. Others could not run before."""
+        while self._buffer and self._idle:
             idle = self._idle.popleft()
-            if not idle.done():  # cancelled: that slot is on its way by itself
+            if not idle.done():  # else cancelled: that slot is on its way by itself
                 idle.set_result(None)
+                return
 
     async def _run(self, slot: _Slot, settle: Settle) -> None:
         buffer, call, topic, check = self._buffer, self._call, self._topic, self._check
@@ -230,6 +235,7 @@ class LoopSlots:
                 except StopIteration:
                     pass  # it had nothing to wait for
                 else:
+                    self._wake_one()
                     await _Rest(step, coroutine, waited_for)
                 outcome = Done(publishes=message.publishes) if message.has_published else None
             except BaseException as error:  # a stray cancellation of the task too: the slot must live on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hermes_ray.broker.depth import ProbeFailure
 from hermes_ray.core.histogram import quantile
 from hermes_ray.core.model import Decision, Snapshot
 from hermes_ray.runtime.crew import Crew
@@ -11,8 +12,10 @@ from hermes_ray.runtime.crew import Crew
 __all__ = ["status_of"]
 
 
-def status_of(seen: Snapshot, crew: Crew, last: Decision | None, target: int | None) -> dict[str, Any]:
-    """One topic's part of ``hermes status --json``; unknown is None."""
+def status_of(
+    seen: Snapshot, crew: Crew, last: Decision | None, target: int | None, failure: ProbeFailure | None
+) -> dict[str, Any]:
+    """One topic's part of ``hermes status --json``; unknown is None. ``failure``: why its last depth probe failed."""
     workers = seen.workers
     return {
         "depth": seen.ready_count,
@@ -38,6 +41,7 @@ def status_of(seen: Snapshot, crew: Crew, last: Decision | None, target: int | N
         },
         "waits": _waits(crew.roster.totals(seen.topic).wait),
         "start_error": crew.start_error(seen.topic),
+        "depth_error": None if failure is None else failure.text,
         **crew.roster.settled(seen.topic),
     }
 

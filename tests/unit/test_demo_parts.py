@@ -33,6 +33,7 @@ def state(*, depth: int | None = 0, held: int | None = 0, observed: int = 1, dec
         "last_decision": None if decided is None else decision,
         "waits": {"p50_s": 0.1, "p95_s": 0.51234, "p99_s": None},
         "start_error": None,
+        "depth_error": None,
         "retried": 2,
         "dead_lettered": 1,
     }

@@ -24,6 +24,9 @@ def sync_handler(message: Message) -> None: ...
 async def async_handler(message: Message) -> None: ...
 
 
+def no_parameter() -> None: ...
+
+
 def generator_handler(message: Message) -> Iterator[int]:
     yield 1
 
@@ -106,6 +109,7 @@ def test_the_kind_of_a_handler_and_its_default_slots_follow_from_its_code(
         ("generator_handler", {}, "has a yield, so calling it would do nothing"),
         ("async_generator_handler", {}, "has a yield, so calling it would do nothing"),
         ("Yields", {}, "has a yield, so calling it would do nothing"),
+        ("no_parameter", {}, "cannot be called with one argument, the message"),
         ("NoCall", {}, "is a class without __call__"),
         ("not_callable", {}, "is a dict: name a function or a class"),
         ("nowhere", {}, "cannot be imported: AttributeError: .* has no attribute 'nowhere'"),

@@ -109,8 +109,9 @@ def test_a_dead_letter_says_why_and_after_how_many_attempts() -> None:
     }
 
 
-def test_a_long_error_keeps_its_beginning_and_a_long_traceback_its_end() -> None:
-    letter = DeadLetter(reason="permanent", error="E" + "x" * 10_000, traceback="x" * 10_000 + "E")
+@pytest.mark.parametrize("filler", ["x", "\u20ac"])
+def test_a_long_error_keeps_its_beginning_and_a_long_traceback_its_end(filler: str) -> None:
+    letter = DeadLetter(reason="permanent", error="E" + filler * 10_000, traceback=filler * 10_000 + "E")
     headers = bury(foreign(), letter)
     assert (headers["x-hermes-error"][0], headers["x-hermes-traceback"][-1]) == ("E", "E")
     assert encode_table([], headers) < 8192
