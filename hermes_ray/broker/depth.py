@@ -20,9 +20,9 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from hermes_ray.broker.connection import backoff_s, connect
-from hermes_ray.broker.topology import NOT_FOUND, TopicTopology, wait_queue
+from hermes_ray.broker.topology import NOT_FOUND, TopicTopology, ensure, wait_queue
 from hermes_ray.core.model import Probe
-from hermes_ray.errors import OperationFailed
+from hermes_ray.errors import HermesError, OperationFailed
 
 __all__ = ["DepthProber", "ProbeFailure"]
 
@@ -128,6 +128,8 @@ class DepthProber:
             at_s = self._clock()
         except ChannelClosedByBroker as error:
             self._note_failure(topology.topic, f"{error.reply_code} {error.reply_text}")
+            if error.reply_code == NOT_FOUND and topology.declare and topology.topic in self._probes:
+                self._declare_again(connection, topology)
             return connection.channel()
         retrying_count = 0
         for queue in self._known_wait_queues(topology):
@@ -142,6 +144,14 @@ class DepthProber:
                 self._missing_until_s[queue] = time.monotonic() + MISSING_AGAIN_S * random.uniform(0.5, 1.0)
         self._note_probe(topology.topic, Probe(at_s=at_s, ready_count=ready_count, retrying_count=retrying_count))
         return channel
+
+    def _declare_again(self, connection: BlockingConnection, topology: TopicTopology) -> None:
+        """A queue deleted while no worker consumes would otherwise stay away: nobody else notices."""
+        log.warning("%s: the queue %s was deleted; declaring it again", self._name, topology.queue)
+        try:
+            ensure(connection, [topology])
+        except HermesError as error:
+            self._note_failure(topology.topic, str(error))
 
     def _known_wait_queues(self, topology: TopicTopology) -> list[str]:
         """The wait queues that exist or are due for another look."""

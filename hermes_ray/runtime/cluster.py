@@ -10,11 +10,12 @@ from typing import Any
 import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.state import available_resources_per_node
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
 from hermes_ray.core.model import Bundle, Capacity, Node
 from hermes_ray.core.room import flat
 
-__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "use_token_if_there_is_one"]
+__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "StopOrder", "use_token_if_there_is_one"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,29 @@ class RayOutlet:
     def end(self) -> None:
         """Leave by Ray's own way, so that its shutdown hooks run and nothing is restarted."""
         ray.get_runtime_context().current_actor.__ray_terminate__.remote()
+
+
+class StopOrder:
+    """An accepted stop order, kept in the cluster's own store so that a scaler restarted by Ray still has it."""
+
+    def __init__(self, namespace: str) -> None:
+        self._key = f"hermes_ray/{namespace}/stop_by_s"
+
+    def recall(self) -> float | None:
+        """The Unix seconds to stop by, if this actor is the same scaler restarted; a fresh one has no order."""
+        if not ray.get_runtime_context().was_current_actor_reconstructed:
+            self.forget()
+            return None
+        noted = _internal_kv_get(self._key)
+        return float(noted) if noted else None
+
+    def note(self, stop_by_s: float) -> None:
+        """Keep the order; it is safe when this returns."""
+        _internal_kv_put(self._key, repr(stop_by_s))
+
+    def forget(self) -> None:
+        """The order is carried out."""
+        _internal_kv_del(self._key)
 
 
 def use_token_if_there_is_one() -> None:

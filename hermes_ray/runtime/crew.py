@@ -68,8 +68,8 @@ class _Starts:
     next_s: float = 0.0
     error: str | None = None
 
-    def failed(self, error: str, now_s: float) -> float:
-        pause_s: float = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self.failures, 10))
+    def failed(self, error: str, now_s: float, longest_s: float = MAX_BACKOFF_S) -> float:
+        pause_s: float = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.failures, 10))
         self.failures += 1
         self.error = error
         self.failed_s = now_s
@@ -196,9 +196,14 @@ class Crew:
         )
 
     def _start_failed(self, record: Record, error: str, now_s: float) -> str:
-        pause_s = self._starts[record.topic].failed(error, now_s)
         record.failed = True
-        return f"{record.topic}: worker {record.worker} did not start: {error}; next try in {pause_s:.0f} s"
+        starts, worker = self._starts[record.topic], f"{record.topic}: worker {record.worker}"
+        if record.report is not None:
+            # It worked, so the next one will too, until the message that ended it comes again: never a hot loop.
+            pause_s = starts.failed(error, now_s, FIRST_BACKOFF_S)
+            return f"{worker} ended within {EARLY_DEATH_S:.0f} s: {error}; the next starts in {pause_s:.0f} s"
+        pause_s = starts.failed(error, now_s)
+        return f"{worker} did not start: {error}; next try in {pause_s:.0f} s"
 
     def _departed(self, departure: Departure, now_s: float) -> list[str]:
         record = departure.record

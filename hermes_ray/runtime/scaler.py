@@ -23,7 +23,7 @@ from hermes_ray.config import Config
 from hermes_ray.core.estimate import History, observe, snapshot
 from hermes_ray.core.model import Decision, Probe, Reason, Snapshot
 from hermes_ray.core.policy import PolicyState, step
-from hermes_ray.runtime.cluster import ClusterView
+from hermes_ray.runtime.cluster import ClusterView, StopOrder
 from hermes_ray.runtime.crew import Crew, topology_of
 from hermes_ray.runtime.pool import Pool
 from hermes_ray.runtime.status import status_of
@@ -83,7 +83,8 @@ class Scaler:
         self._placeless: set[str] = set()
         self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
         self._line_count = 0
-        self._stop_by_s: float | None = None
+        self._stop_order = StopOrder(config.cluster.name)
+        self._stop_by_s = self._stop_order.recall()
         self._killed_before = 0
         self._kill_now = False
         self._result: dict[str, int] | None = None
@@ -133,6 +134,7 @@ class Scaler:
         if self._stop_by_s is None:
             self._killed_before = self._crew.killed_count
             self._stop_by_s = now_s + self._plan.config.drain_timeout_s
+            self._stop_order.note(self._stop_by_s)
         self._kill_now = self._kill_now or kill
         return max(0.0, self._stop_by_s - now_s)
 
@@ -149,6 +151,7 @@ class Scaler:
         if self._result_seen.wait(LAST_WORDS_S):
             time.sleep(FOLLOWERS_S)
         self._prober.stop()
+        self._stop_order.forget()
         ray.get_runtime_context().current_actor.__ray_terminate__.options(max_task_retries=0).remote()
 
     def _tick(self, now_s: float) -> None:

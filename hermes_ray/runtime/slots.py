@@ -17,20 +17,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any
 
-from hermes_ray.broker.outgoing import DUE_MS, PUBLISHED_MS, attempt_of
+from hermes_ray.broker.outgoing import DUE_MS, PUBLISHED_MS
 from hermes_ray.broker.settlement import Delivery
 from hermes_ray.core.histogram import BUCKET_COUNT, bucket
 from hermes_ray.errors import PermanentError
-from hermes_ray.message import DeadLetter, Done, Message, Outcome, Retry
+from hermes_ray.message import DeadLetter, Done, Outcome, Retry
 from hermes_ray.runtime.handlers import Handler
 from hermes_ray.runtime.handoff import Handoff, take_all
+from hermes_ray.runtime.received import Check, Received
 
 __all__ = ["LoopSlots", "SlotTotals", "ThreadSlots"]
 
 log = logging.getLogger(__name__)
 
 Settle = Callable[[Delivery, Outcome], None]
-Check = Callable[[str, Any], object]
 
 
 class _Slot:
@@ -58,41 +58,6 @@ class _Slot:
         self.finished += 1
         self.busy_s += took_s
         self.service[bucket(took_s)] += 1
-
-
-class _Received(Message):
-    """A message read off its delivery only as far as the handler asks."""
-
-    __slots__ = ("_properties",)
-
-    def __init__(self, delivery: Delivery, topic: str, check: Check) -> None:
-        self.body = delivery.body
-        self.topic = topic
-        self._properties = delivery.properties
-        self._check = check
-        self._publishes = None
-
-    @property
-    def id(self) -> str | None:
-        message_id: str | bytes | None = self._properties.message_id  # bytes where it is no UTF-8
-        return message_id.decode("utf-8", "backslashreplace") if isinstance(message_id, bytes) else message_id
-
-    @property
-    def headers(self) -> Mapping[str, Any]:
-        headers: Mapping[str, Any] = self._properties.headers or {}
-        return headers
-
-    @property
-    def attempt(self) -> int:
-        return attempt_of(self._properties)
-
-    @property
-    def published_at_s(self) -> float | None:
-        published_ms = self.headers.get(PUBLISHED_MS)
-        if isinstance(published_ms, int):
-            return published_ms / 1000
-        timestamp = self._properties.timestamp
-        return None if timestamp is None else float(timestamp)
 
 
 class SlotTotals:
@@ -145,7 +110,7 @@ class ThreadSlots:
         outcome: Outcome
         for delivery in self._handoff:
             slot.begin(delivery.properties.headers)
-            message = _Received(delivery, topic, check)
+            message = Received(delivery, topic, check)
             try:
                 result = contextvars.copy_context().run(call, message)
                 if result is not None and inspect.isawaitable(result):
@@ -226,7 +191,7 @@ class LoopSlots:
                 await self._next()
                 continue
             slot.begin(delivery.properties.headers)
-            message = _Received(delivery, topic, check)
+            message = Received(delivery, topic, check)
             try:
                 step = contextvars.copy_context().run
                 coroutine = call(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from pika import BasicProperties
@@ -96,11 +97,27 @@ def test_a_missing_queue_blinds_no_other_and_is_seen_as_soon_as_it_exists(
         assert prober.failures == {}
 
 
-def test_a_queue_that_goes_keeps_its_last_probe_whose_age_tells(vhost_url: str, connection: BlockingConnection) -> None:
+def test_a_queue_deleted_while_nobody_consumes_is_declared_again(
+    vhost_url: str, connection: BlockingConnection
+) -> None:
+    ensure(connection, [STORE])
+    publish(connection, "store.q", 2)
+
+    with probing(vhost_url, STORE) as prober:
+        until(lambda: depth(prober, "store") == (2, 0))
+        connection.channel().queue_delete("store.q")
+        until(lambda: depth(prober, "store") == (0, 0))
+        publish(connection, "store.q", 1)
+        until(lambda: depth(prober, "store") == (1, 0))
+
+
+def test_a_passive_queue_that_goes_keeps_its_last_probe_whose_age_tells(
+    vhost_url: str, connection: BlockingConnection
+) -> None:
     ensure(connection, [STORE, CRAWL])
     publish(connection, "store.q", 2)
 
-    with probing(vhost_url, STORE, CRAWL) as prober:
+    with probing(vhost_url, replace(STORE, declare=False), CRAWL) as prober:
         until(lambda: depth(prober, "store") == (2, 0))
         connection.channel().queue_delete("store.q")
         until(lambda: "store" in prober.failures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hermes_ray.runtime.deployment import Deployment
 from tests.live import ROOT, Cluster, Project, Serve, actors, wait_until
 
 SLOW = {"handler": "Sync", "options": {"sleep_s": 2}, "worker": {"concurrency": 2}, "workers": {"min": 1, "max": 1}}
@@ -82,6 +84,22 @@ def test_killing_the_driver_stops_nothing_and_hermes_stop_ends_it(
         nobody = project.hermes("stop", "config=my.yaml", check=False)
         assert nobody.returncode == 2
         assert "no deployment" in nobody.stderr
+
+
+def test_a_stop_order_outlives_the_driver_and_a_kill_of_the_scaler(
+    project: Project, cluster: Cluster, status: Callable[[], dict[str, Any]]
+) -> None:
+    project.configure({"slow": {**SLOW, "options": {"sleep_s": 4}}})
+    with project.serving() as serve:
+        ids = start_four_slow_ones(project, status)
+        serve.process.kill()
+        serve.process.wait()
+        Deployment.find(project.name).stop()
+        os.kill(actors(cluster, project.name)["scaler"].pid, signal.SIGKILL)
+        wait_until(lambda: not actors(cluster, project.name), 60, "no actor is left")
+        assert len(project.handled("slow").keys() & ids) == 2, (
+            "running handlers finished, no new worker took the others"
+        )
 
 
 def test_a_handler_that_does_not_import_ends_serve_with_its_text_before_anything_starts(

@@ -162,7 +162,7 @@ def test_a_worker_that_dies_young_has_failed_to_start_and_an_old_one_is_replaced
     scene.gone(worker)
     (line,) = scene.tick(heavy=1)
     if age_s < EARLY_DEATH_S:
-        assert line == f"heavy: worker {worker} did not start: its process died; next try in 5 s"
+        assert line == f"heavy: worker {worker} ended within 10 s: its process died; the next starts in 5 s"
         assert len(scene.pool.started) == 1
     else:
         assert line == f"heavy: worker {worker} died; what it held goes back to the queue"
