@@ -26,6 +26,7 @@ _REASON, _ERROR, _TRACEBACK, _TOPIC = (f"x-hermes-{word}" for word in ("reason",
 
 _ERROR_MAX_BYTES = 500
 _TRACEBACK_MAX_BYTES = 4_000  # all headers travel in one frame, and a broker may limit frames to 8192 bytes
+_FRAME_ROOM_BYTES = 126_000  # of a frame of 131,072: more would end the connection, and again at each new try
 _HEADERS_MAX_BYTES = 65_536  # half a frame of RabbitMQ's default: a dead letter adds to them
 _PERSISTENT = 2
 
@@ -74,7 +75,10 @@ def dead_letter(
         _TOPIC: topic,
         ATTEMPT: attempt_of(properties),
     }
-    return Outgoing(queue, body, _copy(properties, why), declare)
+    kept = _copy(properties, why)
+    if sum(map(len, kept.encode())) > _FRAME_ROOM_BYTES:
+        del kept.headers[_TRACEBACK]
+    return Outgoing(queue, body, kept, declare)
 
 
 def attempt_of(properties: BasicProperties) -> int:

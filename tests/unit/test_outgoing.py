@@ -168,3 +168,13 @@ def test_headers_of_all_kinds_amqp_has_are_let_through() -> None:
 def test_headers_that_cannot_be_sent_are_refused_in_the_handler(headers: Any) -> None:
     with pytest.raises(ValueError, match=r"^these headers "):
         check_headers(headers)
+
+
+def test_a_dead_letter_whose_headers_nearly_fill_a_frame_leaves_out_the_traceback() -> None:
+    letter = DeadLetter(reason="permanent", error="E", traceback="T" * 4_000)
+    for filler_bytes, has_traceback in ((100_000, True), (124_000, False)):
+        properties = BasicProperties(headers={"foreign": "x" * filler_bytes})
+        message = dead_letter(properties, b"", queue="q.dead", topic="q", letter=letter, declare=None)
+        assert ("x-hermes-traceback" in message.properties.headers) is has_traceback
+        assert message.properties.headers["x-hermes-reason"] == "permanent"
+        assert sum(map(len, message.properties.encode())) < 131_072
