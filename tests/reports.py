@@ -18,7 +18,7 @@ def histogram(*values_s: float) -> tuple[int, ...]:
 
 def report(worker: str, seq: int = 1, **said: Any) -> dict[str, Any]:
     """A report of a consuming worker that has done nothing, but for what is ``said``."""
-    numbers = ("held", "running", "received", "given_back", "acked", "retried", "dead_lettered", "published")
+    numbers = ("held", "running", "received", "given_back", "acked", "retried", "dead_lettered")
     return {
         "version": REPORT_VERSION,
         "worker": worker,

@@ -63,7 +63,6 @@ class SettlementCounts:
     acked: int = 0
     retried: int = 0
     dead_lettered: int = 0
-    published: int = 0
     stale: int = 0
 
 

@@ -103,11 +103,9 @@ def _follow(deployment: Deployment, signals: _Signals, say: _Lines, cursor: int 
             say(f"stopping: {how}{'' if ordered > 1 else '; Ctrl-C again kills'}", now=True)
         news = deployment.follow(cursor)
         if news is not None:
-            if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 and has no stop order
+            if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 again
                 cursor = 0
                 continue
-            if ordered and not news["stopping"]:
-                deployment.stop(kill=ordered > 1)
             cursor = news["cursor"]
             say(*news["lines"])
             if news["result"] is not None:

@@ -14,7 +14,7 @@ from hermes_ray.core.model import Bundle
 from hermes_ray.runtime.cluster import SCALER_NAME, RayOutlet
 from hermes_ray.runtime.worker import Worker, WorkerSpec
 
-__all__ = ["Pool", "StartResult", "actor_names", "cause_text", "create_scaler", "find_scaler", "kill_actor", "run_once"]
+__all__ = ["Pool", "StartResult", "actor_names", "cause_text", "create_scaler", "find_scaler", "run_once"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +118,6 @@ def find_scaler(namespace: str) -> Any | None:
         return ray.get_actor(SCALER_NAME, namespace=namespace)
     except ValueError:
         return None
-
-
-def kill_actor(name: str, namespace: str) -> None:
-    """End the named actor at once; nothing happens if it is gone."""
-    try:
-        ray.kill(ray.get_actor(name, namespace=namespace), no_restart=True)
-    except ValueError:
-        return
 
 
 def _failure(ready: Any) -> str | None:

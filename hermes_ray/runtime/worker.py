@@ -198,7 +198,6 @@ class Worker:
             "acked": counts.acked,
             "retried": counts.retried,
             "dead_lettered": counts.dead_lettered,
-            "published": counts.published,
             "finished": totals.finished_count,
             "busy_s": totals.busy_s,
             "service": totals.service,
