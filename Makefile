@@ -41,7 +41,7 @@ test: check ## check, then the tests against a real broker and a real Ray
 
 test-all: install ## everything in test, and the tests that take minutes
 	@$(MAKE) $(PARALLEL) format lint imports types
-	$(PYTEST) -m "slow or not slow"
+	$(PYTEST) --hypothesis-profile=exploring -m "slow or not slow"
 
 check: install ## format, lint, import layers, types, unit and property tests: under a minute
 	@$(MAKE) $(PARALLEL) format lint imports types unit

@@ -6,11 +6,17 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
+from hypothesis import settings
 
 from hermes_ray.broker.local import LocalBroker
 from hermes_ray.errors import HermesError
 
 PREPARED_VHOST_COUNT = 80
+
+# The same examples on every machine (hypothesis has other defaults where CI is set); new ones in `make test-all`.
+# Properties may take their time: a busy machine is no failure.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("exploring", deadline=None, derandomize=False)
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ not fit even into the empty cluster is first cut to what does, so one impossible
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heapreplace
 from itertools import groupby
 
 from hermes_ray.core.model import Bundle, Capacity
@@ -152,17 +152,21 @@ def _homes(topic: str, placed: Mapping[str, int], living: Mapping[str, Mapping[s
 
 
 def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> dict[str, int]:
-    """Hand out ``count`` workers one by one to whoever has the fewest, by name among equals, none beyond its target."""
-    extra = dict.fromkeys(have, 0)
-    heap = [(number, topic) for topic, number in have.items() if number < targets[topic]]
-    heapify(heap)
-    for _ in range(count):
-        number, topic = heap[0]
+    """Hand out ``count`` workers one by one to whoever has the fewest, by name among equals, none beyond its target.
+
+    In closed form, whatever the count: all rise to one level, and what is left of ``count`` goes out by name. 5 for
+    topics that have 0, 1 and 4 and want plenty raise the first two to level 3.
+    """
+
+    def risen(level: int) -> dict[str, int]:
+        return {topic: max(0, min(level, targets[topic]) - number) for topic, number in have.items()}
+
+    levels = range(max(targets.values(), default=0) + 1)
+    level = bisect_right(levels, count, key=lambda level: sum(risen(level).values())) - 1
+    extra = risen(level)
+    open_topics = sorted(topic for topic, number in have.items() if number + extra[topic] == level < targets[topic])
+    for topic in open_topics[: count - sum(extra.values())]:
         extra[topic] += 1
-        if number + 1 < targets[topic]:
-            heapreplace(heap, (number + 1, topic))
-        else:
-            heappop(heap)
     return extra
 
 

@@ -202,3 +202,30 @@ def test_twenty_topics_on_a_hundred_nodes_take_less_than_fifty_milliseconds() ->
     ]
     assert sum(allocate(wants, Capacity(nodes=nodes)).values()) == 2_000
     assert min(timeit.repeat(lambda: allocate(wants, Capacity(nodes=nodes)), number=1, repeat=5)) < 0.05
+
+
+def test_a_million_million_workers_that_take_nothing_are_shared_at_once() -> None:
+    wants = [
+        Want(topic=topic, weight=1.0, minimum=0, target=target, bundle=Bundle())
+        for topic, target in (("a", 10**12), ("b", 10**12), ("c", 3))
+    ]
+    assert allocate(wants, Capacity(nodes=())) == {"a": 10**12, "b": 10**12, "c": 3}
+
+
+@given(
+    st.dictionaries(st.sampled_from(TOPICS), st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1),
+    st.integers(0, 60),
+)
+def test_equals_are_filled_from_the_least_up(minimum_and_more: dict[str, tuple[int, int]], rooms: int) -> None:
+    one = Bundle(num_cpus=1.0)
+    wants = [
+        Want(topic=topic, weight=1.0, minimum=minimum, target=minimum + more, bundle=one)
+        for topic, (minimum, more) in minimum_and_more.items()
+    ]
+    floor = sum(want.minimum for want in wants)
+    granted = allocate(wants, Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=float(floor + rooms))),)))
+    assert sum(granted.values()) == min(floor + rooms, sum(want.target for want in wants))
+    served = [want for want in wants if granted[want.topic] > want.minimum]
+    for want in wants:
+        if granted[want.topic] < want.target:
+            assert all((granted[other.topic] - 1, other.topic) < (granted[want.topic], want.topic) for other in served)
