@@ -1,6 +1,6 @@
 # `make` lists what there is to do. Everything installs what it needs first, once.
 .DEFAULT_GOAL := help
-.PHONY: help install broker demo test test-all check format lint imports types unit clean distclean constraints
+.PHONY: help install broker demo test test-all check format lint imports types unit docs clean distclean constraints
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -60,6 +60,9 @@ types:
 
 unit:
 	@$(PYTEST) tests/unit tests/property
+
+docs: install ## docs/metrics.md anew, from the definitions
+	$(BIN)/python -m hermes_ray.runtime.metrics_page > docs/metrics.md
 
 constraints: install ## constraints.txt anew, from what .venv holds
 	@sed -n '/^#/p' constraints.txt > $(VENV)/constraints.txt

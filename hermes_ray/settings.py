@@ -126,8 +126,8 @@ class BrokerConfig:
 class MetricsConfig:
     """Where the scaler serves Prometheus metrics."""
 
-    host: str = _text("127.0.0.1", r"[^\s/]+", "a host name or address", "The address for /metrics; not read yet.")
-    port: int = _number(9464, 1, 65535, "", "The port for /metrics; not read yet.")
+    host: str = _text("127.0.0.1", r"[^\s/]+", "a host name or address", "The address of /metrics and /healthz.")
+    port: int = _number(9464, 0, 65535, "", "Their port; where it is taken, the next free one. 0 is off.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,10 +254,10 @@ class Config:
     broker: BrokerConfig = _section(BrokerConfig, "RabbitMQ.")
     drain_timeout_s: float = _number(30.0, 0, DAY_S, "s", "How long stopping lets running handlers finish.")
     state_dir: str = _text(
-        "~/.local/state/hermes_ray",
+        "${oc.env:XDG_STATE_HOME,'~/.local/state'}/hermes_ray",
         r"[^\x00]*\S[^\x00]*",
         "a directory",
-        "The place for the scaler's checkpoint; not read yet.",
+        "Where the scaler keeps what it learnt, on the node it runs on.",
     )
     metrics: MetricsConfig = _section(MetricsConfig, "Prometheus metrics.")
     topics: dict[str, TopicConfig] = _knob(dict, Knob(meaning="The topics by name."))

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from hermes_ray.broker.settlement import QueueSpec
 from hermes_ray.config import Config, load
 from hermes_ray.core.model import Bundle, Capacity, Node
 from hermes_ray.runtime.crew import EARLY_DEATH_S, Crew
+from hermes_ray.runtime.plan import Plan, worker_spec
 from hermes_ray.runtime.pool import StartResult
 from hermes_ray.runtime.worker import WorkerSpec
 from tests.reports import report
@@ -26,6 +28,7 @@ class FakePool:
     started: list[str] = field(default_factory=list)
     drained: list[tuple[str, float]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
+    adapted: list[str] = field(default_factory=list)
     results: list[StartResult] = field(default_factory=list)
     names: Iterable[int] = field(default_factory=count)
 
@@ -44,6 +47,9 @@ class FakePool:
 
     def drain(self, worker: str, timeout_s: float) -> None:
         self.drained.append((worker, timeout_s))
+
+    def adapt(self, worker: str, queue: QueueSpec) -> None:
+        self.adapted.append(worker)
 
     def kill(self, worker: str) -> None:
         self.killed.append(worker)
@@ -77,7 +83,8 @@ class Scene:
 
     def __init__(self, *words: str) -> None:
         self.pool, self.view, self.now_s = FakePool(), FakeView(), T0
-        self.crew = Crew(config(*words), {"light": 4, "heavy": 4}, [], self.pool, self.view)
+        self.plan = Plan(config=config(*words), concurrency={"light": 4, "heavy": 4})
+        self.crew = Crew(self.plan, self.pool, self.view)
         self.seqs = count(1)
 
     def tick(
@@ -89,7 +96,9 @@ class Scene:
         return lines
 
     def says(self, worker: str, **said: Any) -> None:
-        self.crew.roster.take(report(worker, next(self.seqs), **said), self.now_s)
+        spec = worker_spec(self.plan, worker.partition("/")[0])
+        made = {"revision": spec.revision, "settings": spec.queue.settings}
+        self.crew.roster.take(report(worker, next(self.seqs), **(made | said)), self.now_s)
 
     def fails(self, worker: str, error: str = "ImportError: no module") -> None:
         """Its constructor raised: Ray tells us, and the actor is gone by the next look."""

@@ -100,11 +100,13 @@ class Cluster:
 
     address: str
     dashboard: str
+    state_home: str
 
     @property
     def environment(self) -> dict[str, str]:
         """What a user's shell has: the cluster's address, the commands on its path, no usage stats."""
-        return {**os.environ, **RAY_SETTINGS, "RAY_ADDRESS": self.address}
+        own = {"RAY_ADDRESS": self.address, "XDG_STATE_HOME": self.state_home}
+        return {**os.environ, **RAY_SETTINGS, **own}
 
 
 @contextlib.contextmanager
@@ -120,6 +122,7 @@ def ray_head(num_cpus: int, resources: Mapping[str, float]) -> Iterator[Cluster]
         f"--dashboard-agent-listen-port={free_port()}",  # jobs run through it; two heads may live at once
     ]  # fmt: skip
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | RAY_SETTINGS
+    environment["XDG_STATE_HOME"] = state_home = str(Path(directory, "state"))
     log = Path(directory, "start.log")
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
@@ -128,7 +131,7 @@ def ray_head(num_cpus: int, resources: Mapping[str, float]) -> Iterator[Cluster]
             lambda: "Ray runtime started" in log.read_text() or process.poll() is not None, 60, "Ray has started"
         )
         assert process.poll() is None, f"Ray did not start:\n{log.read_text()}"
-        yield Cluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
+        yield Cluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", state_home)
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

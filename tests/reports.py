@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hermes_ray.core.histogram import BUCKET_COUNT, bucket
+from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
 from hermes_ray.runtime.worker import REPORT_VERSION
 
 
@@ -18,25 +18,24 @@ def histogram(*values_s: float) -> tuple[int, ...]:
 
 def report(worker: str, seq: int = 1, **said: Any) -> dict[str, Any]:
     """A report of a consuming worker that has done nothing, but for what is ``said``."""
-    numbers = ("held", "running", "received", "given_back", "acked", "retried", "dead_lettered")
+    numbers = "held running received given_back acked retried dead_lettered_permanent dead_lettered_attempts"
     return {
         "version": REPORT_VERSION,
         "worker": worker,
         "topic": worker.rpartition("/")[0],
         "pid": 1,
         "seq": seq,
+        "revision": "",
+        "settings": "",
         "at_s": 0.0,
         "phase": "consuming",
         "node_id": "node",
         "concurrency": 4,
         "prefetch": 4,
-        **dict.fromkeys(numbers, 0),
-        "longest_running_s": 0.0,
-        "finished": 0,
-        "busy_s": 0.0,
+        **dict.fromkeys((*numbers.split(), "finished", "reconnects", "killed"), 0),
+        **dict.fromkeys(("longest_running_s", "finished_s", "busy_s", "wait_s"), 0.0),
         "service": histogram(),
         "wait": histogram(),
-        "reconnects": 0,
+        "durations": (0,) * (len(DURATION_BUCKETS_S) + 1),
         "lost_reason": None,
-        "killed": 0,
     } | said

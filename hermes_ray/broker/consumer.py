@@ -87,6 +87,10 @@ class Consumer:
         """Change the prefetch: basic.qos counts for new consumers only, so the consumer is replaced."""
         self._io.call(lambda: self._cancel(lambda: self._consume(prefetch)))
 
+    def adapt(self, spec: QueueSpec) -> None:
+        """Retry and publish by ``spec``, of the same queue, from now on."""
+        self._io.call(lambda: self._settler.adapt(spec))
+
     def stop_consuming(self) -> threading.Event:
         """No new deliveries from now on; the event is set once the broker agreed or the channel is gone."""
         stopped = threading.Event()

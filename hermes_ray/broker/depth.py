@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -65,6 +65,7 @@ class DepthProber:
         self._look_again: set[str] = set()
         self._probes: Mapping[str, Probe] = MappingProxyType({})
         self._failures: Mapping[str, ProbeFailure] = MappingProxyType({})
+        self._failure_counts: Counter[str] = Counter()
         self._attempt = 0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"depth {name}", daemon=True)
@@ -86,6 +87,10 @@ class DepthProber:
     def failures(self) -> Mapping[str, ProbeFailure]:
         """The topics whose last probe failed, and why; an immutable cut, from any thread."""
         return self._failures
+
+    def failure_count(self, topic: str) -> int:
+        """Probes of ``topic`` that failed since the start."""
+        return self._failure_counts[topic]
 
     def look_again(self, topic: str) -> None:
         """A worker of ``topic`` retried a message: look for its missing wait queues in the next pass."""
@@ -172,6 +177,7 @@ class DepthProber:
         before = self._failures.get(topic)
         failure = ProbeFailure(count=1 if before is None else before.count + 1, text=text)
         self._failures = MappingProxyType({**self._failures, topic: failure})
+        self._failure_counts[topic] += 1
 
 
 def _ready_count(channel: BlockingChannel, queue: str) -> int:

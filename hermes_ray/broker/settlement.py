@@ -26,6 +26,8 @@ __all__ = ["Delivery", "QueueSpec", "SettlementCounts", "Settler"]
 
 log = logging.getLogger(__name__)
 
+Kind = Literal["acked", "retried", "dead_lettered_permanent", "dead_lettered_attempts"]
+
 REPUBLISH_DELAY_S = 1.0  # after the broker refused a retry or dead letter
 
 
@@ -40,6 +42,11 @@ class QueueSpec:
     max_attempts: int = 5
     rungs_ms: tuple[int, ...] = ()
     routes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> str:
+        """What may change under a living consumer, as text to compare."""
+        return f"{self.max_attempts} {self.rungs_ms} {sorted(self.routes.items())}"
 
 
 class Delivery:
@@ -62,7 +69,8 @@ class SettlementCounts:
     given_back: int = 0
     acked: int = 0
     retried: int = 0
-    dead_lettered: int = 0
+    dead_lettered_permanent: int = 0
+    dead_lettered_attempts: int = 0
     stale: int = 0
 
 
@@ -81,6 +89,10 @@ class Settler:
         self._channel: Channel | None = None
         self._epoch = 0
         self._ledger = AckLedger()
+
+    def adapt(self, spec: QueueSpec) -> None:
+        """Retry and publish by ``spec`` from now on."""
+        self._spec = spec
 
     @property
     def open_count(self) -> int:
@@ -185,7 +197,8 @@ class Settler:
             letter=letter,
             declare=queue_arguments(spec.queue_type) if spec.declare else None,
         )
-        _Following(self, delivery, [message], "dead_lettered")
+        kind: Kind = "dead_lettered_attempts" if letter.reason == "attempts" else "dead_lettered_permanent"
+        _Following(self, delivery, [message], kind)
 
 
 class _Following:
@@ -202,7 +215,7 @@ class _Following:
         settler: Settler,
         delivery: Delivery,
         messages: Sequence[Outgoing],
-        kind: Literal["acked", "retried", "dead_lettered"],
+        kind: Kind,
     ) -> None:
         self._settler = settler
         self._delivery = delivery

@@ -14,7 +14,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["TopicTopology", "dead_queue", "ensure", "queue_arguments", "wait_arguments", "wait_queue"]
+__all__ = ["TopicTopology", "dead_queue", "ensure", "queue_arguments", "survey", "wait_arguments", "wait_queue"]
 
 DELIVERY_LIMIT_COUNT = 1_000_000  # the broker's own default of 20 drops messages that only saw connections close
 
@@ -86,11 +86,27 @@ def ensure(connection: BlockingConnection, topologies: Iterable[TopicTopology]) 
             for name in (topology.queue, dead_queue(topology.queue)):
                 _declare(connection, topology, name, arguments)
         else:
-            missing += [name for name in _all_names(topology) if not _exists(connection, topology, name)]
+            missing += [name for name in _all_names(topology) if _ready_count(connection, topology, name) is None]
     if missing:
         names = ", ".join(repr(name) for name in missing)
         noun = "the queue" if len(missing) == 1 else "the queues"
         raise UserMistake(f"{noun} {names} must exist with topology=passive: create them or set topology=declare")
+
+
+def survey(connection: BlockingConnection, topology: TopicTopology) -> dict[str, int | None]:
+    """Messages ready in the main and the dead-letter queue, by name; None for one that ``ensure`` would create.
+
+    Creates nothing. Raises what ``ensure`` would: a queue that is there is declared again, because only that tells its
+    arguments, and changes nothing.
+    """
+    if not topology.declare:
+        ensure(connection, [topology])
+    found = {}
+    for name in (topology.queue, dead_queue(topology.queue)):
+        found[name] = _ready_count(connection, topology, name)
+        if topology.declare and found[name] is not None:
+            _declare(connection, topology, name, queue_arguments(topology.queue_type))
+    return found
 
 
 def _all_names(topology: TopicTopology) -> tuple[str, ...]:
@@ -109,16 +125,17 @@ def _declare(connection: BlockingConnection, topology: TopicTopology, name: str,
     channel.close()
 
 
-def _exists(connection: BlockingConnection, topology: TopicTopology, name: str) -> bool:
+def _ready_count(connection: BlockingConnection, topology: TopicTopology, name: str) -> int | None:
+    """Messages ready in the queue; None if there is none of that name."""
     channel = connection.channel()
     try:
-        channel.queue_declare(name, passive=True)
+        count: int = channel.queue_declare(name, passive=True).method.message_count
     except ChannelClosedByBroker as error:
         if error.reply_code == NOT_FOUND:
-            return False
+            return None
         raise _refusal(topology, name, error) from None
     channel.close()
-    return True
+    return count
 
 
 def _refusal(topology: TopicTopology, name: str, error: ChannelClosedByBroker) -> OperationFailed | UserMistake:

@@ -19,7 +19,8 @@ from hermes_ray.broker.local import LocalBroker
 from hermes_ray.cli.demo_children import adopt_orphans, end_descendants
 from hermes_ray.config import Config, parse_command
 from hermes_ray.errors import OperationFailed
-from hermes_ray.runtime.deployment import declare_queues, start_cluster, stop_cluster
+from hermes_ray.runtime.access import start_cluster, stop_cluster
+from hermes_ray.runtime.apply import reach_broker
 
 __all__ = ["OUT", "SAMPLE", "House", "step"]
 
@@ -77,7 +78,7 @@ class House:
                 self._stack.enter_context(broker)
         else:
             self.config = parse_command(words).config
-        declare_queues(self.config)
+        reach_broker(self.config)
         with step(self._console, "a local Ray"):
             self._stack.callback(stop_cluster)
             try:

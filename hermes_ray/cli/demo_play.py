@@ -22,7 +22,7 @@ from hermes_ray.cli.timeline import draw
 from hermes_ray.cli.view import line, view
 from hermes_ray.config import Config
 from hermes_ray.errors import OperationFailed
-from hermes_ray.runtime.deployment import Deployment, try_handlers
+from hermes_ray.runtime.apply import apply, this_command
 
 __all__ = ["demo"]
 
@@ -44,7 +44,7 @@ def demo(words: Sequence[str]) -> int:
     with House(words, console) as house:
         config = house.config
         with step(console, "the scaler"):
-            deployment = Deployment.start(try_handlers(config))
+            deployment = apply(config, this_command(stays=True), roll=False, say=console.print).deployment
         with Watcher(deployment) as watcher:
             with step(console, "the first workers"):
                 _wait_for_first_workers(config, watcher)

@@ -1,4 +1,4 @@
-"""``hermes serve`` and ``hermes stop``: start a deployment, follow it, hand over the stop order."""
+"""``hermes serve``, ``apply`` and ``stop``: apply a configuration, follow the deployment, hand over the stop order."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from typing import Any
 
 import click
 
+from hermes_ray.cli.overrides import ruling
 from hermes_ray.config import parse_command
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.runtime.deployment import (
-    Deployment,
-    declare_queues,
-    join_cluster,
-    join_running_cluster,
-    start_cluster,
-    try_handlers,
-)
+from hermes_ray.runtime.access import join_cluster, join_running_cluster, start_cluster
+from hermes_ray.runtime.apply import Applied, apply, reach_broker, this_command
+from hermes_ray.runtime.deployment import Deployment, drain_without_scaler
 
 __all__ = ["serve", "stop"]
 
@@ -31,37 +27,45 @@ DETACH_WAIT_S = 180.0
 
 
 def serve(words: Sequence[str]) -> int:
-    """Run the deployment that ``words`` describe until it is stopped; 0 if every worker drained."""
+    """Apply the configuration that ``words`` describe and follow the deployment until it is stopped or superseded.
+
+    0 if every worker drained, or if another command owns the deployment now.
+    """
     command = parse_command(words)
-    config = command.config
-    name = config.cluster.name
+    config, name = command.config, command.config.cluster.name
     joined = join_running_cluster(name)
-    if joined:
-        Deployment.refuse_second(name)
-    elif command.detach:
+    if command.detach and not joined:
         raise UserMistake("detach=true needs a running Ray cluster: one started here would end with this command")
-    declare_queues(config)
+    reach_broker(config)
     if not joined:
         start_cluster(name, apart=True)
-    plan = try_handlers(config)
-    signals = _Signals()
-    deployment = Deployment.start(plan)
-    say = _Lines()
-    say(f"serving {', '.join(config.topics)} as deployment {name}")
+    signals, say = _Signals(), _Lines()
+    owner = this_command(stays=not command.detach)
+    applied = apply(config, owner, roll=command.roll, say=say)
+    _tell(applied, list(config.topics), say)
     if command.detach:
-        return _detach(deployment, signals, {topic: chosen.workers.min for topic, chosen in config.topics.items()})
-    return _follow(deployment, signals, say)
+        minimums = {topic: chosen.workers.min for topic, chosen in config.topics.items()}
+        return _detach(applied.deployment, signals, minimums)
+    return _follow(applied.deployment, signals, say, driver=owner.key, hosts=not joined)
 
 
 def stop(words: Sequence[str]) -> int:
     """Drain the deployment of ``cluster.name`` and end it; 0 if every worker drained."""
     config = parse_command(words, need_topics=False).config
-    join_cluster(config.cluster.name)
-    deployment = Deployment.find(config.cluster.name)
+    name = config.cluster.name
+    join_cluster(name)
+    say = _Lines()
+    deployment = Deployment.running(name)
+    if deployment is None:
+        say(f"deployment {name} has no scaler: draining its workers, for {config.drain_timeout_s:.15g} s at most")
+        killed = drain_without_scaler(name, config.drain_timeout_s)
+        if killed is None:
+            Deployment.find(name)
+        return _report({"killed": killed or 0}, 1, say)
     signals = _Signals()
     signals.count = 1
     news = deployment.follow(0)
-    return _follow(deployment, signals, _Lines(), 0 if news is None else news["cursor"])
+    return _follow(deployment, signals, say, 0 if news is None else news["cursor"])
 
 
 class _Signals:
@@ -93,16 +97,47 @@ class _Lines:
             self._last_s = time.monotonic()
 
 
-def _follow(deployment: Deployment, signals: _Signals, say: _Lines, cursor: int = 0) -> int:
+def _tell(applied: Applied, topics: Sequence[str], say: _Lines) -> None:
+    """Say what the apply came to, a line each."""
+    name, changes = applied.deployment.name, applied.changes
+    if changes is None:
+        say(f"serving {', '.join(topics)} as deployment {name}", now=True)
+    elif changes:
+        for change in changes:
+            say(f"changed {change}", now=True)
+        say(f"applied to deployment {name}, now serving {', '.join(topics)}", now=True)
+    else:
+        say(f"no change: deployment {name} is already serving {', '.join(topics)}", now=True)
+    for topic, state in applied.deployment.status()["topics"].items():
+        if state["override"] is not None:
+            say(ruling(topic, state["override"], time.time()), now=True)
+
+
+def _follow(
+    deployment: Deployment,
+    signals: _Signals,
+    say: _Lines,
+    cursor: int = 0,
+    *,
+    driver: str | None = None,
+    hosts: bool = False,
+) -> int:
+    """Print what happens until the deployment ends, or another command owns it.
+
+    ``hosts``: the Ray of this process runs it, so this process stays until it ends, whoever owns it.
+    """
     ordered = 0
     while True:
-        if signals.count > ordered:
-            ordered = signals.count
-            left_s = round(deployment.stop(kill=ordered > 1), 1)
-            how = "killing every worker" if ordered > 1 else f"draining every worker, for {left_s:.15g} s at most"
-            say(f"stopping: {how}{'' if ordered > 1 else '; Ctrl-C again kills'}", now=True)
-        news = deployment.follow(cursor)
+        news = deployment.follow(cursor, driver)
         if news is not None:
+            if news["superseded_by"] and driver is not None:
+                say(f"superseded by {news['superseded_by']}", now=True)
+                if not hosts:
+                    return 0
+                say("this process stays: the Ray it started runs the deployment", now=True)
+                driver = None
+            if signals.count > ordered and _has_order(deployment, signals.count, say):
+                ordered = signals.count
             if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 again
                 cursor = 0
                 continue
@@ -114,7 +149,20 @@ def _follow(deployment: Deployment, signals: _Signals, say: _Lines, cursor: int 
         time.sleep(POLL_S)
 
 
-def _report(result: dict[str, Any], ordered: int, say: _Lines) -> int:
+def _has_order(deployment: Deployment, ordered: int, say: _Lines) -> bool:
+    """Hand over the stop order; False if the scaler has just gone away: it, or the next one, gets it later."""
+    try:
+        left_s = round(deployment.stop(kill=ordered > 1), 1)
+    except OperationFailed:
+        return False
+    if ordered > 1:
+        say("stopping: killing every worker", now=True)
+    else:
+        say(f"stopping: draining every worker, for {left_s:.15g} s at most; Ctrl-C again kills", now=True)
+    return True
+
+
+def _report(result: Mapping[str, Any], ordered: int, say: _Lines) -> int:
     killed = result["killed"]
     if killed:
         say(
@@ -146,4 +194,7 @@ def _detach(deployment: Deployment, signals: _Signals, minimums: Mapping[str, in
 
 def _is_up(state: Mapping[str, Any], minimum: int) -> bool:
     workers = state["workers"]
-    return state["depth"] is not None and (workers["observed"] > 0 or not (workers["target"] or minimum))
+    if state["depth"] is None or workers["target"] is None:
+        return False
+    wanted = workers["target"] or (minimum and not state["override"])
+    return workers["observed"] > 0 or not wanted

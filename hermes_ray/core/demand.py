@@ -10,7 +10,7 @@ from math import ceil
 
 from hermes_ray.core.model import Reason, Snapshot, ThresholdRule, TopicParams
 
-__all__ = ["Checks", "demand_slots", "threshold", "wanted", "whole"]
+__all__ = ["Checks", "clearing_s", "demand_slots", "slack_s", "threshold", "wanted", "whole"]
 
 _UTILISATION_RATIO = 0.8
 _SPARE_RATIO = 1 / _UTILISATION_RATIO - 1
@@ -33,7 +33,7 @@ def demand_slots(*, arrival_rate_hz: float, service_rate_hz: float, backlog_coun
 
     With lambda = 31/s, mu = 2.6/s, B = 412 and a slack of 20 s: 14.9 + (412 - 77.5) / 26 = 27.8 slots.
     """
-    half_s = slack_s / 2
+    half_s = clearing_s(slack_s)
     steady = arrival_rate_hz / (_UTILISATION_RATIO * service_rate_hz)
     excess = max(0.0, backlog_count - _SPARE_RATIO * arrival_rate_hz * half_s)
     extra = min(excess / (service_rate_hz * half_s), float(backlog_count))
@@ -58,14 +58,19 @@ def wanted(snapshot: Snapshot, params: TopicParams) -> int | None:
         arrival_rate_hz=arrivals,
         service_rate_hz=service,
         backlog_count=backlog,
-        slack_s=_slack_s(params.latency_objective_s, snapshot.service_p95_s or 0.0),
+        slack_s=slack_s(params.latency_objective_s, snapshot.service_p95_s or 0.0),
     )
     return whole(slots / params.concurrency)
 
 
-def _slack_s(objective_s: float, service_p95_s: float) -> float:
+def slack_s(objective_s: float, service_p95_s: float) -> float:
     """Time a message may wait: 30 s less a service tail of 4 s is 26 s; at least a tenth of the objective."""
     return max(objective_s - service_p95_s, _LEAST_SLACK_RATIO * objective_s)
+
+
+def clearing_s(slack_s: float) -> float:
+    """Time within which the backlog is to be cleared: half of what a message may wait."""
+    return slack_s / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

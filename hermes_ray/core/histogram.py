@@ -8,11 +8,11 @@ stands for all zeros.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import exp2, log2
 from operator import add as _plus
 
-__all__ = ["BUCKET_COUNT", "add", "bucket", "quantile", "subtract"]
+__all__ = ["BUCKET_COUNT", "COARSE_BUCKETS_S", "DURATION_BUCKETS_S", "add", "bucket", "coarse", "quantile", "subtract"]
 
 _PER_OCTAVE = 4
 _FIRST_S = 0.001
@@ -21,6 +21,12 @@ _INNER_COUNT = 105
 _LAST_S = _FIRST_S * exp2(_INNER_COUNT / _PER_OCTAVE)
 
 BUCKET_COUNT = _INNER_COUNT + 2
+
+# Go Hermes' buckets, which its dashboards know; upper bounds, which belong to the bucket, and one more beyond the last.
+DURATION_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+_PER_COARSE = 2 * _PER_OCTAVE
+COARSE_BUCKETS_S = tuple(round(_FIRST_S * 4**n, 3) for n in range(14))  # 1 ms, 4 ms, 16 ms ... 67,109 s
 
 
 def bucket(value_s: float) -> int:
@@ -68,3 +74,9 @@ def quantile(counts: Sequence[int], ratio: float) -> float | None:
         return _LAST_S
     octaves = (index - 1 + inside) / _PER_OCTAVE
     return _FIRST_S * exp2(octaves)
+
+
+def coarse(counts: Sequence[int]) -> tuple[int, ...]:
+    """The same values per bucket of ``COARSE_BUCKETS_S`` and one beyond; exact, since every 8th edge is kept."""
+    edges = (0, *(_PER_COARSE * n + 1 for n in range(len(COARSE_BUCKETS_S))), BUCKET_COUNT)
+    return tuple(sum(counts[start:end]) for start, end in pairwise(edges))

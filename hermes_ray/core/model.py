@@ -16,6 +16,7 @@ __all__ = [
     "Decision",
     "Limiter",
     "Node",
+    "Override",
     "Probe",
     "Reason",
     "Snapshot",
@@ -140,8 +141,11 @@ class Snapshot:
     """One topic at ``at_s``: every signal with ``None`` for unknown.
 
     ``ready_count`` in the queue, ``retrying_count`` in its wait queues, ``held_count`` delivered and unsettled, of them
-    ``running_count`` in a handler now; first arrivals ``arrival_rate_hz``, ``service_rate_hz`` of one busy slot,
-    ``service_p95_s`` and ``wait_p95_s``.
+    ``running_count`` in a handler now, one of them for ``longest_running_s`` so far; first arrivals
+    ``arrival_rate_hz``, ``service_rate_hz`` of one busy slot, ``service_p95_s`` and ``wait_p95_s``.
+    ``oldest_age_s``: how long the oldest ready message has been there, at least.
+    Over the last 10 s: ``finish_rate_hz`` handler runs per second, ``growth_rate_hz`` of all that is unsettled
+    (negative: shrinking), ``utilisation_ratio`` busy slot-seconds of those there were.
     """
 
     topic: str
@@ -154,6 +158,11 @@ class Snapshot:
     service_rate_hz: float | None = None
     service_p95_s: float | None = None
     wait_p95_s: float | None = None
+    oldest_age_s: float | None = None
+    finish_rate_hz: float | None = None
+    growth_rate_hz: float | None = None
+    utilisation_ratio: float | None = None
+    longest_running_s: float | None = None
     workers: WorkerCounts = field(default_factory=WorkerCounts)
 
 
@@ -171,8 +180,33 @@ class Reason(StrEnum):
     FIXED = "fixed"
     THRESHOLD = "threshold"
     COOLDOWN = "cooldown"
-    STOPPING = "stopping"
-    START_FAILING = "start_failing"
+    PINNED = "pinned"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """What a person said about one topic; the first of these wins: stopped, paused, pinned, the policy.
+
+    ``stopped`` lasts until the next apply, ``paused`` until resumed, ``pinned_count`` workers until ``pinned_until_s``
+    (Unix seconds; None: until resumed).
+    """
+
+    stopped: bool = False
+    paused: bool = False
+    pinned_count: int | None = None
+    pinned_until_s: float | None = None
+
+    def winner(self, now_s: float) -> tuple[Reason, int] | None:
+        """What rules now and the workers it wants; None: the policy does. A pin to 3 that ended rules nothing."""
+        if self.stopped:
+            return Reason.STOPPED, 0
+        if self.paused:
+            return Reason.PAUSED, 0
+        if self.pinned_count is not None and (self.pinned_until_s is None or now_s < self.pinned_until_s):
+            return Reason.PINNED, self.pinned_count
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,31 +1,46 @@
 """One step of the scaling policy: from what is seen of every topic to how many workers each should have, and why.
 
 Propose (adaptive, threshold or fixed), stabilise, keep within ``workers.min`` and ``workers.max``, share the cluster.
-Each stage that changes the number is a limiter of the decision, in order; the last one binds.
+Each stage that changes the number is a limiter of the decision, in order; the last one binds. What a person said
+about a topic takes the place of all stages but the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.demand import Checks, threshold, wanted
-from hermes_ray.core.model import Capacity, Decision, Limiter, Reason, Snapshot, TopicParams
+from hermes_ray.core.explain import explain
+from hermes_ray.core.model import Capacity, Decision, Limiter, Override, Reason, Snapshot, TopicParams
 from hermes_ray.core.stabilise import Window, stabilise
 
 __all__ = ["PolicyState", "TopicState", "step"]
 
-_WHOLE_FROM = 100
+_NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicState:
-    """What the policy remembers of one topic: its last target, recent recommendations, threshold checks."""
+    """What the policy remembers of one topic: its last target, recent recommendations, threshold checks.
+
+    ``beneath``: while an override rules, the target from before it; else None.
+    """
 
     target: int
+    beneath: int | None = None
     window: Window = field(default_factory=Window)
     checks: Checks = field(default_factory=Checks)
+
+    @property
+    def held(self) -> int:
+        """What to go on from without data: the end of an override takes nothing away, and what it took comes back.
+
+        After a pause it is the 8 there were before it, after a pin to 20 the 20.
+        """
+        return self.target if self.beneath is None else max(self.target, self.beneath)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +57,14 @@ class PolicyState:
 
 @dataclass(slots=True)
 class _Draft:
-    """A decision in the making; ``number`` passes through the limiters."""
+    """A decision in the making; ``number`` passes through the limiters, ``state`` becomes what is remembered."""
 
     params: TopicParams
     snapshot: Snapshot
     before: int
     state: TopicState
     number: int
-    reason: Reason
+    reason: Reason = Reason.STEADY
     limiters: list[Limiter] = field(default_factory=list)
     is_capacity_known: bool = True
 
@@ -65,32 +80,53 @@ def step(
     capacity: Capacity | None,
     params: Mapping[str, TopicParams],
     now_s: float,
+    overrides: Mapping[str, Override] = _NO_OVERRIDES,
 ) -> tuple[PolicyState, tuple[Decision, ...]]:
     """One decision for each topic of ``params``; topics that are not in it any more are forgotten.
 
     A topic without a snapshot holds. An unknown ``capacity`` (None) lets nothing grow and takes nothing away. Workers
-    still starting count: the first ``before`` of a topic is what is observed and starting.
+    still starting count: the first ``before`` of a topic is what is observed and starting. An override that rules
+    gives the number whatever is seen, outside ``workers.min`` and ``workers.max`` too, but not beyond the capacity.
+    Demand is watched on meanwhile: when an override ends, the target is where the last 60 s would have it.
     """
-    drafts = [_draft(state, topic, snapshots.get(topic), params[topic], now_s) for topic in params]
+    drafts = []
+    for topic, its_params in params.items():
+        draft = _draft(state.topics.get(topic), snapshots.get(topic), its_params, now_s)
+        override = overrides.get(topic)
+        ruling = None if override is None else override.winner(now_s)
+        if ruling is None:
+            _propose(draft, now_s)
+        else:
+            _overrule(draft, ruling, now_s)
+        drafts.append(draft)
     _share_cluster(drafts, capacity)
     decisions = tuple(_decision(draft, now_s) for draft in drafts)
-    topics = {
-        draft.params.topic: TopicState(target=draft.number, window=draft.state.window, checks=draft.state.checks)
-        for draft in drafts
-    }
+    topics = {draft.params.topic: replace(draft.state, target=draft.number) for draft in drafts}
     return PolicyState(topics=topics), decisions
 
 
-def _draft(state: PolicyState, topic: str, seen: Snapshot | None, params: TopicParams, now_s: float) -> _Draft:
-    snapshot = seen or Snapshot(topic=topic, at_s=now_s)
-    past = state.topics.get(topic) or TopicState(target=_living(snapshot))
-    draft = _Draft(params, snapshot, past.target, past, past.target, Reason.STEADY)
-    _PROPOSE[params.policy](draft, now_s)
+def _draft(past: TopicState | None, seen: Snapshot | None, params: TopicParams, now_s: float) -> _Draft:
+    snapshot = seen or Snapshot(topic=params.topic, at_s=now_s)
+    state = past or TopicState(target=_living(snapshot))
+    return _Draft(params, snapshot, state.target, state, state.held)
+
+
+def _propose(draft: _Draft, now_s: float) -> None:
+    snapshot, params = draft.snapshot, draft.params
+    _RULES[params.policy](draft, now_s)
     if (snapshot.ready_count or 0) + (snapshot.held_count or 0) > 0:
         draft.limit(Reason.FIRST_WORKER, max(draft.number, 1))
     draft.limit(Reason.WORKERS_MIN, max(draft.number, params.workers_min))
     draft.limit(Reason.WORKERS_MAX, min(draft.number, params.workers_max))
-    return draft
+
+
+def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float) -> None:
+    """The ruling's number. The threshold rule's checks start afresh: what they would count is the override's doing."""
+    past, number = draft.state, wanted(draft.snapshot, draft.params)
+    window, _ = stabilise(past.window, past.held if number is None else number, past.target, now_s)
+    beneath = past.target if past.beneath is None else past.beneath
+    draft.state = TopicState(target=past.target, beneath=beneath, window=window)
+    draft.reason, draft.number = ruling
 
 
 def _living(snapshot: Snapshot) -> int:
@@ -103,23 +139,24 @@ def _adaptive(draft: _Draft, now_s: float) -> None:
         draft.reason = Reason.NO_DATA
     else:
         draft.number, draft.reason = number, Reason.DEMAND
-    window, stable = stabilise(draft.state.window, number, draft.before, now_s)
-    draft.limit(Reason.STABILISING, stable)
+    window, stable = stabilise(draft.state.window, draft.number, draft.before, now_s)
     draft.state = TopicState(target=draft.before, window=window)
+    draft.limit(Reason.STABILISING, stable)
 
 
 def _threshold(draft: _Draft, now_s: float) -> None:
-    checks, number, reason = threshold(draft.state.checks, draft.snapshot, draft.params, draft.before, now_s)
-    draft.number, draft.reason = number, reason
+    checks, draft.number, draft.reason = threshold(
+        draft.state.checks, draft.snapshot, draft.params, draft.number, now_s
+    )
     draft.state = TopicState(target=draft.before, checks=checks)
 
 
-def _fixed(draft: _Draft, now_s: float) -> None:
+def _fixed(draft: _Draft, _now_s: float) -> None:
     draft.number, draft.reason = draft.params.workers_max, Reason.FIXED
     draft.state = TopicState(target=draft.before)
 
 
-_PROPOSE = {"adaptive": _adaptive, "threshold": _threshold, "fixed": _fixed}
+_RULES = {"adaptive": _adaptive, "threshold": _threshold, "fixed": _fixed}
 
 
 def _share_cluster(drafts: list[_Draft], capacity: Capacity | None) -> None:
@@ -146,52 +183,14 @@ def _share_cluster(drafts: list[_Draft], capacity: Capacity | None) -> None:
 
 def _decision(draft: _Draft, now_s: float) -> Decision:
     steady = draft.number == draft.before and draft.reason is Reason.DEMAND
-    reason = Reason.STEADY if steady else draft.reason
-    return Decision(
+    decision = Decision(
         topic=draft.params.topic,
         at_s=now_s,
         before=draft.before,
         target=draft.number,
-        reason=reason,
+        reason=Reason.STEADY if steady else draft.reason,
         limiters=tuple(draft.limiters),
         snapshot=draft.snapshot,
-        text=_text(draft, reason),
+        text="",
     )
-
-
-def _text(draft: _Draft, reason: Reason) -> str:
-    """``8 -> 13 workers: 412 waiting, arrivals 31/s, one slot does 2.6/s; capped from 15 by workers.max``."""
-    change = f"{draft.before} -> {draft.number}" if draft.number != draft.before else f"{draft.number}"
-    plural = "worker" if draft.number == 1 else "workers"
-    seen = draft.snapshot
-    facts = [
-        f"{_plain(seen.ready_count)} waiting",
-        f"{seen.held_count} held" if seen.held_count else "",
-        f"arrivals {_plain(seen.arrival_rate_hz)}/s" if seen.arrival_rate_hz is not None else "arrivals unknown",
-        f"one slot does {_plain(seen.service_rate_hz)}/s" if seen.service_rate_hz is not None else "",
-    ]
-    return f"{change} {plural}: {', '.join(filter(None, facts))}{_why(draft, reason)}"
-
-
-def _plain(number: float | None) -> str:
-    """Three digits at most that mean something: 412, 31, 2.6, 0.0167; large numbers whole."""
-    if number is None:
-        return "unknown"
-    return f"{number:.0f}" if number >= _WHOLE_FROM else f"{number:.3g}"
-
-
-def _why(draft: _Draft, reason: Reason) -> str:
-    was = draft.limiters[-1].before if draft.limiters else draft.number
-    room = "the room in the cluster" if draft.is_capacity_known else "a cluster whose room is unknown"
-    clauses = {
-        Reason.NO_DATA: "held, because data is missing",
-        Reason.FIRST_WORKER: "a first worker for what waits",
-        Reason.STABILISING: f"kept above {was} by the last 60 s",
-        Reason.WORKERS_MIN: f"raised from {was} by workers.min",
-        Reason.WORKERS_MAX: f"capped from {was} by workers.max",
-        Reason.CAPACITY: f"cut from {was} by {room}",
-        Reason.FIXED: "fixed at workers.max",
-        Reason.THRESHOLD: "by the threshold rule",
-        Reason.COOLDOWN: "held by the threshold rule's cooldown",
-    }
-    return f"; {clauses[reason]}" if reason in clauses else ""
+    return replace(decision, text=explain(decision, draft.params, is_capacity_known=draft.is_capacity_known))

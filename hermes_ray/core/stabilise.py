@@ -17,14 +17,13 @@ class Window:
     peaks: tuple[tuple[float, int], ...] = ()
 
 
-def stabilise(window: Window, wanted: int | None, current: int, now_s: float) -> tuple[Window, int]:
-    """The workers to have now, for a recommendation (None: unknown, holds) and the ``current`` target.
+def stabilise(window: Window, recommended: int, current: int, now_s: float) -> tuple[Window, int]:
+    """The workers to have now, for a recommendation and the ``current`` target.
 
     More than ``current`` is granted at once; less only down to the largest recommendation of the last 60 s, and not
-    at all before a full window is covered, so a restarted scaler takes nothing away for a minute. Holding for lack of
-    data counts as a recommendation of ``current``. Recommended 8, then 3 from 10 s on: 8 until 60 s after the last 8.
+    at all before a full window is covered, so a restarted scaler takes nothing away for a minute. Recommended 8, then
+    3 from 10 s on: 8 until 60 s after the last 8.
     """
-    recommended = current if wanted is None else wanted
     since_s = now_s if window.since_s is None else window.since_s
     peaks = tuple(peak for peak in window.peaks if peak[0] > now_s - WINDOW_S and peak[1] > recommended)
     peaks = (*peaks, (now_s, recommended))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,16 +11,18 @@ from typing import Any
 import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.state import available_resources_per_node
-from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
 from hermes_ray.core.model import Bundle, Capacity, Node
 from hermes_ray.core.room import flat
 
-__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "StopOrder", "use_token_if_there_is_one"]
+__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "cluster_id", "head_node_id", "use_token_if_there_is_one"]
 
 log = logging.getLogger(__name__)
 
 SCALER_NAME = "scaler"
+CLUSTER_ID_KEY = "hermes_ray/cluster_id"
+HEAD_RESOURCE = "node:__internal_head__"
 REPORT_TIMEOUT_S = 5.0
 OTHERS_WINDOW_S = 5.0
 _IGNORED = ("node:", "object_store_memory", "accelerator_type:")
@@ -49,27 +52,17 @@ class RayOutlet:
         ray.get_runtime_context().current_actor.__ray_terminate__.remote()
 
 
-class StopOrder:
-    """An accepted stop order, kept in the cluster's own store so that a scaler restarted by Ray still has it."""
+def cluster_id() -> str:
+    """A name of this Ray cluster, made up by the first scaler that asks: it lasts as long as the cluster does."""
+    _internal_kv_put(CLUSTER_ID_KEY, secrets.token_hex(8), overwrite=False)
+    found: bytes = _internal_kv_get(CLUSTER_ID_KEY)
+    return found.decode()
 
-    def __init__(self, namespace: str) -> None:
-        self._key = f"hermes_ray/{namespace}/stop_by_s"
 
-    def recall(self) -> float | None:
-        """The Unix seconds to stop by, if this actor is the same scaler restarted; a fresh one has no order."""
-        if not ray.get_runtime_context().was_current_actor_reconstructed:
-            self.forget()
-            return None
-        noted = _internal_kv_get(self._key)
-        return float(noted) if noted else None
-
-    def note(self, stop_by_s: float) -> None:
-        """Keep the order; it is safe when this returns."""
-        _internal_kv_put(self._key, repr(stop_by_s))
-
-    def forget(self) -> None:
-        """The order is carried out."""
-        _internal_kv_del(self._key)
+def head_node_id() -> str | None:
+    """The node that the cluster's own services run on; None if Ray does not say."""
+    heads = [node["NodeID"] for node in ray.nodes() if node["Alive"] and HEAD_RESOURCE in node["Resources"]]
+    return heads[0] if heads else None
 
 
 def use_token_if_there_is_one() -> None:

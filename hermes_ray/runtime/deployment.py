@@ -1,267 +1,207 @@
-"""A deployment seen from outside: reach the cluster, try the handlers, start the scaler, find it again."""
+"""A deployment seen from outside: its scaler, asked with a time limit."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import socket
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from hermes_ray.broker.connection import connect
-from hermes_ray.broker.topology import ensure
-from hermes_ray.config import Config
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.runtime.cluster import SCALER_NAME, use_token_if_there_is_one
-from hermes_ray.runtime.crew import topology_of
-from hermes_ray.runtime.handlers import import_from, load_handler, run_close
-from hermes_ray.runtime.pool import cause_text, create_scaler, find_scaler, run_once
-from hermes_ray.runtime.scaler import Plan, Scaler
+from hermes_ray.runtime.cluster import SCALER_NAME
+from hermes_ray.runtime.plan import Owner, Plan
+from hermes_ray.runtime.pool import Pool, cause_text, create_scaler, find_scaler
+from hermes_ray.runtime.scaler import Scaler
 
-__all__ = ["Deployment", "declare_queues", "join_cluster", "join_running_cluster", "start_cluster", "stop_cluster"]
-__all__ += ["try_handlers"]
+__all__ = ["Deployment", "Taken", "drain_without_scaler"]
 
-BROKER_WAIT_S = 30.0
-TRIAL_TIMEOUT_S = 120.0
-SCALER_START_S = 60.0
+SCALER_START_S = 30.0
 CALL_TIMEOUT_S = 15.0
-CONNECT_TIMEOUT_S = 5.0
-STDERR = 2
+LEAVING_S = 15.0
+AWAY_S = 40.0  # a scaler that Ray restarts, or one that another replaces, is back sooner
+
+OVERRIDES: Mapping[str, Mapping[str, Any]] = {
+    "pause": {"paused": True},
+    "resume": {"paused": False, "pinned_count": None, "pinned_until_s": None},
+    "stop": {"stopped": True},
+}
 
 
-def join_running_cluster(namespace: str) -> bool:
-    """Connect to the cluster of ``RAY_ADDRESS`` or to one that runs on this machine; False if there is none here.
-
-    Raises ``UserMistake`` if ``RAY_ADDRESS`` names one that does not answer.
-    """
-    if _join(namespace):
-        return True
-    address = os.environ.get("RAY_ADDRESS", "")
-    if not _is_jobs_address(address):
-        raise UserMistake(
-            f"no Ray cluster answers at RAY_ADDRESS={address}: start it, correct it, or unset it to start one here"
-        )
-    return False
-
-
-def join_cluster(namespace: str) -> None:
-    """Connect to the running cluster; raises ``UserMistake`` if there is none."""
-    if not join_running_cluster(namespace):
-        raise UserMistake("no Ray cluster is running on this machine: start one with hermes serve, or set RAY_ADDRESS")
-
-
-def start_cluster(namespace: str, num_cpus: int | None = None, *, apart: bool = False) -> str:
-    """Start a local Ray, of ``num_cpus`` CPUs if given, real or not; returns its dashboard's host:port.
-
-    It ends with this process. ``apart`` gives it a process group of its own, so that what signals ours leaves it alive
-    for a drain.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    with _quiet(), _process_group_of_its_own() if apart else contextlib.nullcontext():
-        context = ray.init(
-            address="local",
-            namespace=namespace,
-            num_cpus=num_cpus,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    return str(context.dashboard_url)
-
-
-def stop_cluster() -> None:
-    """Leave the cluster; one that was started here ends, with all its workers."""
-    ray.shutdown()
-
-
-def declare_queues(config: Config) -> None:
-    """Make sure every topic's queues exist; waits up to 30 s for the broker."""
-    connection = connect(config.broker.urls, name=f"{config.cluster.name}/serve", wait_s=BROKER_WAIT_S)
-    with contextlib.closing(connection):
-        ensure(connection, [topology_of(config, topic) for topic in config.topics])
+class Taken(OperationFailed):
+    """Another command has put a scaler in place at the same moment."""
 
 
 class Deployment:
-    """A running deployment: its scaler, asked with a time limit."""
+    """The running deployment ``name``."""
 
     def __init__(self, name: str, scaler: Any) -> None:
         self.name = name
         self._scaler = scaler
+        self._away_since_s: float | None = None
 
     @classmethod
     def find(cls, name: str) -> Deployment:
         """The deployment called ``name``; raises ``UserMistake`` naming the ones there are."""
-        scaler = find_scaler(name)
-        if scaler is None:
+        found = cls.running(name)
+        if found is None:
             raise UserMistake(_no_deployment(name))
-        return cls(name, scaler)
+        return found
 
-    @staticmethod
-    def refuse_second(name: str) -> None:
-        """Raise ``UserMistake`` if a deployment of this name runs."""
-        if find_scaler(name) is not None:
-            raise UserMistake(
-                f"a deployment named {name} is running already: hermes stop ends it, another cluster.name is beside it"
-            )
+    @classmethod
+    def running(cls, name: str) -> Deployment | None:
+        """The deployment called ``name``, None if there is none."""
+        scaler = find_scaler(name)
+        return None if scaler is None else cls(name, scaler)
 
     @classmethod
     def start(cls, plan: Plan) -> Deployment:
-        """Start the scaler of ``plan``; raises if one runs already."""
+        """Start the scaler of ``plan``; raises ``Taken`` if there is one."""
         name = plan.config.cluster.name
         try:
             deployment = cls(name, create_scaler(Scaler, name, plan))
             deployment._ask("ping", timeout_s=SCALER_START_S)
-        except ValueError:  # another serve was faster
-            cls.refuse_second(name)
-            raise
+        except ValueError:
+            raise Taken(f"another command has just started the deployment {name}: run this one again") from None
         except RayError as error:
             raise OperationFailed(f"the scaler did not start: {cause_text(error)}") from error
         return deployment
 
+    # Looks
+
     def status(self) -> dict[str, Any]:
         """See ``Scaler.status``."""
-        answer: dict[str, Any] = self._ask("status")
+        return self._answer("status")
+
+    def applied(self) -> dict[str, Any]:
+        """See ``Scaler.applied``."""
+        return self._answer("applied")
+
+    def workers(self) -> list[dict[str, Any]]:
+        """See ``Scaler.workers``."""
+        rows: list[dict[str, Any]] = self._ask("workers")
+        return rows
+
+    def decisions(self, since_s: float, topic: str | None = None) -> list[dict[str, Any]]:
+        """Decisions that changed a target since ``since_s`` (Unix seconds), of one topic or all, oldest first."""
+        topics = list(self.status()["topics"]) if topic is None else [self._known(topic)]
+        rows: list[dict[str, Any]] = [row for name in topics for row in self._answer("decisions", name)["told"]]
+        return sorted((row for row in rows if row["at"] >= since_s), key=lambda row: row["at"])
+
+    def why(self, topic: str) -> dict[str, Any]:
+        """What rules ``topic`` now, and the last decisions that changed its target."""
+        state, said = self.status()["topics"][self._known(topic)], self._answer("decisions", topic)
+        kept = {key: state[key] for key in ("override", "conditions", "start_error", "depth_error")}
+        return {"topic": topic, "now": said["now"], "decisions": said["told"], **kept}
+
+    def follow(self, cursor: int, driver: str | None = None) -> dict[str, Any] | None:
+        """See ``Scaler.follow``; None while the scaler is away: Ray restarts it, or another one takes its place."""
+        try:
+            answer = self._answer("follow", cursor, driver)
+        except OperationFailed:
+            now_s = time.monotonic()
+            self._away_since_s = self._away_since_s or now_s
+            if now_s - self._away_since_s > AWAY_S:
+                raise
+            self._scaler = find_scaler(self.name) or self._scaler
+            return None
+        self._away_since_s = None
         return answer
 
-    def follow(self, cursor: int) -> dict[str, Any] | None:
-        """See ``Scaler.follow``; None while the scaler is away, which Ray restarts."""
-        try:
-            answer: dict[str, Any] = self._ask("follow", cursor)
-        except OperationFailed:
-            if find_scaler(self.name) is None:
-                raise
-            return None
-        return answer
+    # Orders
 
     def stop(self, kill: bool = False) -> float:
         """Hand over the stop order; returns, once the scaler has it, the seconds that running handlers have."""
         left_s: float = self._ask("stop", kill)
         return left_s
 
-    def wait_gone(self, timeout_s: float = 10.0) -> None:
-        """Wait until the stopped scaler has left its name to the next one."""
+    def own(self, owner: Owner) -> None:
+        """See ``Scaler.own``."""
+        self._ask("own", owner)
+
+    def override(self, topic: str, action: str, count: int | None = None, for_s: float | None = None) -> str:
+        """Pause, resume, pin (to ``count`` workers, for ``for_s`` or until resumed) or stop a topic.
+
+        Returns what rules now, in words.
+        """
+        self._known(topic)
+        until_s = None if for_s is None else time.time() + for_s
+        pin = {"pinned_count": count, "pinned_until_s": until_s}
+        said = self._ask("override", topic, pin if action == "pin" else OVERRIDES[action])
+        winner = said.winner(time.time())
+        return f"{topic} {_in_words(winner, for_s if action == 'pin' else None)}"
+
+    def hand_over(self, plan: Plan) -> None:
+        """End this scaler so that the one of ``plan`` can take its place; one that does not answer is killed."""
+        config = plan.config
+        with contextlib.suppress(OperationFailed):
+            self._ask("hand_over", config.state_dir, config.broker.urls)
+            if self.wait_gone(LEAVING_S):
+                return
+        ray.kill(self._scaler, no_restart=True)
+        self.wait_gone(LEAVING_S)
+
+    def wait_gone(self, timeout_s: float = 10.0) -> bool:
+        """Wait until this scaler has left its name to the next one."""
         deadline_s = time.monotonic() + timeout_s
-        while find_scaler(self.name) is not None and time.monotonic() < deadline_s:
+        while (found := find_scaler(self.name)) is not None and found._actor_id == self._scaler._actor_id:
+            if time.monotonic() > deadline_s:
+                return False
             time.sleep(0.05)
+        return True
+
+    def _known(self, topic: str) -> str:
+        topics = list(self.status()["topics"])
+        if topic in topics:
+            return topic
+        near = get_close_matches(topic, topics, 1, 0.5)
+        hint = f"do you mean {near[0]}?" if near else f"it has {', '.join(topics)}"
+        raise UserMistake(f"deployment {self.name} has no topic {topic}: {hint}")
+
+    def _answer(self, method: str, *arguments: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._ask(method, *arguments)
+        return answer
 
     def _ask(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:
             return ray.get(getattr(self._scaler, method).remote(*arguments), timeout=timeout_s)
         except GetTimeoutError as error:
             raise OperationFailed(f"the scaler of {self.name} did not answer within {timeout_s:.0f} s") from error
-        except RayError as error:
+        except RayTaskError as error:
+            raise OperationFailed(f"the scaler of {self.name} could not do it: {cause_text(error)}") from error
+        except (RayError, AttributeError) as error:
             raise OperationFailed(f"the scaler of {self.name} is gone: {cause_text(error)}") from error
 
 
-def try_handlers(config: Config) -> Plan:
-    """Load every topic's handler on the cluster as a worker would; raises ``OperationFailed`` with the error's text."""
-    paths = _import_paths()
-    concurrency = {topic: _try_handler(config, topic, paths) for topic in config.topics}
-    return Plan(config=config, concurrency=concurrency, import_paths=paths)
+def drain_without_scaler(name: str, timeout_s: float) -> int | None:
+    """Drain the workers of a deployment that has lost its scaler; None if there are none.
 
-
-def _try_handler(config: Config, topic: str, paths: tuple[str, ...]) -> int:
-    """Load the topic's handler on the cluster as a worker would; returns the slots its workers have."""
-    chosen = config.topics[topic]
-    try:
-        default: int = run_once(_trial, chosen.handler, chosen.options, paths, timeout_s=TRIAL_TIMEOUT_S)
-    except GetTimeoutError as error:
-        raise OperationFailed(
-            f"topic {topic}: handler {chosen.handler} did not load in {TRIAL_TIMEOUT_S:.0f} s"
-        ) from error
-    except RayTaskError as error:
-        raise OperationFailed(f"topic {topic}: {error.cause}") from error
-    except RayError as error:
-        raise OperationFailed(f"topic {topic}: {chosen.handler} cannot be tried: {cause_text(error)}") from error
-    return chosen.worker.concurrency or default
-
-
-def _trial(handler: str, options: Mapping[str, Any], paths: tuple[str, ...]) -> int:
-    import asyncio
-
-    import_from(paths)
-    loaded = load_handler(handler, options)
-    run_close(loaded, asyncio.run, 10.0)
-    return loaded.default_concurrency
-
-
-def _import_paths() -> tuple[str, ...]:
-    """Where this driver's handlers are: its working directory, then its PYTHONPATH."""
-    listed = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return tuple(dict.fromkeys(str(Path(path).resolve()) for path in (os.curdir, *listed)))
-
-
-def _join(namespace: str) -> bool:
-    address = os.environ.get("RAY_ADDRESS", "auto")
-    if address != "auto" and not _is_jobs_address(address) and not _answers(address):
-        return False
-    try:
-        with _quiet():
-            use_token_if_there_is_one()
-            ray.init(
-                address="auto" if _is_jobs_address(address) else address,
-                namespace=namespace,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-    except (ConnectionError, ValueError, RuntimeError):
-        return False
-    return True
-
-
-def _answers(address: str) -> bool:
-    """Whether anybody listens there; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _is_jobs_address(address: str) -> bool:
-    """``ray job submit`` reads an HTTP address from the same variable."""
-    return address.startswith(("http://", "https://")) or not address
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Ray prints warnings of its own while it looks for a cluster, from C++ too; what matters is in our sentences."""
-    sys.stderr.flush()
-    saved, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STDERR)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, STDERR)
-        os.close(saved)
-        os.close(nowhere)
-
-
-@contextlib.contextmanager
-def _process_group_of_its_own() -> Iterator[None]:
-    """Children started here get a process group apart from ours.
-
-    A terminal, ``timeout`` and many supervisors signal the whole group: Ray would end before we have drained.
+    Returns how many had to be killed after ``timeout_s``.
     """
-    ours = os.getpgrp()
-    try:
-        os.setpgid(0, 0)
-    except PermissionError:  # the leader of a session cannot leave its group
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.setpgid(0, ours)
+    pool = Pool(name)
+    if not pool.living():
+        return None
+    deadline_s = time.monotonic() + timeout_s
+    for worker in pool.living():
+        pool.drain(worker, timeout_s)
+    while (left := pool.living()) and time.monotonic() < deadline_s + LEAVING_S:
+        time.sleep(0.2)
+    for worker in left:
+        pool.kill(worker)
+    return len(left)
+
+
+def _in_words(winner: tuple[Any, int] | None, for_s: float | None) -> str:
+    if winner is None:
+        return "follows its policy"
+    kind, count = str(winner[0]), winner[1]
+    if kind == "pinned":
+        until = "until resumed" if for_s is None else f"for {for_s:g} s"
+        return f"is pinned to {count} worker{'' if count == 1 else 's'} {until}"
+    return f"is {kind} {'until resumed' if kind == 'paused' else 'until the next apply'}"
 
 
 def _no_deployment(name: str) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from hermes_ray.broker.settlement import QueueSpec
 from hermes_ray.core.model import Bundle
-from hermes_ray.runtime.cluster import SCALER_NAME, RayOutlet
+from hermes_ray.runtime.cluster import SCALER_NAME, RayOutlet, head_node_id
 from hermes_ray.runtime.worker import Worker, WorkerSpec
 
-__all__ = ["Pool", "StartResult", "actor_names", "cause_text", "create_scaler", "find_scaler", "run_once"]
+__all__ = ["Pool", "StartResult", "actor_names", "cause_text", "create_scaler", "find_scaler", "start_once"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,11 @@ class Pool:
         if (handle := self._handle(worker)) is not None:
             handle.drain.remote(timeout_s)
 
+    def adapt(self, worker: str, queue: QueueSpec) -> None:
+        """Tell ``worker`` of changed retry settings and routes; telling again does no harm."""
+        if (handle := self._handle(worker)) is not None:
+            handle.adapt.remote(queue)
+
     def kill(self, worker: str) -> None:
         """End ``worker`` at once, or take back a start that Ray has not placed."""
         if (handle := self._handle(worker)) is not None:
@@ -98,6 +105,7 @@ def actor_names(namespace: str) -> list[str]:
 
 def create_scaler(cls: type, namespace: str, *arguments: Any) -> Any:
     """Start the detached scaler of ``namespace``; raises ``ValueError`` if there is one."""
+    head = head_node_id()
     return (
         ray.remote(cls)
         .options(
@@ -107,6 +115,8 @@ def create_scaler(cls: type, namespace: str, *arguments: Any) -> Any:
             num_cpus=0,
             max_restarts=-1,
             max_task_retries=-1,
+            # Its checkpoint is a file there; elsewhere it starts without one.
+            scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=True) if head else "DEFAULT",
         )
         .remote(*arguments)
     )
@@ -137,7 +147,10 @@ def cause_text(error: BaseException) -> str:
     return lines[-1] if lines else type(cause).__name__
 
 
-def run_once(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
-    """Run ``function`` in a fresh worker process of the cluster that reserves nothing; raises what it raised."""
-    remote = ray.remote(function).options(num_cpus=0, max_retries=0)
-    return ray.get(remote.remote(*arguments), timeout=timeout_s)
+def start_once(function: Callable[..., Any], *arguments: Any) -> Callable[[float], Any]:
+    """Start ``function`` in a fresh worker process of the cluster that reserves nothing.
+
+    Returns what waits for its result, for so many seconds, and raises what it raised.
+    """
+    result = ray.remote(function).options(num_cpus=0, max_retries=0).remote(*arguments)
+    return lambda timeout_s: ray.get(result, timeout=timeout_s)

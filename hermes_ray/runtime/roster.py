@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hermes_ray.core.histogram import add, subtract
 from hermes_ray.core.model import Arrived, Probe, Totals, WorkerCounts
+from hermes_ray.runtime.sums import Sums, of_report, plus, since
 from hermes_ray.runtime.worker import REPORT_VERSION
 
 __all__ = ["Departure", "Record", "Roster"]
@@ -17,21 +18,27 @@ Report = Mapping[str, Any]
 SILENT_S = 3.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Record:
-    """One living worker. ``base``: its totals when first seen, if it was not started by this scaler."""
+    """One living worker. ``base``: its sums when first seen, if it was not started by this deployment's scaler."""
 
     worker: str
-    topic: str
     since_s: float
-    adopted: bool
-    report: Report | None = None
+    adopted: bool = False
+    report: Mapping[str, Any] | None = None
     reported_s: float | None = None
-    before: tuple[float, float] | None = None  # when the report before this one came, and what it had taken
-    base: Report | None = None
+    before_s: float | None = None  # when the report before this one came,
+    before_taken: float = 0.0  # and what it had taken
+    base: Sums | None = None
     drain_asked_s: float | None = None
     drain_by_s: float | None = None
+    adapt_asked_s: float | None = None
     failed: bool = False  # its start did; what is left of it is on its way out
+    sums: Sums = field(default_factory=Sums)
+
+    @property
+    def topic(self) -> str:
+        return self.worker.rpartition("/")[0]
 
     @property
     def is_draining(self) -> bool:
@@ -49,13 +56,29 @@ class Record:
     @property
     def taken(self) -> float:
         """Deliveries it has had off the queue for good so far: those it holds and those that left through it."""
-        return 0 if self.report is None else self.report["held"] + _left(self.report) - _left(self.base)
+        return 0 if self.report is None else self.report["held"] + self.own.left
+
+    @property
+    def own(self) -> Sums:
+        """What it did since it was first seen."""
+        return self.sums if self.base is None else since(self.sums, self.base)
+
+    def hear(self, report: Report, now_s: float) -> None:
+        """Take a newer report."""
+        if self.report is not None and self.reported_s is not None:
+            self.before_s, self.before_taken = self.reported_s, self.taken
+        self.report, self.reported_s, self.sums = report, now_s, of_report(report)
+        if self.adopted and self.base is None:
+            self.base = self.sums
 
     def taken_at(self, at_s: float) -> float:
         """``taken`` at a moment of the last report interval, in proportion; the nearest report's outside of it."""
         if self.reported_s is None or at_s >= self.reported_s:
             return self.taken
-        from_s, taken = self.before or (self.since_s, self.taken if self.adopted else 0)
+        if self.before_s is None:
+            from_s, taken = self.since_s, self.taken if self.adopted else 0.0
+        else:
+            from_s, taken = self.before_s, self.before_taken
         if at_s <= from_s:
             return taken
         return taken + (self.taken - taken) * (at_s - from_s) / (self.reported_s - from_s)
@@ -74,29 +97,38 @@ class Departure:
     killed_count: int
 
 
-@dataclass(slots=True)
-class _Departed:
-    """Totals of a topic's workers that are gone."""
-
-    left: int = 0
-    finished: int = 0
-    busy_s: float = 0.0
-    service: tuple[int, ...] = ()
-    wait: tuple[int, ...] = ()
-    retried: int = 0
-    dead_lettered: int = 0
-
-
 class Roster:
-    """Living workers by name and the running sums of those that left. A late or repeated report changes nothing."""
+    """Living workers by name and the running sums of those that left. A late or repeated report changes nothing.
 
-    def __init__(self, topics: Iterable[str]) -> None:
+    It is restored from ``departed`` and ``records`` (see ``departed_sums`` and ``remembered``).
+    """
+
+    def __init__(self, departed: Mapping[str, Sums] | None = None, records: Iterable[Mapping[str, Any]] = ()) -> None:
         self._records: dict[str, Record] = {}
-        self._departed: dict[str, _Departed] = {topic: _Departed() for topic in topics}
+        self._departed: defaultdict[str, Sums] = defaultdict(Sums, departed or {})
+        for kept in records:
+            base = None if kept["base"] is None else of_report(kept["base"])
+            sums = Sums() if kept["report"] is None else of_report(kept["report"])
+            self._records[kept["worker"]] = Record(**{**kept, "base": base, "sums": sums})
+
+    def remembered(self) -> list[dict[str, Any]]:
+        """The living workers as plain data."""
+        names = [entry.name for entry in fields(Record) if entry.name not in ("base", "sums")]
+        return [
+            {
+                **{name: getattr(record, name) for name in names},
+                "base": None if record.base is None else {f.name: getattr(record.base, f.name) for f in fields(Sums)},
+            }
+            for record in self._records.values()
+        ]
+
+    def departed_sums(self, topic: str) -> Sums:
+        """What the topic's workers that are gone had done."""
+        return self._departed[topic]
 
     def started(self, worker: str, now_s: float) -> None:
         """We asked for this worker."""
-        self._records[worker] = Record(worker, _topic(worker), now_s, adopted=False)
+        self._records[worker] = Record(worker=worker, since_s=now_s)
 
     def take(self, report: Report, now_s: float) -> None:
         """A report arrived; of a version we do not know it only shows that the worker lives."""
@@ -105,20 +137,14 @@ class Roster:
             return
         if report.get("version") != REPORT_VERSION:
             record.reported_s = now_s
-            return
-        if record.report is None or report["seq"] > record.report["seq"]:
-            if record.report is not None and record.reported_s is not None:
-                record.before = (record.reported_s, record.taken)
-            record.reported_s = now_s
-            record.report = report
-            if record.adopted and record.base is None:
-                record.base = report
+        elif record.report is None or report["seq"] > record.report["seq"]:
+            record.hear(report, now_s)
 
     def sync(self, living: Collection[str], now_s: float) -> list[Departure]:
         """Match the records with the actors there are: adopts the unknown, returns those that are gone."""
         for worker in living:
-            if worker not in self._records and _topic(worker) in self._departed:
-                self._records[worker] = Record(worker, _topic(worker), now_s, adopted=True)
+            if worker not in self._records:
+                self._records[worker] = Record(worker=worker, since_s=now_s, adopted=True)
         gone = [record for name, record in self._records.items() if name not in living]
         return [self._depart(record) for record in gone]
 
@@ -158,71 +184,40 @@ class Roster:
         observed = sum(not r.is_draining and r.phase == "consuming" for r in records)
         return WorkerCounts(observed=observed, starting=len(records) - draining - observed, draining=draining)
 
-    def totals(self, topic: str) -> Totals:
-        """Departed workers plus living ones, less what adopted ones did before they were adopted."""
-        past = self._departed[topic]
-        left, finished, busy_s = past.left, past.finished, past.busy_s
-        service, wait = past.service, past.wait
-        held = running = 0
-        longest_s = 0.0
-        for record in self.of(topic):
-            if (report := record.report) is None:
-                continue
-            held += report["held"]
-            running += report["running"]
-            longest_s = max(longest_s, report["longest_running_s"])
-            left += _left(report) - _left(record.base)
-            finished += report["finished"] - _of(record.base, "finished")
-            busy_s += max(0.0, report["busy_s"] - _of(record.base, "busy_s"))
-            service = add(service, _since(report, record.base, "service"))
-            wait = add(wait, _since(report, record.base, "wait"))
-        return Totals(
-            held_count=held,
-            running_count=running,
-            longest_running_s=longest_s,
-            left_count=left,
-            finished_count=finished,
-            busy_s=busy_s,
-            service=service,
-            wait=wait,
-        )
+    def slot_count(self, topic: str) -> int:
+        """Slots of the topic's consuming workers."""
+        consuming = [r for r in self.of(topic) if not r.is_draining and r.phase == "consuming"]
+        return sum(int(r.number("concurrency")) for r in consuming)
 
-    def settled(self, topic: str) -> dict[str, int]:
-        """Cumulative ``retried`` and ``dead_lettered`` of a topic."""
-        past = self._departed[topic]
-        totals = {"retried": past.retried, "dead_lettered": past.dead_lettered}
+    def report_lag_s(self, topic: str, now_s: float) -> float | None:
+        """The age of the oldest last report of a living worker, None if none has reported."""
+        return max((now_s - r.reported_s for r in self.of(topic) if r.reported_s is not None), default=None)
+
+    def sums(self, topic: str) -> Sums:
+        """Departed workers plus living ones, less what adopted ones did before they were adopted."""
+        total = self._departed[topic]
         for record in self.of(topic):
-            for key in totals:
-                totals[key] += int(record.number(key) - _of(record.base, key))
-        return totals
+            total = plus(total, record.own)
+        return total
+
+    def totals(self, topic: str) -> Totals:
+        """What the policy sees of a topic's workers."""
+        sums, living = self.sums(topic), [r for r in self.of(topic) if r.report is not None]
+        return Totals(
+            held_count=int(sum(r.number("held") for r in living)),
+            running_count=int(sum(r.number("running") for r in living)),
+            longest_running_s=max((r.number("longest_running_s") for r in living), default=0.0),
+            left_count=sums.left,
+            finished_count=sums.finished,
+            busy_s=sums.busy_s,
+            service=sums.service,
+            wait=sums.wait,
+        )
 
     def _depart(self, record: Record) -> Departure:
         del self._records[record.worker]
-        past, report, base = self._departed[record.topic], record.report, record.base
-        killed = 0
+        killed, report = 0, record.report
         if report is not None:
-            past.left += _left(report) - _left(base)
-            past.finished += report["finished"] - _of(base, "finished")
-            past.busy_s += max(0.0, report["busy_s"] - _of(base, "busy_s"))
-            past.service = add(past.service, _since(report, base, "service"))
-            past.wait = add(past.wait, _since(report, base, "wait"))
-            past.retried += report["retried"] - _of(base, "retried")
-            past.dead_lettered += report["dead_lettered"] - _of(base, "dead_lettered")
+            self._departed[record.topic] = plus(self._departed[record.topic], record.own)
             killed = report["killed"] if report["phase"] == "drained" else report["running"]
         return Departure(record=record, expected=record.is_draining, killed_count=killed)
-
-
-def _topic(worker: str) -> str:
-    return worker.rpartition("/")[0]
-
-
-def _left(report: Report | None) -> int:
-    return 0 if report is None else report["acked"] + report["dead_lettered"]
-
-
-def _of(report: Report | None, key: str) -> Any:
-    return 0 if report is None else report[key]
-
-
-def _since(report: Report, base: Report | None, key: str) -> tuple[int, ...]:
-    return tuple(report[key]) if base is None else subtract(tuple(report[key]), tuple(base[key]))

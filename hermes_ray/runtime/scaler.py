@@ -1,8 +1,8 @@
-"""The scaler: collect, evaluate, execute, each second, for as long as it lives.
+"""The scaler as an actor: answers calls, keeps the time, and leaves the rest to its ``Keeper``.
 
-Level-triggered: each tick compares what there is with what is wanted, so that a lost call heals itself. It is a plain
-class; ``runtime/pool.py`` makes it the detached actor. Ray's main thread only answers calls: the ticks have a thread of
-their own, and the two share nothing but a queue of reports, a few flags and snapshots that are replaced, not changed.
+It is a plain class; ``runtime/pool.py`` makes it the detached actor. Ray's main thread only answers calls: the ticks
+have a thread of their own. What a call wants changed is done by that thread, between two ticks, and is on disk before
+the call returns.
 """
 
 from __future__ import annotations
@@ -10,46 +10,45 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
 from hermes_ray.broker.depth import DepthProber
-from hermes_ray.config import Config
-from hermes_ray.core.estimate import History, observe, snapshot
-from hermes_ray.core.model import Decision, Probe, Reason, Snapshot
-from hermes_ray.core.policy import PolicyState, step
-from hermes_ray.runtime.cluster import ClusterView, StopOrder
-from hermes_ray.runtime.crew import Crew, topology_of
+from hermes_ray.core.model import Override
+from hermes_ray.runtime.checkpoint import Checkpoint, checkpoint_path
+from hermes_ray.runtime.cluster import ClusterView, cluster_id
+from hermes_ray.runtime.crew import Crew
+from hermes_ray.runtime.exporter import Exporter
+from hermes_ray.runtime.keeper import Keeper
+from hermes_ray.runtime.memory import Memory, recalled
+from hermes_ray.runtime.plain import from_plain
+from hermes_ray.runtime.changes import applied
+from hermes_ray.runtime.plan import Owner, Plan, probed_topology
 from hermes_ray.runtime.pool import Pool
-from hermes_ray.runtime.status import status_of
+from hermes_ray.runtime.roster import Roster
+from hermes_ray.runtime.status import decision_row, worker_row
 
-__all__ = ["Plan", "Scaler"]
+__all__ = ["Scaler"]
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+STOPPING_TICK_S = 0.2
 MAX_CALLS_PER_S = 200  # what one actor answers with ease; more workers report less often
 MAX_REPORT_INTERVAL_S = 20.0
 DRIVER_SILENT_S = 5.0
-KEPT_LINES = 1_000
-KEPT_PROBES = 8
+ORDER_TIMEOUT_S = 10.0
+UNHEALTHY_S = 15.0
 LAST_WORDS_S = 3.0  # for the driver to fetch the result
 FOLLOWERS_S = 1.0  # after one driver has it: hermes stop and the serve it ends both want to know
-KILL_GRACE_S = 2.0  # for a worker to end itself at its deadline
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What the scaler is started with: the configuration, slots per worker by topic, and where handlers are found."""
-
-    config: Config
-    concurrency: Mapping[str, int]
-    import_paths: tuple[str, ...]
+T = TypeVar("T")
+Tree = Mapping[str, Any]
 
 
 def steady_clock() -> Callable[[], float]:
@@ -59,173 +58,200 @@ def steady_clock() -> Callable[[], float]:
 
 
 class Scaler:
-    """Keeps every topic of ``plan`` at its size until it is stopped."""
+    """Keeps every topic of ``plan`` at its size until it is stopped or replaced.
+
+    It goes on from its checkpoint, where the scaler before it has left what it knew.
+    """
 
     def __init__(self, plan: Plan) -> None:
         config = plan.config
         self._plan = plan
         self._clock = steady_clock()
-        self._reports: SimpleQueue[tuple[Mapping[str, Any], float]] = SimpleQueue()
+        self._reports: SimpleQueue[tuple[Tree, float]] = SimpleQueue()
+        self._orders: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._woken = threading.Event()
+        self._over = threading.Event()
+        self._result_seen = threading.Event()
         self._report_interval_s = TICK_S
-        self._crew = Crew(config, plan.concurrency, plan.import_paths, Pool(config.cluster.name), ClusterView())
+        self._driver_seen_s = 0.0
+        self._ticked_s = self._clock()
+        self._checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.cluster.name))
+        memory = self._recall()
+        retired = {topic: past.retired for topic, past in memory.topics.items()}
+        self._crew = Crew(plan, Pool(config.cluster.name), ClusterView(), Roster(retired, memory.workers))
         self._prober = DepthProber(
             config.broker.urls,
-            [topology_of(config, topic) for topic in config.topics],
+            [probed_topology(plan, topic) for topic in config.topics],
             name=f"{config.cluster.name}/scaler/depth",
             clock=self._clock,
         )
-        self._histories: dict[str, History] = {topic: History() for topic in config.topics}
-        self._probes: dict[str, deque[Probe]] = {topic: deque(maxlen=KEPT_PROBES) for topic in config.topics}
-        self._retried = dict.fromkeys(config.topics, 0)
-        self._policy = PolicyState()
-        self._targets: dict[str, int] = {}
-        self._last_decisions: dict[str, Decision] = {}
-        self._placeless: set[str] = set()
-        self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
-        self._line_count = 0
-        self._stop_order = StopOrder(config.cluster.name)
-        self._stop_by_s = self._stop_order.recall()
-        self._killed_before = 0
-        self._kill_now = False
-        self._result: dict[str, int] | None = None
-        self._result_seen = threading.Event()
-        self._driver_seen_s = 0.0
-        self._publish_status()
+        self._keeper = Keeper(plan, memory, self._crew, self._prober, self._write)
+        self._exporter = Exporter(config.metrics.host, config.metrics.port, lambda: self._keeper.cut, self._unhealthy)
+        if not memory.saved_s and self._crew.sync(self._clock()) is not None and self._crew.roster.all():
+            self._keeper.say(f"there is no checkpoint at {self._checkpoint.path}: rates are learnt anew")
+        self._keeper.save(self._clock(), at_once=True)
         self._prober.start()
         threading.Thread(target=self._run, name="ticks", daemon=True).start()
 
     def __repr__(self) -> str:
         return "Scaler"
 
-    # Calls: they answer from what the last tick left
+    # Calls: looks answer from what the last tick wrote down
 
     def ping(self) -> str:
         return "Scaler"
 
-    def report(self, report: Mapping[str, Any]) -> float:
+    def report(self, report: Tree) -> float:
         """Take a worker's report; returns the seconds until its next."""
         self._reports.put((report, self._clock()))
         return self._report_interval_s
 
     def status(self) -> dict[str, Any]:
         """What ``hermes status --json`` prints."""
+        keeper, owner = self._keeper, self._keeper.owner
         alive = self._clock() - self._driver_seen_s < DRIVER_SILENT_S
-        return {**self._status, "driver": "alive" if alive else "none"}
+        return {
+            "stopping": keeper.stop_by_s is not None or keeper.result is not None,
+            "driver": "alive" if alive else "none",
+            "owner": None if owner is None else owner.label,
+            "generation": self._plan.generation,
+            "applied_at": self._plan.generation / 1000,
+            "metrics_url": self._exporter.url,
+            "warnings": [text for text in (self._exporter.warning, keeper.write_error) if text],
+            "topics": keeper.topics,
+        }
 
-    def follow(self, cursor: int) -> dict[str, Any]:
-        """What happened since line ``cursor``, for the driver, whose calls show that it lives."""
-        self._driver_seen_s = self._clock()
-        result = self._result
-        if result is not None:
+    def applied(self) -> dict[str, Any]:
+        """What was applied last, for the next apply to compare with; without secrets."""
+        return {**applied(self._plan), "stopping": self._keeper.stop_by_s is not None}
+
+    def workers(self) -> list[dict[str, Any]]:
+        """A row for each living worker."""
+        now_s, crew = self._clock(), self._crew
+        return [worker_row(record, crew.is_outdated(record), now_s) for record in crew.roster.all()]
+
+    def decisions(self, topic: str) -> dict[str, Any]:
+        """What was decided for ``topic`` last, and the last decisions that changed its target."""
+        now = self._keeper.decision(topic)
+        return {"now": None if now is None else decision_row(now), "told": list(self._keeper.told(topic))}
+
+    def follow(self, cursor: int, driver: str | None = None) -> dict[str, Any]:
+        """What happened since line ``cursor``, for a driver; calls of the one that owns the deployment show it lives."""
+        keeper, owner = self._keeper, self._keeper.owner
+        superseded = driver is not None and owner is not None and owner.key != driver
+        if driver is not None and not superseded:
+            self._driver_seen_s = self._clock()
+        if keeper.result is not None:
             self._result_seen.set()
         return {
-            "lines": [text for number, text in list(self._lines) if number > cursor],
-            "cursor": self._line_count,
-            "stopping": self._stop_by_s is not None,
-            "result": result,
+            "lines": [text for number, text in list(keeper.lines) if number > cursor],
+            "cursor": keeper.line_count,
+            "superseded_by": owner.label if superseded and owner is not None else None,
+            "stopping": keeper.stop_by_s is not None,
+            "result": keeper.result,
         }
+
+    # Orders: on disk when they return
 
     def stop(self, kill: bool = False) -> float:
         """Drain everything within ``drain_timeout_s`` and end; with ``kill`` at once. Asking again does no harm.
 
         Returns the seconds that running handlers still have.
         """
-        now_s = self._clock()
-        if self._stop_by_s is None:
-            self._killed_before = self._crew.killed_count
-            self._stop_by_s = now_s + self._plan.config.drain_timeout_s
-            self._stop_order.note(self._stop_by_s)
-        self._kill_now = self._kill_now or kill
-        return max(0.0, self._stop_by_s - now_s)
+        if self._keeper.result is not None:
+            return 0.0
+        return self._do(lambda: self._keeper.stop(kill, self._clock()))
+
+    def own(self, owner: Owner) -> None:
+        """Another command, that changes nothing, speaks for the deployment from now on."""
+        self._do(lambda: self._keeper.own(owner))
+
+    def override(self, topic: str, changes: Mapping[str, Any]) -> Override:
+        """Change fields of what a person has said about ``topic``."""
+        return self._do(lambda: self._keeper.override(topic, lambda override: replace(override, **changes)))
+
+    def hand_over(self, state_dir: str, urls: Sequence[str]) -> None:
+        """Stop deciding for good, and leave everything known where a scaler of this ``state_dir`` and broker looks.
+
+        Workers consume on; this actor ends.
+        """
+
+        def end() -> None:
+            self._over.set()
+            self._exporter.close()
+            self._checkpoint = Checkpoint(checkpoint_path(state_dir, urls, self._plan.config.cluster.name))
+
+        self._do(end)
 
     # Ticks
 
+    def _do(self, action: Callable[[], T]) -> T:
+        """Have the tick thread do it, and wait until it is on disk."""
+        if self._over.is_set():
+            raise RuntimeError("this scaler is ending")
+        done: Future[T] = Future()
+        self._orders.put((action, done))
+        self._woken.set()
+        return done.result(ORDER_TIMEOUT_S)
+
     def _run(self) -> None:
-        while self._result is None:
+        while not self._over.is_set():
             started_s = time.monotonic()
             try:
-                self._tick(self._clock())
+                self._tick()
             except Exception:
                 log.exception("this tick failed; the next one starts afresh")
-            time.sleep(max(0.05, (0.2 if self._stop_by_s else TICK_S) - (time.monotonic() - started_s)))
-        if self._result_seen.wait(LAST_WORDS_S):
-            time.sleep(FOLLOWERS_S)
+            if self._keeper.result is not None:
+                self._over.set()
+                if self._result_seen.wait(LAST_WORDS_S):
+                    time.sleep(FOLLOWERS_S)
+            interval_s = TICK_S if self._keeper.stop_by_s is None else STOPPING_TICK_S
+            self._woken.wait(max(0.05, interval_s - (time.monotonic() - started_s)))
+            self._woken.clear()
+            self._obey()
         self._prober.stop()
-        self._stop_order.forget()
+        self._exporter.close()
         ray.get_runtime_context().current_actor.__ray_terminate__.options(max_task_retries=0).remote()
 
-    def _tick(self, now_s: float) -> None:
-        self._collect(now_s)
-        if self._stop_by_s is not None:
-            self._wind_down(now_s, self._stop_by_s)
-        else:
-            self._decide(now_s)
-        self._publish_status()
-
-    def _collect(self, now_s: float) -> None:
-        roster = self._crew.roster
-        try:
-            while True:
-                roster.take(*self._reports.get_nowait())
-        except Empty:
-            pass
-        for line in self._crew.sync(now_s):
-            self._say(line)
-        for topic, history in self._histories.items():
-            if roster.is_complete(topic, now_s):
-                self._histories[topic] = self._observe(topic, history, now_s)
-        calls = len(roster.all()) / MAX_CALLS_PER_S
+    def _tick(self) -> None:
+        started_s = time.monotonic()
+        calls = len(self._crew.roster.all()) / MAX_CALLS_PER_S
         self._report_interval_s = min(max(TICK_S, calls), MAX_REPORT_INTERVAL_S)
+        self._keeper.tick(_all_of(self._reports), self._clock())
+        self._keeper.tick_s = time.monotonic() - started_s
+        self._ticked_s = self._clock()
 
-    def _observe(self, topic: str, history: History, now_s: float) -> History:
-        roster, probe, recent = self._crew.roster, self._prober.probes().get(topic), self._probes[topic]
-        if probe is not None and (not recent or probe.at_s > recent[-1].at_s):
-            recent.append(probe)
-        retried = roster.settled(topic)["retried"]
-        if retried > self._retried[topic]:
-            self._retried[topic] = retried
-            self._prober.look_again(topic)
-        return observe(history, probe, roster.totals(topic), now_s, roster.arrived(topic, recent, now_s))
+    def _obey(self) -> None:
+        for action, done in _all_of(self._orders):
+            try:
+                answer = action()
+                self._keeper.save(self._clock(), at_once=True)
+                done.set_result(answer)
+            except Exception as error:
+                done.set_exception(error)
 
-    def _snapshots(self, now_s: float) -> dict[str, Snapshot]:
-        roster = self._crew.roster
-        return {
-            topic: snapshot(history, topic, roster.counts(topic), now_s) for topic, history in self._histories.items()
-        }
+    def _write(self, tree: Tree) -> None:
+        started_s = time.monotonic()
+        self._checkpoint.write(tree)
+        self._keeper.saved_in(time.monotonic() - started_s, self._clock())
 
-    def _decide(self, now_s: float) -> None:
-        capacity = self._crew.capacity(now_s)
-        seen = self._snapshots(now_s)
-        self._policy, decisions = step(self._policy, seen, capacity, self._crew.params, now_s)
-        placeless = {d.topic for d in decisions if d.target == 0 and d.reason is Reason.CAPACITY}
-        for decision in decisions:
-            if decision.target != decision.before:
-                self._last_decisions[decision.topic] = decision
-            # That a first worker fits nowhere is news too, although it changes no target.
-            if decision.target != decision.before or decision.topic in placeless - self._placeless:
-                self._say(f"{decision.topic}: {decision.text}")
-        self._placeless = placeless
-        self._targets = {decision.topic: decision.target for decision in decisions}
-        self._crew.match(self._targets, capacity, now_s)
+    def _recall(self) -> Memory:
+        memory, tree = None, self._checkpoint.read()
+        try:
+            memory = None if tree is None else from_plain(Memory, tree)
+        except (ValueError, TypeError, KeyError) as error:
+            self._checkpoint.set_aside(str(error))
+        return recalled(memory, self._plan, cluster_id())
 
-    def _wind_down(self, now_s: float, stop_by_s: float) -> None:
-        self._targets = dict.fromkeys(self._targets, 0)
-        kill = self._kill_now or now_s > stop_by_s + KILL_GRACE_S
-        if not self._crew.wind_down(max(0.0, stop_by_s - now_s), kill, now_s):
-            killed = self._crew.killed_count - self._killed_before
-            self._result = {"drained": self._crew.drained_count, "killed": killed}
+    def _unhealthy(self) -> str | None:
+        silent_s = self._clock() - self._ticked_s
+        return f"the last tick ended {silent_s:.0f} s ago" if silent_s > UNHEALTHY_S else None
 
-    def _publish_status(self) -> None:
-        last, targets, failures = self._last_decisions, self._targets, self._prober.failures
-        self._status = {
-            "stopping": self._stop_by_s is not None,
-            "topics": {
-                topic: status_of(seen, self._crew, last.get(topic), targets.get(topic), failures.get(topic))
-                for topic, seen in self._snapshots(self._clock()).items()
-            },
-        }
 
-    def _say(self, line: str) -> None:
-        log.info("%s", line)
-        self._line_count += 1
-        self._lines.append((self._line_count, line))
+def _all_of(queue: SimpleQueue[T]) -> list[T]:
+    found = []
+    try:
+        while True:
+            found.append(queue.get_nowait())
+    except Empty:
+        return found

@@ -13,13 +13,14 @@ import logging
 import threading
 import time
 import traceback
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from hermes_ray.broker.outgoing import DUE_MS, PUBLISHED_MS
 from hermes_ray.broker.settlement import Delivery
-from hermes_ray.core.histogram import BUCKET_COUNT, bucket
+from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
 from hermes_ray.errors import PermanentError
 from hermes_ray.message import DeadLetter, Done, Outcome, Retry
 from hermes_ray.runtime.handlers import Handler
@@ -36,32 +37,37 @@ Settle = Callable[[Delivery, Outcome], None]
 class _Slot:
     """Counts of one slot, written by that slot alone: no lock, no lost update."""
 
-    __slots__ = ("busy_s", "finished", "service", "started_s", "wait")
+    __slots__ = ("durations", "finished", "finished_s", "service", "started_s", "wait", "wait_s")
 
     def __init__(self) -> None:
         self.finished = 0
-        self.busy_s = 0.0
+        self.finished_s = 0.0
+        self.wait_s = 0.0
         self.service = [0] * BUCKET_COUNT
         self.wait = [0] * BUCKET_COUNT
+        self.durations = [0] * (len(DURATION_BUCKETS_S) + 1)
         self.started_s: float | None = None  # monotonic, of the message in the handler now
 
     def begin(self, headers: Mapping[str, Any] | None) -> None:
         if headers:
             eligible_ms = headers.get(DUE_MS) or headers.get(PUBLISHED_MS)
             if isinstance(eligible_ms, int):  # pika reads a 64-bit one as a subclass
-                self.wait[bucket(time.time() - eligible_ms / 1000)] += 1
+                wait_s = max(0.0, time.time() - eligible_ms / 1000)  # clocks of two machines may disagree
+                self.wait[bucket(wait_s)] += 1
+                self.wait_s += wait_s
         self.started_s = time.monotonic()
 
     def end(self) -> None:
         took_s = time.monotonic() - self.started_s  # type: ignore[operator]
         self.started_s = None
         self.finished += 1
-        self.busy_s += took_s
+        self.finished_s += took_s
         self.service[bucket(took_s)] += 1
+        self.durations[bisect_left(DURATION_BUCKETS_S, took_s)] += 1
 
 
 class SlotTotals:
-    """Cumulative over all slots, read without stopping them; ``busy_s`` includes running handlers up to now."""
+    """Cumulative over all slots, read without stopping them; ``busy_s``: ``finished_s`` and running handlers so far."""
 
     def __init__(self, slots: Sequence[_Slot]) -> None:
         now_s = time.monotonic()
@@ -69,9 +75,12 @@ class SlotTotals:
         self.running_count = len(running)
         self.longest_running_s = max(running, default=0.0)
         self.finished_count = sum(slot.finished for slot in slots)
-        self.busy_s = sum(slot.busy_s for slot in slots) + sum(running)
-        self.service = tuple(map(sum, zip(*(slot.service for slot in slots), strict=True)))
-        self.wait = tuple(map(sum, zip(*(slot.wait for slot in slots), strict=True)))
+        self.finished_s = sum(slot.finished_s for slot in slots)
+        self.wait_s = sum(slot.wait_s for slot in slots)
+        self.busy_s = self.finished_s + sum(running)
+        self.service = _together(slot.service for slot in slots)
+        self.wait = _together(slot.wait for slot in slots)
+        self.durations = _together(slot.durations for slot in slots)
 
 
 class ThreadSlots:
@@ -245,6 +254,10 @@ class _Rest:
                 waited_for = step(resume, argument)
             except StopIteration:
                 return
+
+
+def _together(counts: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*counts, strict=True)))
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:

@@ -26,7 +26,7 @@ __all__ = ["REPORT_VERSION", "Outlet", "Worker", "WorkerSpec", "spare_the_collec
 
 log = logging.getLogger(__name__)
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 CLOSE_HANDLER_S = 10.0
 PREFETCH_CHANGE_RATIO = 1.5
 PREFETCH_CHANGE_EVERY_S = 60.0
@@ -45,7 +45,10 @@ class Outlet(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSpec:
-    """All a worker is built from. ``worker`` is ``TOPIC/xxxxxxxx``; ``prefetch`` None derives it from service time."""
+    """All a worker is built from. ``worker`` is ``TOPIC/xxxxxxxx``; ``prefetch`` None derives it from service time.
+
+    ``revision`` names what the worker is made of; it only comes back in its reports.
+    """
 
     cluster: str
     worker: str
@@ -59,6 +62,7 @@ class WorkerSpec:
     drain_timeout_s: float = 900.0
     report_interval_s: float = 1.0
     heartbeat_s: int = 60
+    revision: str = ""
 
 
 class Worker:
@@ -66,6 +70,7 @@ class Worker:
 
     def __init__(self, spec: WorkerSpec, outlet: Outlet) -> None:
         self._spec = spec
+        self._queue = spec.queue
         self._outlet = outlet
         if threading.current_thread() is threading.main_thread():
             _on_sigterm(self._drain_on_signal)
@@ -79,6 +84,7 @@ class Worker:
         self._drained = False
         self._killed_count = 0
         self._seq = 0
+        self._busy_s = 0.0
         self._prefetch_changed_s: float | None = None
         self._consumer = Consumer(
             spec.urls,
@@ -106,6 +112,12 @@ class Worker:
     def state(self) -> dict[str, Any]:
         """What the next report would say."""
         return self._report()
+
+    def adapt(self, queue: QueueSpec) -> None:
+        """Retry and publish by ``queue`` from now on; the queue itself stays the same."""
+        self._queue = queue
+        self._consumer.adapt(queue)
+        self._changed.set()
 
     def drain(self, timeout_s: float | None = None) -> None:
         """Stop consuming, give back what no handler saw, finish what runs within ``timeout_s``, then end."""
@@ -136,7 +148,7 @@ class Worker:
         self._changed.set()
 
     def _check_publish(self, topic: str, headers: Mapping[str, Any]) -> None:
-        routes = self._spec.queue.routes
+        routes = self._queue.routes
         if topic not in routes:
             raise ValueError(f"this deployment has no topic {topic!r} to publish to, only {', '.join(sorted(routes))}")
         check_headers(headers)
@@ -180,12 +192,15 @@ class Worker:
         self._seq += 1
         consumer, totals = self._consumer, self._slots.totals()
         counts = consumer.counts
+        self._busy_s = max(self._busy_s, totals.busy_s)  # read while a slot ends, its run may be missing
         return {
             "version": REPORT_VERSION,
             "worker": self._spec.worker,
             "topic": self._spec.queue.topic,
             "pid": os.getpid(),
             "seq": self._seq,
+            "revision": self._spec.revision,
+            "settings": self._queue.settings,
             "at_s": time.time(),
             "phase": self._phase(),
             "concurrency": self._concurrency,
@@ -197,11 +212,15 @@ class Worker:
             "given_back": counts.given_back,
             "acked": counts.acked,
             "retried": counts.retried,
-            "dead_lettered": counts.dead_lettered,
+            "dead_lettered_permanent": counts.dead_lettered_permanent,
+            "dead_lettered_attempts": counts.dead_lettered_attempts,
             "finished": totals.finished_count,
-            "busy_s": totals.busy_s,
+            "finished_s": totals.finished_s,
+            "busy_s": self._busy_s,
+            "wait_s": totals.wait_s,
             "service": totals.service,
             "wait": totals.wait,
+            "durations": totals.durations,
             "reconnects": consumer.reconnect_count,
             "lost_reason": consumer.lost_reason,
             "killed": self._killed_count,

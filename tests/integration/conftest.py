@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import ray
 
-from hermes_ray.runtime.deployment import join_cluster
+from hermes_ray.runtime.access import join_cluster
 from tests.live import Cluster, Project, ray_head, topics_of
 
 SEATS = 8

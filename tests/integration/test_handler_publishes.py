@@ -59,7 +59,7 @@ def test_a_handler_that_raises_publishes_nothing(vhost_url: str) -> None:
     declare(vhost_url, "other.q", queue_arguments("quorum"))
     with working(vhost_url, handle, max_attempts=2) as worker:
         publish(vhost_url, 1)
-        until(lambda: worker["dead_lettered"] == 1, "it is given up")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
         assert worker["finished"] == 2
     assert ready_count(vhost_url, "other.q") == 0
 
@@ -67,7 +67,7 @@ def test_a_handler_that_raises_publishes_nothing(vhost_url: str) -> None:
 def test_a_publish_to_a_queue_that_is_not_there_fails_the_delivery(vhost_url: str) -> None:
     with working(vhost_url, lambda message: message.publish("other", b"child"), max_attempts=2) as worker:
         publish(vhost_url, 1)
-        until(lambda: worker["dead_lettered"] == 1, "it is given up")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
         assert (worker["retried"], worker["acked"]) == (1, 0)
     error = take(vhost_url, "q.dead")[0].headers["x-hermes-error"]
     assert error == "publish failed: there is no queue other.q"
@@ -76,5 +76,5 @@ def test_a_publish_to_a_queue_that_is_not_there_fails_the_delivery(vhost_url: st
 def test_a_publish_to_a_topic_the_deployment_lacks_fails_in_the_handler(vhost_url: str) -> None:
     with working(vhost_url, lambda message: message.publish("nowhere", b"child"), max_attempts=1) as worker:
         publish(vhost_url, 1)
-        until(lambda: worker["dead_lettered"] == 1, "it is given up")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
     assert "no topic 'nowhere'" in take(vhost_url, "q.dead")[0].headers["x-hermes-error"]

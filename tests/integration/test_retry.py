@@ -102,7 +102,7 @@ def test_after_the_last_attempt_the_original_is_kept_with_the_reason(vhost_url: 
     )
     with working(vhost_url, fail, max_attempts=3, rungs_ms=(50, 71)) as worker:
         put(vhost_url, b"\x00raw\xff", properties)
-        until(lambda: worker["dead_lettered"] == 1, "it is given up")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
         assert worker["retried"] == 2
         until(lambda: settled(worker), "nothing is held")
 
@@ -125,7 +125,7 @@ def test_after_the_last_attempt_the_original_is_kept_with_the_reason(vhost_url: 
 def test_a_body_that_is_not_json_is_dead_at_once(vhost_url: str, body: bytes) -> None:
     with working(vhost_url, lambda message: message.json()) as worker:
         (id,) = publish(vhost_url, 1, body=body)
-        until(lambda: worker["dead_lettered"] == 1, "it is given up")
+        until(lambda: worker["dead_lettered_permanent"] == 1, "it is given up")
         assert worker["retried"] == 0
 
     (dead,) = take(vhost_url, "q.dead")
@@ -140,7 +140,7 @@ def test_a_permanent_error_and_a_single_attempt_use_no_wait_queue(vhost_url: str
     with working(vhost_url, handle, max_attempts=1, rungs_ms=()) as worker:
         publish(vhost_url, 1, body=b"permanent")
         publish(vhost_url, 1, body=b"other")
-        until(lambda: worker["dead_lettered"] == 2, "both are given up")
+        until(lambda: worker["dead_lettered_permanent"] == 1 == worker["dead_lettered_attempts"], "both are given up")
 
     dead = {taken.body: taken.headers["x-hermes-reason"] for taken in take(vhost_url, "q.dead", 2)}
     assert dead == {b"permanent": "permanent", b"other": "attempts"}
@@ -155,7 +155,7 @@ def test_a_message_without_an_id_gets_one_at_its_first_retry_and_keeps_it(vhost_
 
     with working(vhost_url, handle, max_attempts=3) as worker:
         put(vhost_url, b"{}", BasicProperties())
-        until(lambda: worker["dead_lettered"] == 1, "it is given up")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
 
     first, second, third = seen
     assert first is None
@@ -178,7 +178,7 @@ def test_headers_of_every_type_survive_a_retry(vhost_url: str) -> None:
     }
     with working(vhost_url, fail, max_attempts=2) as worker:
         put(vhost_url, b"{}", BasicProperties(headers=headers))
-        until(lambda: worker["dead_lettered"] == 1, "it is given up")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
 
     dead = take(vhost_url, "q.dead")[0].headers
     assert {name: dead[name] for name in headers} == headers
@@ -190,7 +190,7 @@ def test_an_error_that_is_no_proper_text_is_kept_readable(vhost_url: str) -> Non
 
     with working(vhost_url, handle, max_attempts=1) as worker:
         publish(vhost_url, 1)
-        until(lambda: worker["dead_lettered"] == 1, "it is given up")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
 
     assert take(vhost_url, "q.dead")[0].headers["x-hermes-error"].startswith("RuntimeError: no file caf?é")
 
@@ -220,7 +220,7 @@ def test_a_dead_letter_the_broker_refuses_is_held_until_there_is_room(vhost_url:
     declare(vhost_url, "q", queue_arguments("classic"))
     with working(vhost_url, fail, declare=False, max_attempts=1) as worker:
         ids = publish(vhost_url, 3)
-        until(lambda: worker["dead_lettered"] == 1, "one fits")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "one fits")
         assert worker["held"] == 2
         dead = take(vhost_url, "q.dead", 3)
         until(lambda: settled(worker), "all are moved")
@@ -234,7 +234,7 @@ def test_nothing_is_declared_where_the_topology_is_passive(vhost_url: str, broke
         declare(vhost_url, name, {"x-queue-type": "classic", **arguments})
     with working(vhost_url, fail, declare=False, max_attempts=2) as worker:
         publish(vhost_url, 1)
-        until(lambda: worker["dead_lettered"] == 1, "it is given up")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
     assert take(vhost_url, "q.dead")[0].headers[ATTEMPT] == 2
     names = broker.ctl("list_queues", "--vhost", vhost, "--no-table-headers", "name", "arguments").splitlines()
     assert sorted(line.split()[0] for line in names) == sorted(ours)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections import deque
 from math import isfinite
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_ray.core.estimate import History, observe, snapshot
+from hermes_ray.core.age import Queue, arrive, oldest_at_s
+from hermes_ray.core.estimate import History, observe, snapshot, thinned
 from hermes_ray.core.model import Probe, Totals, WorkerCounts
 
 COUNTS = st.integers(0, 10_000)
@@ -28,11 +30,44 @@ def test_whatever_is_seen_signals_are_finite_and_never_negative_and_memory_is_bo
         probe = None if depth is None else Probe(at_s=now_s, ready_count=depth[0], retrying_count=depth[1])
         totals = Totals(held_count=held, left_count=left, finished_count=finished, busy_s=busy_s)
         history = observe(history, probe, totals, now_s)
-        seen = snapshot(history, "t", WorkerCounts(), now_s)
-        for number in (seen.arrival_rate_hz, seen.service_rate_hz, seen.service_p95_s, seen.wait_p95_s):
+        seen = snapshot(history, "t", WorkerCounts(), now_s, slot_count=held)
+        for number in (
+            seen.arrival_rate_hz,
+            seen.service_rate_hz,
+            seen.service_p95_s,
+            seen.wait_p95_s,
+            seen.oldest_age_s,
+            seen.finish_rate_hz,
+            seen.utilisation_ratio,
+        ):
             assert number is None or (isfinite(number) and number >= 0.0)
+        assert seen.growth_rate_hz is None or isfinite(seen.growth_rate_hz)
+        assert (seen.utilisation_ratio or 0.0) <= 1.0
+        assert (seen.oldest_age_s is None) == (seen.ready_count is None)
     assert len(history.arrived) <= 102
     assert len(history.worked) <= 102
+    assert len(history.queue.points) <= 120
+    assert len(thinned(history).worked) <= 10
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 2.0), st.integers(0, 20), st.integers(0, 18)), min_size=1, max_size=200))
+def test_the_oldest_message_arrived_between_the_looks_around_its_arrival(looks: list[tuple[float, int, int]]) -> None:
+    """First in, first out; each look a wait, how many came in it and how many were taken."""
+    queue, now_s, first_s, waiting, arrived = Queue(), 0.0, looks[0][0], deque[tuple[float, float]](), 0
+    for wait_s, came, taken in looks:
+        waiting.extend([(now_s, now_s + wait_s)] * came)
+        now_s, arrived = now_s + wait_s, arrived + came
+        for _ in range(min(taken, len(waiting))):
+            waiting.popleft()
+        queue = arrive(queue, now_s, arrived, len(waiting))
+        oldest_s = oldest_at_s(queue, len(waiting))
+        if not waiting:
+            assert oldest_s is None
+        else:
+            spacing_s = max(0.75, (now_s - queue.points[0][0]) / 60) + 2.0
+            after_s, by_s = waiting[0]
+            assert oldest_s is not None
+            assert after_s - spacing_s <= max(oldest_s, first_s) <= max(by_s, first_s) + spacing_s
 
 
 @given(

@@ -8,7 +8,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_ray.core.model import Bundle, Capacity, Decision, Node, Reason, Snapshot, TopicParams, WorkerCounts
+from hermes_ray.core.model import (
+    Bundle,
+    Capacity,
+    Decision,
+    Node,
+    Override,
+    Reason,
+    Snapshot,
+    TopicParams,
+    WorkerCounts,
+)
 from hermes_ray.core.policy import PolicyState, step
 
 TOPICS = ("a", "b", "c")
@@ -53,6 +63,16 @@ CAPACITIES = st.none() | st.builds(
         nodes=tuple(Node(node_id=str(i), available=Bundle(num_cpus=cpu)) for i, cpu in enumerate(cpus))
     ),
     st.lists(st.floats(0.0, 32.0), max_size=3),
+)
+OVERRIDES = st.dictionaries(
+    st.sampled_from(TOPICS),
+    st.builds(
+        Override,
+        stopped=st.booleans(),
+        paused=st.booleans(),
+        pinned_count=st.none() | st.integers(0, 200),
+        pinned_until_s=st.none() | st.floats(0.0, 500.0),
+    ),
 )
 STEPS = st.lists(
     st.tuples(st.floats(0.1, 100.0), st.dictionaries(st.sampled_from(TOPICS), SNAPSHOTS), CAPACITIES), max_size=15
@@ -132,3 +152,82 @@ def test_a_larger_backlog_never_wants_fewer_workers(snapshot: Snapshot, more: in
     grown = replace(snapshot, ready_count=None if snapshot.ready_count is None else snapshot.ready_count + more)
     small, large = (step(PolicyState(), {"a": seen}, ROOMY, params, 0.0)[1][0].target for seen in (snapshot, grown))
     assert large >= small
+
+
+def _rulings(overrides: dict[str, Override], now_s: float) -> dict[str, tuple[Reason, int]]:
+    winners = {topic: override.winner(now_s) for topic, override in overrides.items()}
+    return {topic: winner for topic, winner in winners.items() if winner is not None}
+
+
+@given(_params(), STEPS, st.lists(OVERRIDES, min_size=15, max_size=15))
+def test_whatever_people_say_targets_fit_the_cluster_and_what_is_paused_or_stopped_gets_nothing(
+    params: dict[str, TopicParams],
+    steps: Sequence[tuple[float, dict[str, Snapshot], Capacity | None]],
+    said: Sequence[dict[str, Override]],
+) -> None:
+    state, now_s = PolicyState(), 0.0
+    for (wait_s, seen, capacity), overrides in zip(steps, said, strict=False):
+        now_s += wait_s
+        state, decisions = step(state, seen, capacity, params, now_s, overrides)
+        rulings = _rulings(overrides, now_s)
+        for decision in decisions:
+            reason, count = rulings.get(decision.topic, (None, params[decision.topic].workers_max))
+            assert 0 <= decision.target <= count
+            if reason is not None:
+                assert decision.reason in (reason, Reason.CAPACITY)
+                assert (decision.target == count) == (decision.reason is reason)
+        if capacity is not None:
+            sizes = [(d.target, params[d.topic].worker.num_cpus) for d in decisions]
+            free = sum(node.available.num_cpus for node in capacity.nodes)
+            assert sum(target * cpus for target, cpus in sizes) <= free + 1e-6
+
+
+@given(_params(), STEPS, st.sampled_from([Override(paused=True), Override(stopped=True)]))
+def test_a_paused_or_stopped_topic_takes_nothing_from_others(
+    params: dict[str, TopicParams],
+    steps: Sequence[tuple[float, dict[str, Snapshot], Capacity | None]],
+    override: Override,
+) -> None:
+    """The others get what they would get if it were not there at all."""
+    others = {topic: p for topic, p in params.items() if topic != "a"}
+    with_it, without, now_s = PolicyState(), PolicyState(), 0.0
+    for wait_s, seen, capacity in steps:
+        now_s += wait_s
+        with_it, (its, *beside) = step(with_it, seen, capacity, params, now_s, {"a": override})
+        without, alone = step(without, seen, capacity, others, now_s)
+        assert its.target == 0
+        assert tuple(beside) == alone
+
+
+@given(_params(), STEPS, OVERRIDES, st.integers(1, 14))
+def test_when_an_override_ends_targets_are_at_once_between_demand_now_and_the_most_of_the_last_minute(
+    params: dict[str, TopicParams],
+    steps: Sequence[tuple[float, dict[str, Snapshot], Capacity | None]],
+    overrides: dict[str, Override],
+    length: int,
+) -> None:
+    """Above what demand alone wants, and never above what there would be without the override."""
+    adaptive = {topic: replace(p, policy="adaptive") for topic, p in params.items()}
+    untouched, ruled, now_s = PolicyState(), PolicyState(), 0.0
+    for number, (wait_s, seen, _) in enumerate(steps):
+        now_s += wait_s
+        known = {topic: _known(seen.get(topic), topic) for topic in adaptive}
+        rules = overrides if number < length else {}
+        _, least = step(PolicyState(), known, ROOMY, adaptive, now_s)
+        ruled, decisions = step(ruled, known, ROOMY, adaptive, now_s, rules)
+        untouched, most = step(untouched, known, ROOMY, adaptive, now_s)
+        if number >= length and now_s >= steps[0][0] + 60.0:
+            for low, decision, high in zip(least, decisions, most, strict=True):
+                assert low.target <= decision.target <= high.target
+
+
+def _known(snapshot: Snapshot | None, topic: str) -> Snapshot:
+    seen = snapshot or Snapshot(topic=topic, at_s=0.0)
+    return replace(
+        seen,
+        ready_count=seen.ready_count or 0,
+        held_count=seen.held_count or 0,
+        arrival_rate_hz=seen.arrival_rate_hz or 0.0,
+        service_rate_hz=seen.service_rate_hz or 1.0,
+        workers=WorkerCounts(),
+    )

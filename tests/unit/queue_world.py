@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hermes_ray.core.estimate import History, observe, snapshot
 from hermes_ray.core.histogram import BUCKET_COUNT, add, bucket
-from hermes_ray.core.model import Bundle, Capacity, Decision, Node, Probe, TopicParams, Totals, WorkerCounts
+from hermes_ray.core.model import Bundle, Capacity, Decision, Node, Override, Probe, TopicParams, Totals, WorkerCounts
 from hermes_ray.core.policy import PolicyState, step
 
 TICKS_PER_S = 10
@@ -138,6 +138,7 @@ class World:
         self.num_cpus = num_cpus
         self.ticks = 0
         self.policy = PolicyState()
+        self.overrides: dict[str, Override] = {}
 
     @property
     def now_s(self) -> float:
@@ -158,7 +159,7 @@ class World:
             topic.look(now_s)
             seen[name] = snapshot(topic.history, name, topic.counts(now_s), now_s)
         params = {name: topic.params for name, topic in self.topics.items()}
-        self.policy, decisions = step(self.policy, seen, self._capacity(), params, now_s)
+        self.policy, decisions = step(self.policy, seen, self._capacity(), params, now_s, self.overrides)
         for decision in decisions:
             self.topics[decision.topic].apply(decision, now_s)
 

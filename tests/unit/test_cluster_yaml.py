@@ -6,26 +6,11 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from tests.cluster_file import local_variant, shipped
 from tests.live import ROOT
-
-TEXT = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
-REPLACED = ("provider", "auth", "docker", "head_node_type", "available_node_types")
-
-
-def shipped() -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load(TEXT)
-    return config
-
-
-def local_variant() -> dict[str, Any]:
-    """The file edited as its last comment says."""
-    comment = TEXT[TEXT.index("# provider:") :]
-    own = yaml.safe_load(re.sub(r"^# ?", "", comment, flags=re.MULTILINE))
-    return {key: value for key, value in shipped().items() if key not in REPLACED} | own
 
 
 @pytest.mark.parametrize("config", [shipped(), local_variant()], ids=["aws", "local"])
@@ -35,7 +20,7 @@ def test_ray_takes_it_and_installs_this_project_on_every_node(config: dict[str, 
     for commands in ("head_setup_commands", "worker_setup_commands"):
         assert any("pip install --constraint ~/hermes_ray/constraints.txt" in line for line in prepared[commands])
     for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
-        assert any("ray start" in line for line in prepared[commands])
+        assert any("ray start" in line and "cluster.env" in line for line in prepared[commands])
 
 
 @pytest.mark.parametrize("wrong", [{"idle_timeout_minuts": 5}, {"head_node_typ": "head"}, {"max_workers": "two"}])
@@ -50,5 +35,5 @@ def test_its_image_has_the_ray_of_the_constraints() -> None:
     assert shipped()["docker"]["image"] == f"rayproject/ray:{pinned[1]}-py311"
 
 
-def test_the_file_with_the_password_is_neither_committed_nor_shipped() -> None:
-    assert "/broker.env" in (ROOT / ".gitignore").read_text().splitlines()
+def test_the_file_with_the_password_is_neither_committed_nor_sent_with_a_job() -> None:
+    assert "/cluster.env" in (ROOT / ".gitignore").read_text().splitlines()

@@ -84,7 +84,7 @@ IN_FILE = [
     (topic("retry: {max_attempts: 0}"), "topics.a.retry.max_attempts is 0: it must be a whole number 1 to 1000"),
     (topic("retry: {base_delay_s: 9, max_delay_s: 3}"), "topics.a.retry.base_delay_s is 9: it must not exceed"),
     (topic("scaling: {threshold: {min_step: 20}}"), "topics.a.scaling.threshold.min_step is 20: it must not exceed"),
-    (f"metrics: {{port: 65536}}\n{TOPIC}", "metrics.port is 65536: it must be a whole number 1 to 65535"),
+    (f"metrics: {{port: 65536}}\n{TOPIC}", "metrics.port is 65536: it must be a whole number 0 to 65535"),
     (f"drain_timeout_s: -1\n{TOPIC}", "drain_timeout_s is -1: it must be a number 0 to 86400 (s)"),
     # the broker
     (

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from hermes_ray.core.model import Bundle, Reason, TopicParams
+from hermes_ray.core.estimate import thinned
+from hermes_ray.core.model import Bundle, Override, Reason, TopicParams
 from tests.unit.queue_world import Topic, World
 
 CRAWL = TopicParams(topic="crawl", concurrency=4, workers_max=20, worker=Bundle(num_cpus=0.25))
@@ -152,3 +153,56 @@ def test_on_a_full_cluster_the_heavy_topic_takes_all_but_the_minimum_of_the_ligh
     world.run(120.0)
     assert set(light.targets(since_s=120.0)) == {1}
     assert set(heavy.targets(since_s=120.0)) == {7}
+
+
+def test_a_topic_resumed_after_a_pause_is_at_once_as_large_as_what_waited_takes() -> None:
+    crawl = Topic(CRAWL, service_s=0.5, rate_hz=lambda at_s: 20.0 if at_s < 400 else 0.0)
+    world = World(crawl)
+    world.run(120.0)
+    world.overrides["crawl"] = Override(paused=True)
+    world.run(120.0)
+    assert crawl.workers == []
+    assert len(crawl.ready) > 2_300
+    world.overrides.clear()
+    world.run(1.0)
+    assert crawl.targets()[-1] == 20
+    world.run(60.0)
+    assert len(crawl.ready) == 0
+    world.run(300.0)
+    assert (len(crawl.sojourns_s), crawl.targets()[-1]) == (crawl.arrived, 0)
+
+
+def test_a_pool_pinned_too_large_is_at_once_as_large_as_needed_when_the_pin_ends() -> None:
+    crawl = Topic(CRAWL, service_s=0.5, rate_hz=lambda _: 20.0)
+    world = World(crawl)
+    world.run(120.0)
+    calm = crawl.targets()[-1]
+    world.overrides["crawl"] = Override(pinned_count=15, pinned_until_s=220.0)
+    world.run(101.0)
+    assert set(crawl.targets(since_s=120.0, until_s=220.0)) == {15}
+    assert crawl.targets()[-1] == calm
+
+
+def test_a_replaced_scaler_that_remembers_goes_on_as_if_nothing_had_been() -> None:
+    crawl = Topic(CRAWL, service_s=0.5, rate_hz=lambda _: 20.0)
+    world = World(crawl)
+    world.run(120.0)
+    calm = crawl.targets()[-1]
+    crawl.history = thinned(crawl.history)
+    world.run(90.0)
+    assert set(crawl.targets(since_s=120.0)) == {calm}
+
+
+@pytest.mark.parametrize("num_cpus", [0.5, 1_000.0])
+def test_the_age_shown_is_that_of_the_oldest_message(num_cpus: float) -> None:
+    """On half a CPU the queue grows to minutes; on many, bursts come and go."""
+    crawl = Topic(CRAWL, service_s=0.5, rate_hz=lambda at_s: 40.0 if at_s % 100 < 50 else 10.0)
+    world = World(crawl, num_cpus=num_cpus)
+    for second in range(600):
+        if second % 97 == 60:
+            crawl.publish(500, world.now_s)
+        world.run(0.1)
+        shown_s = crawl.decisions[-1].snapshot.oldest_age_s
+        oldest_s = crawl.ready[0] if crawl.ready else float(second)
+        assert shown_s == pytest.approx(second - oldest_s, abs=2.0)
+        world.run(0.9)

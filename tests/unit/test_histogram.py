@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hermes_ray.core.histogram import BUCKET_COUNT, add, bucket, quantile, subtract
+from hermes_ray.core.histogram import BUCKET_COUNT, COARSE_BUCKETS_S, add, bucket, coarse, quantile, subtract
 
 DAY_S = 86_400.0
 
@@ -67,3 +67,16 @@ def test_the_worked_number_of_the_median_holds() -> None:
 def test_quantiles_below_a_millisecond_are_linear_and_beyond_the_last_edge_they_stay_at_it() -> None:
     assert quantile(_histogram(0.0, 0.0), 0.5) == pytest.approx(0.0005)
     assert quantile(_histogram(1e9), 0.5) == pytest.approx(79_806, abs=1)
+
+
+def test_the_coarse_buckets_keep_every_eighth_edge_exactly() -> None:
+    assert len(COARSE_BUCKETS_S) == 14
+    for number, bound_s in enumerate(COARSE_BUCKETS_S):
+        below, at = coarse(_histogram(bound_s * 0.999)), coarse(_histogram(bound_s * 1.001))
+        assert (below.index(1), at.index(1)) == (number, number + 1)
+
+
+def test_coarse_counts_lose_none() -> None:
+    fine = _histogram(*(0.0005 * 1.01**i for i in range(2_000)))
+    assert sum(coarse(fine)) == sum(fine) == 2_000
+    assert coarse(()) == (0,) * 15

@@ -11,6 +11,7 @@ from hermes_ray.core.model import (
     Decision,
     Limiter,
     Node,
+    Override,
     Reason,
     Snapshot,
     ThresholdRule,
@@ -57,7 +58,9 @@ def test_demand_grows_the_pool_at_once_and_the_sentence_says_why() -> None:
     decision = _one(BUSY)
     assert (decision.before, decision.target, decision.reason) == (8, 23, Reason.DEMAND)
     assert decision.limiters == ()
-    assert decision.text == "8 -> 23 workers: 412 waiting, 8 held, arrivals 31/s, one slot does 2.6/s"
+    assert decision.text == (
+        "8 -> 23 workers: 412 waiting, 8 held, arrivals 31/s, one slot does 2.6/s; 23 keeps the wait under 29.5 of 30 s"
+    )
 
 
 def test_the_largest_number_of_workers_caps_and_says_so() -> None:
@@ -183,3 +186,107 @@ def test_each_topic_gets_one_decision_and_a_removed_one_is_forgotten() -> None:
 def test_a_decision_carries_what_it_saw_and_when() -> None:
     decision = _one(BUSY)
     assert (decision.topic, decision.at_s, decision.snapshot) == ("t", 1_000.0, BUSY)
+
+
+FREE = Override()
+PINNED = Override(pinned_count=20)
+PAUSED = Override(paused=True)
+
+
+def _follow(
+    *spells: tuple[Override, Snapshot, float],
+    params: TopicParams = PARAMS,
+    state: PolicyState | None = None,
+    capacity: Capacity | None = ROOMY,
+) -> list[Decision]:
+    """The last decision of each spell: an override, what is seen, and for how many seconds, from 1,000 s on."""
+    state, now_s, last = state or _settled(8), 1_000.0, list[Decision]()
+    for override, seen, for_s in spells:
+        decisions: tuple[Decision, ...] = ()
+        for _ in range(int(for_s)):
+            state, decisions = step(state, {"t": seen}, capacity, {"t": params}, now_s, {"t": override})
+            now_s += 1.0
+        last.extend(decisions)
+    return last
+
+
+@pytest.mark.parametrize(
+    ("override", "target", "reason", "words"),
+    [
+        (Override(stopped=True, paused=True, pinned_count=20), 0, Reason.STOPPED, "stopped by hand"),
+        (Override(paused=True, pinned_count=20), 0, Reason.PAUSED, "paused by hand"),
+        (Override(pinned_count=20), 20, Reason.PINNED, "pinned by hand"),
+    ],
+)
+def test_stop_goes_before_pause_before_pin_before_policy(
+    override: Override, target: int, reason: Reason, words: str
+) -> None:
+    (decision,) = _follow((override, BUSY, 1))
+    assert (decision.before, decision.target, decision.reason, decision.limiters) == (8, target, reason, ())
+    assert decision.text == f"8 -> {target} workers: 412 waiting, 8 held, arrivals 31/s, one slot does 2.6/s; {words}"
+
+
+@pytest.mark.parametrize("policy", ["adaptive", "threshold", "fixed"])
+def test_an_override_that_says_nothing_changes_nothing(policy: str) -> None:
+    params = replace(PARAMS, policy=policy)
+    state = _settled(8)
+    free = step(state, {"t": BUSY}, ROOMY, {"t": params}, 1_000.0)
+    assert step(state, {"t": BUSY}, ROOMY, {"t": params}, 1_000.0, {"t": FREE, "gone": PAUSED}) == free
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_a_pin_rules_outside_of_the_smallest_and_the_largest_number_of_workers(count: int) -> None:
+    (decision,) = _follow((Override(pinned_count=count), BUSY, 1), params=replace(PARAMS, workers_min=2, workers_max=9))
+    assert (decision.target, decision.reason) == (count, Reason.PINNED)
+
+
+def test_a_paused_topic_gets_no_minimum_and_no_first_worker() -> None:
+    (decision,) = _follow((PAUSED, BUSY, 1), params=replace(PARAMS, workers_min=3))
+    assert (decision.target, decision.reason) == (0, Reason.PAUSED)
+
+
+def test_capacity_limits_a_pin_and_says_so() -> None:
+    small = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=3.0)),))
+    (decision,) = _follow((PINNED, BUSY, 1), capacity=small)
+    assert (decision.target, decision.reason) == (12, Reason.CAPACITY)
+    assert decision.text.endswith("; cut from 20 by the room in the cluster")
+
+
+def test_a_pin_ends_at_its_time() -> None:
+    pin = Override(pinned_count=50, pinned_until_s=1_010.0)
+    assert [d.target for d in _follow((pin, BUSY, 10), (pin, BUSY, 1))] == [50, 23]
+
+
+def test_a_topic_first_seen_under_a_pause_has_what_lives_as_its_past() -> None:
+    paused, resumed = _follow((PAUSED, BUSY, 5), (FREE, replace(BUSY, ready_count=None), 1), state=PolicyState())
+    assert (paused.target, resumed.target, resumed.reason) == (0, 8, Reason.NO_DATA)
+
+
+def test_a_resumed_topic_goes_up_at_once_to_what_waits() -> None:
+    paused, resumed = _follow((PAUSED, replace(BUSY, workers=WorkerCounts()), 600), (FREE, BUSY, 1))
+    assert (paused.target, resumed.before, resumed.target, resumed.reason) == (0, 0, 23, Reason.DEMAND)
+
+
+def test_a_pin_does_not_count_as_demand_when_it_ends() -> None:
+    calm = replace(BUSY, ready_count=0, held_count=0)
+    pinned, resumed = _follow((PINNED, calm, 60), (FREE, calm, 1))
+    assert (pinned.target, resumed.target, resumed.reason) == (20, 15, Reason.DEMAND)
+
+
+def test_demand_seen_under_a_short_pin_holds_for_its_minute_and_no_longer() -> None:
+    calm = replace(BUSY, ready_count=0, held_count=0)
+    short = _follow((FREE, BUSY, 1), (PINNED, calm, 10), (FREE, calm, 49), (FREE, calm, 1))
+    assert [d.target for d in short] == [23, 20, 20, 15]
+
+
+def test_a_topic_resumed_without_data_has_what_it_had_and_loses_nothing() -> None:
+    blind = replace(BUSY, ready_count=None)
+    assert [d.target for d in _follow((PAUSED, BUSY, 100), (FREE, blind, 1))] == [0, 8]
+    assert [d.target for d in _follow((PINNED, BUSY, 100), (PAUSED, BUSY, 100), (FREE, blind, 1))] == [20, 0, 8]
+    assert [d.target for d in _follow((PINNED, BUSY, 100), (FREE, blind, 1))] == [20, 20]
+
+
+def test_the_threshold_rule_goes_on_from_where_it_was_and_counts_anew() -> None:
+    params = replace(PARAMS, policy="threshold", threshold=ThresholdRule(interval_s=10.0))
+    paused = _follow((FREE, BUSY, 15), (PAUSED, BUSY, 600), (FREE, BUSY, 20), (FREE, BUSY, 1), params=params)
+    assert [d.target for d in paused] == [8, 0, 8, 9]

@@ -13,7 +13,7 @@ from pika.spec import BasicProperties
 from hermes_ray import Message, PermanentError
 from hermes_ray.broker.outgoing import ATTEMPT, DUE_MS, PUBLISHED_MS
 from hermes_ray.broker.settlement import Delivery
-from hermes_ray.core.histogram import quantile
+from hermes_ray.core.histogram import DURATION_BUCKETS_S, quantile
 from hermes_ray.message import DeadLetter, Done, Retry
 from tests.ledger import until
 from tests.slot_rig import KINDS, Rig, rig
@@ -205,7 +205,9 @@ def test_what_runs_is_counted_as_busy_up_to_now(kind: str) -> None:
     after = made.slots.totals()
     assert (after.running_count, after.longest_running_s, after.finished_count) == (0, 0.0, 2)
     assert after.busy_s >= before.busy_s
-    assert sum(after.service) == 2
+    assert before.finished_s == 0.0 < after.finished_s == after.busy_s
+    assert sum(after.service) == sum(after.durations) == 2
+    assert sum(after.durations[DURATION_BUCKETS_S.index(0.01) + 1 :]) == 2, "both took more than 10 ms"
 
 
 @KINDS
@@ -221,6 +223,14 @@ def test_waits_are_counted_from_the_due_time_of_a_retry_else_from_the_publish(ki
     assert ten_s == pytest.approx(10, rel=0.4)
     assert hour_s == pytest.approx(1000, rel=0.2)
     assert sum(made.slots.totals().wait) == 2, "without a time nothing is made up"
+    assert made.slots.totals().wait_s == pytest.approx(1010, rel=0.01)
+
+
+@KINDS
+def test_a_publisher_whose_clock_is_ahead_makes_no_negative_wait(kind: str) -> None:
+    made = rig(kind, lambda _message: None)
+    made.handle(b"", headers={PUBLISHED_MS: time.time_ns() // 1_000_000 + 3_600_000})
+    assert (made.slots.totals().wait[0], made.slots.totals().wait_s) == (1, 0.0)
 
 
 def test_a_sync_class_may_have_an_async_close() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hermes_ray.core.stabilise import WINDOW_S, Window, stabilise
 
 
-def _play(recommended: Sequence[tuple[float, int | None]], current: int, window: Window | None = None) -> list[int]:
+def _play(recommended: Sequence[tuple[float, int]], current: int, window: Window | None = None) -> list[int]:
     kept = window or Window(since_s=-WINDOW_S)
     targets = []
     for at_s, workers in recommended:
@@ -33,10 +33,6 @@ def test_a_short_dip_changes_nothing() -> None:
 
 def test_nothing_shrinks_before_a_first_full_window_is_covered() -> None:
     assert _play([(0.0, 1), (30.0, 1), (59.9, 1), (60.0, 1)], current=6, window=Window()) == [6, 6, 6, 1]
-
-
-def test_an_unknown_recommendation_holds_and_so_does_the_minute_after_it() -> None:
-    assert _play([(0.0, None), (30.0, 0), (59.0, 0), (60.0, 0)], current=6) == [6, 6, 6, 0]
 
 
 def test_the_window_keeps_no_more_than_what_may_still_bind() -> None:

@@ -1,0 +1,185 @@
+"""``hermes check``: what of a configuration would work now. It changes nothing at the broker and on the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import click
+
+from hermes_ray.broker.connection import connect
+from hermes_ray.broker.topology import survey
+from hermes_ray.config import Config, mask_url, parse_command
+from hermes_ray.core.allocate import Want, allocate
+from hermes_ray.core.model import Bundle, Capacity
+from hermes_ray.core.room import flat
+from hermes_ray.errors import HermesError
+from hermes_ray.runtime.access import join_running_cluster
+from hermes_ray.runtime.cluster import ClusterView
+from hermes_ray.runtime.deployment import Deployment
+from hermes_ray.runtime.handlers import ASYNC_CONCURRENCY, load_handler, run_close
+from hermes_ray.runtime.plan import topology_of
+from hermes_ray.runtime.trial import import_paths, try_handlers
+from hermes_ray.settings import worker_bundle
+
+__all__ = ["Finding", "check", "room"]
+
+CLOSE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line: whether what it is ``about`` holds, and how; ``topic`` is None for what concerns all."""
+
+    about: str
+    topic: str | None
+    ok: bool
+    text: str
+
+
+def check(words: Sequence[str], as_json: bool) -> int:
+    """Print a line for everything the configuration needs; 0 if all of it is there."""
+    config = parse_command(words).config
+    findings = []
+    for finding in _findings(config):
+        findings.append(finding)
+        if not as_json:
+            about = f"{finding.about} {finding.topic}" if finding.topic else finding.about
+            click.echo(f"{'ok' if finding.ok else 'FAILED':<6}  {about}: {finding.text}")
+    ok = all(finding.ok for finding in findings)
+    if as_json:
+        click.echo(json.dumps({"ok": ok, "findings": [asdict(finding) for finding in findings]}))
+    return 0 if ok else 1
+
+
+def room(config: Config, capacity: Capacity) -> Iterator[Finding]:
+    """How many workers of each topic fit, alone and when every topic has all it may have."""
+    wants = [
+        Want(
+            topic=topic,
+            weight=chosen.weight,
+            minimum=chosen.workers.min,
+            target=chosen.workers.max,
+            bundle=worker_bundle(chosen.worker),
+        )
+        for topic, chosen in config.topics.items()
+    ]
+    together = allocate(wants, capacity)
+    for want in wants:
+        alone = allocate([want], capacity)[want.topic]
+        text = f"{alone} of workers.max {want.target} fit now, each takes {_size(want.bundle)}"
+        if together[want.topic] < alone:
+            text += f"; {together[want.topic]} if every topic has its workers.max"
+        ok = alone >= min(max(want.minimum, 1), want.target)
+        yield Finding(about="room", topic=want.topic, ok=ok, text=text)
+
+
+def _findings(config: Config) -> Iterator[Finding]:
+    yield Finding(about="configuration", topic=None, ok=True, text=f"valid, {', '.join(config.topics)}")
+    is_joined, error = False, None
+    try:
+        is_joined = join_running_cluster(config.cluster.name)
+    except HermesError as raised:
+        error = str(raised)
+    for topic in config.topics:
+        yield _handler(config, topic, on_cluster=is_joined)
+    yield from _queues(config)
+    if is_joined:
+        yield from _cluster(config)
+    else:
+        text = error or "no Ray cluster runs here: hermes serve would start one"
+        yield Finding(about="cluster", topic=None, ok=error is None, text=text)
+
+
+def _handler(config: Config, topic: str, *, on_cluster: bool) -> Finding:
+    chosen = config.topics[topic]
+    try:
+        default = (_default_slots if on_cluster else _default_slots_here)(config, topic)
+    except HermesError as error:
+        return Finding(about="handler", topic=topic, ok=False, text=str(error).removeprefix(f"topic {topic}: "))
+    kind = "async" if default == ASYNC_CONCURRENCY else "sync"
+    slots = chosen.worker.concurrency or default
+    where = "on the cluster" if on_cluster else "here"
+    text = f"{chosen.handler} imports {where}: {kind}, {slots} slot{'s' if slots > 1 else ''} a worker"
+    return Finding(about="handler", topic=topic, ok=True, text=text)
+
+
+def _default_slots(config: Config, topic: str) -> int:
+    """The slots that the handler's kind gives a worker, found out on the cluster as ``hermes serve`` does."""
+    chosen = config.topics[topic]
+    plain = replace(chosen, worker=replace(chosen.worker, concurrency=None))
+    return try_handlers(replace(config, topics={topic: plain}), [topic], import_paths())[topic]
+
+
+def _default_slots_here(config: Config, topic: str) -> int:
+    chosen = config.topics[topic]
+    with contextlib.redirect_stdout(sys.stderr):  # what a module prints is no finding
+        handler = load_handler(chosen.handler, chosen.options)
+        run_close(handler, asyncio.run, CLOSE_TIMEOUT_S)
+    return handler.default_concurrency
+
+
+def _queues(config: Config) -> Iterator[Finding]:
+    try:
+        connection = connect(config.broker.urls, name=f"{config.cluster.name}/check")
+    except HermesError as error:
+        yield Finding(about="broker", topic=None, ok=False, text=str(error))
+        return
+    with contextlib.closing(connection):
+        urls = " or ".join(map(mask_url, config.broker.urls))
+        yield Finding(about="broker", topic=None, ok=True, text=f"{urls} answers")
+        for topic in config.topics:
+            try:
+                text, ok = _holdings(survey(connection, topology_of(config, topic))), True
+            except HermesError as error:
+                text, ok = str(error), False
+            yield Finding(about="queue", topic=topic, ok=ok, text=text)
+
+
+def _holdings(found: Mapping[str, int | None]) -> str:
+    return ", ".join(f"{name} {'will be declared' if n is None else f'holds {n}'}" for name, n in found.items())
+
+
+def _cluster(config: Config) -> Iterator[Finding]:
+    capacity = _capacity(config)
+    if capacity is None:
+        yield Finding(about="cluster", topic=None, ok=False, text="the cluster does not tell its resources: try again")
+        return
+    nodes = len(capacity.nodes)
+    free = sum(node.available.num_cpus for node in capacity.nodes)
+    text = f"{nodes} node{'s' if nodes != 1 else ''}, {free:.3g} CPUs for this deployment"
+    yield Finding(about="cluster", topic=None, ok=True, text=text)
+    yield from room(config, capacity)
+
+
+def _capacity(config: Config) -> Capacity | None:
+    """Room for this deployment's workers, those that it has already counted as free."""
+    sizes = {topic: worker_bundle(chosen.worker) for topic, chosen in config.topics.items()}
+    ours: dict[str, Counter[str]] = {}
+    unplaced = []
+    for worker in _living(config.cluster.name):
+        topic, node_id = worker["topic"], worker["node"]
+        if node_id is None and topic in sizes:
+            unplaced.append(sizes[topic])
+        elif topic in sizes:
+            ours.setdefault(node_id, Counter())[topic] += 1
+    return ClusterView().capacity(ours, unplaced, sizes, time.time())
+
+
+def _living(name: str) -> list[dict[str, Any]]:
+    try:
+        return Deployment.find(name).workers()
+    except HermesError:  # none runs, or its scaler is away: then its workers count as somebody else's
+        return []
+
+
+def _size(bundle: Bundle) -> str:
+    amounts = flat(bundle)
+    return ", ".join(f"{amount:.15g} {key}" for key, amount in amounts.items()) or "nothing"

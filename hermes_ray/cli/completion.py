@@ -1,0 +1,116 @@
+"""``hermes completion``: the script for a shell, and what it offers for ``key=value`` words and topics.
+
+Imports of the configuration are late: ``hermes`` itself starts without them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from hermes_ray.errors import UserMistake
+
+__all__ = ["SHELLS", "completion", "offer_words"]
+
+SHELLS = ("bash", "zsh", "fish")
+OWN_WORDS: Mapping[str, tuple[str, ...]] = {
+    "serve": ("config", "detach", "roll"),
+    "apply": ("config", "roll"),
+    "publish": ("topic", "rate_hz", "seconds", "count", "shape", "trace", "body", "ids", "config"),
+}
+TAKE_A_TOPIC = ("stop", "why", "decisions", "workers", "pause", "scale", "resume", "try")
+FILES = {"config": (".yaml", ".yml"), "trace": (".csv",)}
+_TYPED_TOPIC = re.compile(r"topics\.([^.\[\]=]+)\.")
+
+# bash would put a space after the "=" or "/" that more is to follow.
+_BASH_END = "    return 0"
+_BASH_NO_SPACE = "    [[ ${COMPREPLY[0]} == *[=/] ]] && compopt -o nospace\n"
+
+
+def completion(root: click.Group, shell: str) -> int:
+    """Print the script that makes ``shell`` complete ``hermes``."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise UserMistake(f"there is no completion for {shell}: name one of {', '.join(SHELLS)}")
+    script = kind(root, {}, "hermes", "_HERMES_COMPLETE").source()
+    click.echo(script.replace(_BASH_END, _BASH_NO_SPACE + _BASH_END) if shell == "bash" else script, nl=False)
+    return 0
+
+
+def offer_words(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """What may stand where ``incomplete`` is begun, among the words of the command."""
+    command = context.info_name or ""
+    before = _whole(context.params.get("words") or ())
+    if before and before[-1].endswith("=") and "=" not in incomplete:  # bash: "config=my" is config, =, my
+        return list(_values(before[-1].removesuffix("="), "", incomplete, before))
+    if "=" in incomplete:
+        key, _, value = incomplete.partition("=")
+        return list(_values(key, f"{key}=", value, before))
+    if before and before[-1] in FILES and not incomplete:  # bash, with the cursor right behind the "="
+        return list(_values(before[-1], "", "", before))
+    return [item for item in _words(command, before, incomplete) if item.value.startswith(incomplete)]
+
+
+def _whole(words: Sequence[str]) -> list[str]:
+    """The words as typed: bash takes ``config=my.yaml`` for three."""
+    return re.sub(r" = ?", "=", " ".join(words)).split(" ") if words else []
+
+
+def _words(command: str, before: Sequence[str], incomplete: str) -> Iterator[CompletionItem[str]]:
+    topics = _topics(before)
+    if command in TAKE_A_TOPIC and all("=" in word for word in before):
+        for topic in topics:
+            yield CompletionItem(topic, help="a topic of the configuration")
+    for word in OWN_WORDS.get(command, ("config",)):
+        yield CompletionItem(f"{word}=", help="a word of this command")
+    if incomplete:  # there are twenty keys and thirty more for each topic: too many to offer unasked
+        yield from _keys(topics + _TYPED_TOPIC.findall(incomplete))
+
+
+def _keys(topics: Sequence[str]) -> Iterator[CompletionItem[str]]:
+    from hermes_ray.settings import TopicConfig, knob
+    from hermes_ray.validation import dotted, valid_keys
+
+    everywhere = [entry for entry in valid_keys() if not entry[0].startswith("topics")]
+    of_topics = [entry for topic in dict.fromkeys(topics) for entry in valid_keys(TopicConfig, dotted("topics", topic))]
+    for key, hint, entry in (*everywhere, *of_topics):
+        if not dataclasses.is_dataclass(hint):
+            yield CompletionItem(f"{key}=", help=knob(entry).meaning)
+
+
+def _values(key: str, prefix: str, value: str, before: Sequence[str]) -> Iterator[CompletionItem[str]]:
+    """Items that continue ``value`` of ``key``; each is written behind ``prefix``."""
+    values: Collection[str] = ()
+    if key in FILES:
+        values = _paths(value, FILES[key])
+    elif key == "topic":
+        values = _topics(before)
+    elif key in ("detach", "roll"):
+        values = ("true", "false")
+    for item in values:
+        if item.startswith(value):
+            yield CompletionItem(prefix + item)
+
+
+def _paths(begun: str, endings: tuple[str, ...]) -> list[str]:
+    found = sorted(glob.glob(f"{glob.escape(begun)}*"))
+    return [
+        f"{path}/" if Path(path).is_dir() else path for path in found if path.endswith(endings) or Path(path).is_dir()
+    ]
+
+
+def _topics(before: Sequence[str]) -> list[str]:
+    """The topics of the file that ``config=`` names; none if it cannot be read."""
+    from hermes_ray.config import load
+
+    paths = [word.removeprefix("config=") for word in before if word.startswith("config=")]
+    with contextlib.suppress(UserMistake):
+        return list(load(paths[-1], need_topics=False).topics) if paths else []
+    return []

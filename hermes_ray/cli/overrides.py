@@ -1,0 +1,47 @@
+"""``hermes pause``, ``resume``, ``scale`` and ``stop TOPIC``: what a person says wins over the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from hermes_ray.cli.durations import duration_s, duration_text
+from hermes_ray.cli.reach import bare_words, need_topic, reach
+from hermes_ray.errors import UserMistake
+
+__all__ = ["override", "ruling", "scale"]
+
+MAX_COUNT = 100_000
+
+
+def override(action: str, words: Sequence[str]) -> int:
+    """Pause, resume or stop the topic that ``words`` name; prints what rules it now."""
+    topic, rest = need_topic(action, words)
+    click.echo(reach(rest).override(topic, action))
+    return 0
+
+
+def scale(words: Sequence[str], for_text: str | None) -> int:
+    """Pin the topic that ``words`` name to a number of workers, for a while or until ``hermes resume``."""
+    bare, rest = bare_words(words)
+    if len(bare) != 2:
+        raise UserMistake("write hermes scale TOPIC N: the topic, and the number of workers it is to have")
+    topic, number = bare
+    count = int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else MAX_COUNT + 1
+    if count > MAX_COUNT:
+        raise UserMistake(f"N is {number[:40]!r}: it must be a whole number of workers from 0 to {MAX_COUNT}")
+    for_s = None if for_text is None else duration_s("--for", for_text)
+    click.echo(reach(rest).override(topic, "pin", count=count, for_s=for_s))
+    return 0
+
+
+def ruling(topic: str, override: Mapping[str, Any], now_s: float) -> str:
+    """What an override of ``hermes status --json`` means: ``orders is pinned to 5 workers, for 23 min more``."""
+    kind, count, until_s = override["kind"], override["count"], override["until"]
+    if kind == "stopped":
+        return f"{topic} is stopped until the next hermes apply or serve"
+    workers = "" if count is None else f" to {count} worker{'' if count == 1 else 's'}"
+    more = f"until hermes resume {topic}" if until_s is None else f"for {duration_text(max(0, until_s - now_s))} more"
+    return f"{topic} is {kind}{workers} {more}"

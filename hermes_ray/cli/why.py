@@ -1,0 +1,47 @@
+"""``hermes why`` and ``hermes decisions``: what was decided when, as sentences."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+
+import click
+
+from hermes_ray.cli.durations import ago, duration_s
+from hermes_ray.cli.reach import need_topic, perhaps_topic, reach
+from hermes_ray.cli.status import remarks
+
+__all__ = ["decisions", "why"]
+
+
+def why(words: Sequence[str], as_json: bool) -> int:
+    """Print what holds of a topic now and its last decisions, the newest first."""
+    topic, rest = need_topic("why", words)
+    answer = reach(rest).why(topic)
+    if as_json:
+        click.echo(json.dumps(answer))
+        return 0
+    now_s = time.time()
+    click.echo(f"now: {answer['now']['text']}" if answer["now"] else "now: nothing is decided yet")
+    for _, line in remarks(topic, answer, now_s):
+        click.echo(line)
+    for decision in reversed(answer["decisions"]):
+        click.echo(f"{ago(decision['at'], now_s)}: {decision['text']}")
+    return 0
+
+
+def decisions(words: Sequence[str], since: str, as_json: bool) -> int:
+    """Print the decisions of the last ``since`` (a duration), of one topic or all, the oldest first."""
+    topic, rest = perhaps_topic("decisions", words)
+    window_s = duration_s("--since", since)
+    now_s = time.time()
+    made = reach(rest).decisions(now_s - window_s, topic)
+    if as_json:
+        click.echo(json.dumps(made))
+        return 0
+    for decision in made:
+        click.echo(f"{ago(decision['at'], now_s):>11}  {decision['topic']}: {decision['text']}")
+    if not made:
+        click.echo(f"no decision changed a target within {since}")
+    return 0

@@ -1,0 +1,97 @@
+"""What is wrong with a topic right now, as far as the scaler itself can tell: what a person should hear about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from hermes_ray.core.model import Decision, Reason, Snapshot, TopicParams
+
+__all__ = ["MEANINGS", "Condition", "conditions"]
+
+_PROBE_FAILURES = 3
+_LONG_S = 60.0
+_LONG_RATIO = 3.0
+_BUSY_RATIO = 0.95
+
+
+class Condition(StrEnum):
+    """A state that a person may have to do something about."""
+
+    PROBE_FAILING = "probe_failing"
+    START_FAILING = "start_failing"
+    STALLED = "stalled"
+    SATURATED = "saturated"
+    CAPACITY_EXHAUSTED = "capacity_exhausted"
+    OBJECTIVE_AT_RISK = "objective_at_risk"
+
+
+MEANINGS: Mapping[Condition, str] = {
+    Condition.PROBE_FAILING: "The broker does not tell how many messages wait; once the last answer is 10 s old, "
+    "the number of workers holds.",
+    Condition.START_FAILING: "Workers fail to start; new ones are tried after growing pauses.",
+    Condition.STALLED: "Messages are there and workers consume, but none has been finished for long: "
+    "a handler hangs, or what it waits for does.",
+    Condition.SATURATED: "Every slot is busy, messages flow, and more of them wait.",
+    Condition.CAPACITY_EXHAUSTED: "The cluster has no room for the workers this topic wants.",
+    Condition.OBJECTIVE_AT_RISK: "Messages wait so long that they are handled too late for the latency objective.",
+}
+
+
+def conditions(
+    seen: Snapshot,
+    decision: Decision | None,
+    params: TopicParams,
+    *,
+    probe_failure_count: int,
+    start_failure_count: int,
+) -> frozenset[Condition]:
+    """What holds of one topic now; ``decision`` is of the same moment, failures are counted in a row.
+
+    What is unknown raises nothing, except that an unknown depth after a failed probe is itself a condition.
+    """
+    is_stalled = _hangs(seen, params) or _is_ignored(seen)
+    holds = {
+        Condition.PROBE_FAILING: probe_failure_count >= (1 if seen.ready_count is None else _PROBE_FAILURES),
+        Condition.START_FAILING: start_failure_count >= 1,
+        Condition.STALLED: is_stalled,
+        Condition.SATURATED: not is_stalled and _is_saturated(seen),
+        Condition.CAPACITY_EXHAUSTED: decision is not None and _is_cut(decision),
+        Condition.OBJECTIVE_AT_RISK: _is_at_risk(seen, params.latency_objective_s),
+    }
+    return frozenset(condition for condition, is_so in holds.items() if is_so)
+
+
+def _hangs(seen: Snapshot, params: TopicParams) -> bool:
+    """No handler has ended for 10 s, and one has run for longer than 60 s and than 3 times what is usual.
+
+    A usual run of 3 minutes is called hanging after 9. Before any run has ended ``service_p95_s`` is but the age of the
+    oldest one; what the objective allows for stands in for it.
+    """
+    running_s, usual_s = seen.longest_running_s, seen.service_p95_s
+    if not running_s or seen.finish_rate_hz != 0.0:
+        return False
+    if usual_s is None or usual_s == running_s:
+        usual_s = params.latency_objective_s
+    return running_s > max(_LONG_S, _LONG_RATIO * usual_s)
+
+
+def _is_ignored(seen: Snapshot) -> bool:
+    """Messages have been ready for a minute and workers consume, but hand none to their slots."""
+    is_idle = seen.running_count == 0 and seen.finish_rate_hz == 0.0 and seen.workers.observed > 0
+    return is_idle and bool(seen.ready_count) and (seen.oldest_age_s or 0.0) > _LONG_S
+
+
+def _is_saturated(seen: Snapshot) -> bool:
+    return bool(seen.ready_count) and (seen.utilisation_ratio or 0.0) >= _BUSY_RATIO
+
+
+def _is_cut(decision: Decision) -> bool:
+    return any(limiter.reason is Reason.CAPACITY and limiter.after < limiter.before for limiter in decision.limiters)
+
+
+def _is_at_risk(seen: Snapshot, objective_s: float) -> bool:
+    """What waits, or has waited in the last minute, and then takes a usual handler's time, is late."""
+    ready_s = seen.oldest_age_s if seen.ready_count else None
+    waits_s = [wait_s for wait_s in (ready_s, seen.wait_p95_s) if wait_s is not None]
+    return bool(waits_s) and max(waits_s) + (seen.service_p95_s or 0.0) > objective_s

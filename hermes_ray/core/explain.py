@@ -1,0 +1,77 @@
+"""A decision as one sentence with numbers, for people."""
+
+from __future__ import annotations
+
+from hermes_ray.core.demand import clearing_s, slack_s
+from hermes_ray.core.model import Decision, Reason, Snapshot, TopicParams
+
+__all__ = ["explain"]
+
+_WHOLE_FROM = 100
+
+
+def explain(decision: Decision, params: TopicParams, *, is_capacity_known: bool) -> str:
+    """What changes, what is seen, what the number is good for, what bound it; the decision's own text is not read.
+
+    ``8 -> 13 workers: 412 waiting, oldest 9 s, arrivals 31/s, one slot does 2.6/s; 13 keeps the wait under 21 of 30 s``
+    """
+    before, target = decision.before, decision.target
+    change = f"{before} -> {target}" if target != before else f"{target}"
+    plural = "worker" if target == 1 else "workers"
+    clauses = (_seen(decision.snapshot), _promise(decision, params), _why(decision, is_capacity_known))
+    return f"{change} {plural}: {'; '.join(filter(None, clauses))}"
+
+
+def _seen(seen: Snapshot) -> str:
+    facts = [
+        f"{_plain(seen.ready_count)} waiting",
+        f"oldest {seen.oldest_age_s:.0f} s" if seen.ready_count and seen.oldest_age_s is not None else "",
+        f"{seen.held_count} held" if seen.held_count else "",
+        f"arrivals {_plain(seen.arrival_rate_hz)}/s" if seen.arrival_rate_hz is not None else "arrivals unknown",
+        f"one slot does {_plain(seen.service_rate_hz)}/s" if seen.service_rate_hz is not None else "",
+    ]
+    return ", ".join(filter(None, facts))
+
+
+def _promise(decision: Decision, params: TopicParams) -> str:
+    """What the number of workers is for, where it is what the demand is.
+
+    Messages that have waited for longer than the slack leaves to clear them are late whatever is done: then it is but
+    how soon they are gone.
+    """
+    is_demand = params.policy == "adaptive" and decision.reason in (Reason.DEMAND, Reason.STEADY)
+    if not is_demand or decision.target == 0:
+        return ""
+    objective_s, seen = params.latency_objective_s, decision.snapshot
+    most_s = slack_s(objective_s, seen.service_p95_s or 0.0)
+    cleared_s = clearing_s(most_s)
+    if seen.ready_count and (seen.oldest_age_s or 0.0) + cleared_s > most_s:
+        return f"{decision.target} clears what waits within {_plain(cleared_s)} s"
+    return f"{decision.target} keeps the wait under {_plain(most_s)} of {_plain(objective_s)} s"
+
+
+def _why(decision: Decision, is_capacity_known: bool) -> str:
+    was = decision.limiters[-1].before if decision.limiters else decision.target
+    room = "the room in the cluster" if is_capacity_known else "a cluster whose room is unknown"
+    clauses = {
+        Reason.NO_DATA: "held, because data is missing",
+        Reason.FIRST_WORKER: "a first worker for what waits",
+        Reason.STABILISING: f"kept above {was} by the last 60 s",
+        Reason.WORKERS_MIN: f"raised from {was} by workers.min",
+        Reason.WORKERS_MAX: f"capped from {was} by workers.max",
+        Reason.CAPACITY: f"cut from {was} by {room}",
+        Reason.FIXED: "fixed at workers.max",
+        Reason.THRESHOLD: "by the threshold rule",
+        Reason.COOLDOWN: "held by the threshold rule's cooldown",
+        Reason.PINNED: "pinned by hand",
+        Reason.PAUSED: "paused by hand",
+        Reason.STOPPED: "stopped by hand",
+    }
+    return clauses.get(decision.reason, "")
+
+
+def _plain(number: float | None) -> str:
+    """Three digits at most that mean something: 412, 31, 2.6, 0.0167; large numbers whole."""
+    if number is None:
+        return "unknown"
+    return f"{number:.0f}" if number >= _WHOLE_FROM else f"{number:.3g}"

@@ -1,0 +1,167 @@
+"""``hermes try``: one message through a handler, without broker and Ray."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hermes_ray.cli.main import cli
+
+HANDLERS = """
+import asyncio
+from hermes_ray import PermanentError
+
+def ship(message):
+    print("handling")
+    for item in message.json()["items"]:
+        message.publish("labels", {"item": item}, headers={"tenant": message.headers.get("tenant", "none")})
+
+async def count(message):
+    await asyncio.sleep(0)
+    if message.json()["n"] < 0:
+        raise PermanentError("a negative count stays negative")
+    print(message.id is not None, message.attempt, message.topic)
+
+def broken(message):
+    message.publish("labels", "never sent")
+    raise ValueError("the database is away")
+
+def stray(message):
+    message.publish("label", "x")
+
+def leaves(message):
+    raise SystemExit(3)
+
+class Store:
+    def __init__(self, path):
+        self.file = open(path, "w")
+
+    async def __call__(self, message):
+        self.loop = asyncio.get_running_loop()
+        self.file.write(message.body.decode())
+
+    async def close(self):
+        assert asyncio.get_running_loop() is self.loop
+        self.file.close()
+
+class BadEnd(Store):
+    async def close(self):
+        await super().close()
+        raise RuntimeError("no way out")
+"""
+
+
+@pytest.fixture
+def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """``hermes try orders`` with a handler of the file above, and further arguments."""
+    module = f"tried_{tmp_path.name}"
+    (tmp_path / f"{module}.py").write_text(HANDLERS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(handler: str, *arguments: str) -> Result:
+        topics = [f"topics.orders.handler={module}:{handler}", f"topics.labels.handler={module}:count"]
+        return CliRunner().invoke(cli, ["try", "orders", *topics, *arguments])
+
+    return run
+
+
+def test_what_the_handler_would_publish_is_shown(attempt: Callable[..., Result]) -> None:
+    done = attempt("ship", "--body", '{"items": [1, 2]}')
+    printed, handled, *published = done.stdout.splitlines()
+    assert (done.exit_code, printed) == (0, "handling")
+    assert handled.startswith("handled in ")
+    assert handled.endswith(" ms")
+    assert published == ['would publish to labels: {"item": 1}', 'would publish to labels: {"item": 2}']
+
+
+def test_json_is_alone_on_stdout_and_has_headers_too(attempt: Callable[..., Result]) -> None:
+    done = attempt("ship", "--json", "--body", '{"items": [1]}', "--headers", '{"tenant": "a"}')
+    answer = json.loads(done.stdout)
+    assert answer.pop("took_s") < 5
+    assert answer == {
+        "outcome": "handled",
+        "publishes": [{"topic": "labels", "body": '{"item": 1}', "headers": {"tenant": "a"}}],
+        "error": None,
+        "traceback": None,
+    }
+    assert "handling" in done.stderr
+
+
+def test_an_async_handler_gets_a_message_like_a_first_delivery(attempt: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "body.json").write_text('{"n": 7}')
+    done = attempt("count", "--body", "@body.json")
+    assert done.stdout.splitlines()[0] == "True 1 orders"
+    assert done.exit_code == 0
+
+
+def test_a_class_is_built_with_its_options_and_closed_in_the_loop_of_its_calls(
+    attempt: Callable[..., Result], tmp_path: Path
+) -> None:
+    done = attempt("Store", "--body", "seven", f"topics.orders.options.path={tmp_path}/out")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out").read_text() == "seven"
+
+
+def test_a_close_that_raises_is_told_after_the_outcome(attempt: Callable[..., Result], tmp_path: Path) -> None:
+    done = attempt("BadEnd", "--body", "seven", f"topics.orders.options.path={tmp_path}/out")
+    assert done.exit_code == 1
+    assert "handled in" in done.stdout
+    assert "BadEnd raised RuntimeError: no way out" in done.stderr
+
+
+NEGATIVE = "raised PermanentError: a negative count stays negative, which would be dead-lettered"
+LAST = "topics.orders.retry.max_attempts=1"
+STRAY = "raised ValueError: this deployment has no topic 'label' to publish to: did you mean labels?"
+STRAY += ", which would be retried"
+
+
+@pytest.mark.parametrize(
+    ("handler", "words", "sentence", "outcome"),
+    [
+        ("broken", [], "raised ValueError: the database is away, which would be retried", "retry"),
+        ("broken", [LAST], "raised ValueError: the database is away, which would be dead-lettered", "dead_letter"),
+        ("count", [], NEGATIVE, "dead_letter"),
+        ("stray", [], STRAY, "retry"),
+        ("leaves", [], "raised SystemExit: 3, which would be retried", "retry"),
+    ],
+    ids=["retried", "no attempts left", "permanent", "publishes to nowhere", "exits"],
+)
+def test_what_it_raised_and_what_became_of_the_message_are_said_with_the_traceback_of_the_handler(
+    attempt: Callable[..., Result], handler: str, words: list[str], sentence: str, outcome: str
+) -> None:
+    done = attempt(handler, "--body", '{"n": -1}', *words)
+    assert done.exit_code == 1
+    assert done.stdout == f"{sentence}\n"
+    first, frame, *_ = done.stderr.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert f"in {handler}" in frame, "the first frame is the handler's"
+    answer = json.loads(attempt(handler, "--json", "--body", '{"n": -1}', *words).stdout)
+    assert (answer["outcome"], answer["publishes"]) == (outcome, [])
+
+
+LOADS = ["try", "a", "topics.a.handler=json:loads"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["try", "--body", "1"], 2, "the topic is missing: write hermes try TOPIC"),
+        (["try", "a", "--body", "1"], 2, "there are no topics: give config=FILE"),
+        (["try", "order", "topics.orders.handler=a:b", "--body", "1"], 2, "no topic order: did you mean orders?"),
+        (["try", "a", "topics.a.handler=gone:b", "--body", "1"], 1, "handler gone:b cannot be imported"),
+        ([*LOADS, "--body", "@gone"], 2, "--body @gone cannot be read (No such file or directory)"),
+        ([*LOADS, "--body", "1", "--headers", "[]"], 2, "--headers is no JSON object: write one such as"),
+        ([*LOADS, "--body", "1", "--headers", "{"], 2, "--headers is not JSON ("),
+    ],
+    ids=lambda part: " ".join(part)[:30] if isinstance(part, list) else "",
+)
+def test_mistakes_are_answered_in_one_sentence(arguments: list[str], code: int, sentence: str) -> None:
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == code
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
