@@ -7,7 +7,7 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl, urlsplit
@@ -16,7 +16,7 @@ from hermes_ray.errors import UserMistake
 from hermes_ray.masking import mask_url
 from hermes_ray.settings import NAME, NAME_WORDS, Config, Knob, TopicConfig, knob
 
-__all__ = ["build", "dotted", "shown", "unknown_key", "valid_keys"]
+__all__ = ["build", "dotted", "nearest", "shown", "unknown_key", "valid_keys"]
 
 SHOWN_CHARACTERS = 80
 
@@ -73,6 +73,13 @@ def shown(value: Any) -> str:
         return "a huge number"
     text = repr(mask_url(value) if isinstance(value, str) else value)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 4]}...{text[-1]}"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What to say instead of ``name``: the one that was meant, or all there are."""
+    known = sorted(names)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
 
 
 def _wrong(path: str, value: Any, declared: Knob, wanted: str) -> NoReturn:

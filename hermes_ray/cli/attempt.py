@@ -18,11 +18,12 @@ from typing import Any
 import click
 
 from hermes_ray.broker.outgoing import check_headers
-from hermes_ray.cli.reach import nearest, need_topic
+from hermes_ray.cli.reach import need_topic
 from hermes_ray.config import Config, parse_command
 from hermes_ray.errors import OperationFailed, PermanentError, UserMistake
 from hermes_ray.message import Message, Publish
 from hermes_ray.runtime.handlers import Handler, load_handler
+from hermes_ray.validation import nearest
 
 __all__ = ["attempt"]
 

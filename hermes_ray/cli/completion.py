@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from hermes_ray.errors import UserMistake
 
-__all__ = ["SHELLS", "completion", "offer_words"]
+__all__ = ["OWN_WORDS", "SHELLS", "TAKE_A_TOPIC", "completion", "offer_words"]
 
 SHELLS = ("bash", "zsh", "fish")
 OWN_WORDS: Mapping[str, tuple[str, ...]] = {

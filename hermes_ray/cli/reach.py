@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 
 from hermes_ray.config import parse_command
 from hermes_ray.errors import UserMistake
 from hermes_ray.runtime.access import join_cluster
 from hermes_ray.runtime.deployment import Deployment
 
-__all__ = ["bare_words", "check_topic", "nearest", "need_topic", "perhaps_topic", "reach"]
+__all__ = ["bare_words", "need_topic", "perhaps_topic", "reach"]
 
 
 def reach(words: Sequence[str]) -> Deployment:
@@ -18,20 +17,6 @@ def reach(words: Sequence[str]) -> Deployment:
     name = parse_command(words, need_topics=False).config.cluster.name
     join_cluster(name)
     return Deployment.find(name)
-
-
-def check_topic(deployment: Deployment, topic: str) -> None:
-    """Raise ``UserMistake`` naming the nearest topic if ``deployment`` has none called ``topic``."""
-    topics = deployment.status()["topics"]
-    if topic not in topics:
-        raise UserMistake(f"deployment {deployment.name} has no topic {topic}: {nearest(topic, topics)}")
-
-
-def nearest(topic: str, topics: Iterable[str]) -> str:
-    """What to say instead of ``topic``: the name that was meant, or all there are."""
-    names = sorted(topics)
-    near = get_close_matches(topic, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"it has {', '.join(names) or 'none'}"
 
 
 def bare_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

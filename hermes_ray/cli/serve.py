@@ -196,5 +196,5 @@ def _is_up(state: Mapping[str, Any], minimum: int) -> bool:
     workers = state["workers"]
     if state["depth"] is None or workers["target"] is None:
         return False
-    wanted = workers["target"] or (minimum and not state["override"])
-    return workers["observed"] > 0 or not wanted
+    may_come = minimum and not state["override"] and "capacity_exhausted" not in state["conditions"]
+    return workers["observed"] > 0 or not (workers["target"] or may_come)

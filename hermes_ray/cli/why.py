@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from hermes_ray.cli.durations import ago, duration_s
+from hermes_ray.cli.durations import ago, duration_s, duration_text
 from hermes_ray.cli.reach import need_topic, perhaps_topic, reach
 from hermes_ray.cli.status import remarks
 
@@ -43,5 +43,5 @@ def decisions(words: Sequence[str], since: str, as_json: bool) -> int:
     for decision in made:
         click.echo(f"{ago(decision['at'], now_s):>11}  {decision['topic']}: {decision['text']}")
     if not made:
-        click.echo(f"no decision changed a target within {since}")
+        click.echo(f"no decision changed a target within {duration_text(window_s)}")
     return 0

@@ -10,7 +10,7 @@ import click
 from rich.markup import escape
 
 from hermes_ray.cli.durations import duration_text
-from hermes_ray.cli.reach import check_topic, perhaps_topic, reach
+from hermes_ray.cli.reach import perhaps_topic, reach
 from hermes_ray.cli.tables import UNKNOWN, console_of, figure, plain_table
 
 __all__ = ["workers"]
@@ -29,7 +29,7 @@ def workers(words: Sequence[str], as_json: bool) -> int:
     topic, rest = perhaps_topic("workers", words)
     deployment = reach(rest)
     if topic is not None:
-        check_topic(deployment, topic)
+        deployment.known(topic)
     seen = [worker for worker in deployment.workers() if topic in (None, worker["topic"])]
     if as_json:
         click.echo(json.dumps(seen))

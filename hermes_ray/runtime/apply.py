@@ -51,7 +51,6 @@ def declare_queues(config: Config) -> None:
 
 def this_command(*, stays: bool) -> Owner:
     """This process as the owner of what it applies."""
-    job = os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") and os.environ.get("RAY_JOB_SUBMISSION_ID", "")
     label = f"hermes {'serve' if stays else 'apply'}, pid {os.getpid()} on {socket.gethostname()}"
     return Owner(key=secrets.token_hex(8), label=label, stays=stays)
 
@@ -84,7 +83,9 @@ def _settled(config: Config, say: Callable[[str], None]) -> Deployment | None:
     while (running := Deployment.running(config.cluster.name)) is not None and _is_stopping(running):
         say(f"deployment {config.cluster.name} is stopping: waiting for its end")
         if not running.wait_gone(max(0.0, deadline_s - time.monotonic())):
-            raise OperationFailed(f"deployment {config.cluster.name} is still stopping: run this again once it has ended")
+            raise OperationFailed(
+                f"deployment {config.cluster.name} is still stopping: run this again once it has ended"
+            )
     return running
 
 

@@ -1,4 +1,4 @@
-"""What an apply changes, and how: live, rolling or topology. Values are compared by fingerprint where they are secret."""
+"""What an apply changes, and how: live, rolling or topology. Secrets are compared by fingerprint."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def applied(plan: Plan) -> dict[str, Any]:
 
 
 def compare(before: Tree, plan: Plan) -> list[Change]:
-    """The changes from what runs (see ``applied``) to ``plan``; none if applying it again would do nothing."""
+    """The changes from what runs (see ``Scaler.applied``) to ``plan``; none if applying it again would do nothing."""
     now = applied(plan)
     was, wanted = before["revisions"], now["revisions"]
     changes = [Change(what=f"topic {topic} starts", how="") for topic in wanted if topic not in was]
@@ -58,6 +58,7 @@ def compare(before: Tree, plan: Plan) -> list[Change]:
         for topic in was
         if topic not in wanted
     ]
+    changes += [Change(what=f"topic {topic} starts again", how="") for topic in before["stopped"] if topic in wanted]
     changes += _changed_values(before["values"], now["values"], [topic for topic in wanted if topic in was])
     if before["code"] != now["code"]:
         changes.append(Change(what="the code", how=ROLLING))

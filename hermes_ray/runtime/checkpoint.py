@@ -1,7 +1,7 @@
 """The scaler's memory on disk: one file a deployment, replaced as a whole, without a password in it.
 
-The configuration is not in it: a scaler gets that as its argument, and an apply starts a new scaler. So what Ray hands a
-restarted scaler is always what was applied last.
+The configuration is not in it: a scaler gets that as its argument, and an apply starts a new scaler. So what Ray hands
+a restarted scaler is always what was applied last.
 """
 
 from __future__ import annotations

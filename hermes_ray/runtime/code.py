@@ -41,9 +41,7 @@ def _python_files(directory: Path) -> Iterator[Path]:
 
 def _is_left_out(directory: Path) -> bool:
     name = directory.name
-    return (
-        name.startswith(".") or name in LEFT_OUT or name.endswith(".egg-info") or (directory / "pyvenv.cfg").exists()
-    )
+    return name.startswith(".") or name in LEFT_OUT or name.endswith(".egg-info") or (directory / "pyvenv.cfg").exists()
 
 
 def _source(handler: str) -> Path | None:

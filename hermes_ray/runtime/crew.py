@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from hermes_ray.broker.settlement import QueueSpec
@@ -14,14 +13,13 @@ from hermes_ray.core.room import Room
 from hermes_ray.runtime.plan import Plan, worker_spec
 from hermes_ray.runtime.pool import StartResult
 from hermes_ray.runtime.roster import Departure, Record, Roster
+from hermes_ray.runtime.starts import FIRST_BACKOFF_S, Starts
 from hermes_ray.runtime.worker import WorkerSpec
 
 __all__ = ["CapacityView", "Crew", "WorkerPool"]
 
 START_DEADLINE_S = 120.0  # to be placed and to consume; a handler that loads a model takes its time
 EARLY_DEATH_S = 10.0  # a worker that died sooner has failed to start, whatever it reported
-FIRST_BACKOFF_S = 5.0
-MAX_BACKOFF_S = 300.0
 ASK_AGAIN_S = 5.0  # a drain order without an echo is given again
 LEAVING_S = 900.0  # for the last handlers of a topic that was removed, whose settings are gone
 HUNG_S = 30.0  # past its drain deadline a worker does not end itself any more
@@ -62,29 +60,6 @@ class CapacityView(Protocol):
         """Capacity by node; None when unknown."""
 
 
-@dataclass(slots=True)
-class _Starts:
-    """How starting workers of one topic goes: failures in a row, and when the next try is due."""
-
-    failures: int = 0
-    failed_s: float = 0.0
-    next_s: float = 0.0
-    error: str | None = None
-
-    def failed(self, error: str, now_s: float, longest_s: float = MAX_BACKOFF_S) -> float:
-        pause_s: float = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.failures, 10))
-        self.failures += 1
-        self.error = error
-        self.failed_s = now_s
-        self.next_s = now_s + pause_s
-        return pause_s
-
-    def succeeded(self, since_s: float) -> None:
-        """A worker started at ``since_s`` works: that says something only if no start failed since."""
-        if since_s > self.failed_s:
-            self.failures, self.next_s, self.error = 0, 0.0, None
-
-
 class Crew:
     """The workers of a deployment: who there is, and the actions that change it."""
 
@@ -93,7 +68,7 @@ class Crew:
         self._config = config
         self._pool = pool
         self._view = view
-        self._starts = {topic: _Starts() for topic in config.topics}
+        self._starts = {topic: Starts() for topic in config.topics}
         self._specs = {topic: worker_spec(plan, topic) for topic in config.topics}
         self.params: dict[str, TopicParams] = {
             name: topic_params(name, topic, plan.concurrency[name]) for name, topic in config.topics.items()
@@ -197,9 +172,7 @@ class Crew:
         for topic, target in targets.items():
             staying = self._staying(topic)
             outdated = self._victims([record for record in staying if self.is_outdated(record)])
-            busy = len(staying) != target or any(
-                r.phase != "consuming" and not self.is_outdated(r) for r in staying
-            )
+            busy = len(staying) != target or any(r.phase != "consuming" and not self.is_outdated(r) for r in staying)
             if not outdated or busy or now_s < self._starts[topic].next_s:
                 continue
             if room.take(self.params[topic].worker):

@@ -16,6 +16,8 @@ from hermes_ray.runtime.cluster import SCALER_NAME
 from hermes_ray.runtime.plan import Owner, Plan
 from hermes_ray.runtime.pool import Pool, cause_text, create_scaler, find_scaler
 from hermes_ray.runtime.scaler import Scaler
+from hermes_ray.runtime.status import override_row
+from hermes_ray.validation import nearest
 
 __all__ = ["Deployment", "Taken", "drain_without_scaler"]
 
@@ -87,13 +89,13 @@ class Deployment:
 
     def decisions(self, since_s: float, topic: str | None = None) -> list[dict[str, Any]]:
         """Decisions that changed a target since ``since_s`` (Unix seconds), of one topic or all, oldest first."""
-        topics = list(self.status()["topics"]) if topic is None else [self._known(topic)]
+        topics = list(self.status()["topics"]) if topic is None else [self.known(topic)]
         rows: list[dict[str, Any]] = [row for name in topics for row in self._answer("decisions", name)["told"]]
         return sorted((row for row in rows if row["at"] >= since_s), key=lambda row: row["at"])
 
     def why(self, topic: str) -> dict[str, Any]:
         """What rules ``topic`` now, and the last decisions that changed its target."""
-        state, said = self.status()["topics"][self._known(topic)], self._answer("decisions", topic)
+        state, said = self.status()["topics"][self.known(topic)], self._answer("decisions", topic)
         kept = {key: state[key] for key in ("override", "conditions", "start_error", "depth_error")}
         return {"topic": topic, "now": said["now"], "decisions": said["told"], **kept}
 
@@ -122,17 +124,18 @@ class Deployment:
         """See ``Scaler.own``."""
         self._ask("own", owner)
 
-    def override(self, topic: str, action: str, count: int | None = None, for_s: float | None = None) -> str:
+    def override(
+        self, topic: str, action: str, count: int | None = None, for_s: float | None = None
+    ) -> dict[str, Any] | None:
         """Pause, resume, pin (to ``count`` workers, for ``for_s`` or until resumed) or stop a topic.
 
-        Returns what rules now, in words.
+        Returns what rules now, as ``hermes status --json`` has it; None: the policy.
         """
-        self._known(topic)
+        self.known(topic)
         until_s = None if for_s is None else time.time() + for_s
         pin = {"pinned_count": count, "pinned_until_s": until_s}
         said = self._ask("override", topic, pin if action == "pin" else OVERRIDES[action])
-        winner = said.winner(time.time())
-        return f"{topic} {_in_words(winner, for_s if action == 'pin' else None)}"
+        return override_row(said, time.time())
 
     def hand_over(self, plan: Plan) -> None:
         """End this scaler so that the one of ``plan`` can take its place; one that does not answer is killed."""
@@ -153,13 +156,12 @@ class Deployment:
             time.sleep(0.05)
         return True
 
-    def _known(self, topic: str) -> str:
-        topics = list(self.status()["topics"])
-        if topic in topics:
-            return topic
-        near = get_close_matches(topic, topics, 1, 0.5)
-        hint = f"do you mean {near[0]}?" if near else f"it has {', '.join(topics)}"
-        raise UserMistake(f"deployment {self.name} has no topic {topic}: {hint}")
+    def known(self, topic: str) -> str:
+        """The same topic; raises ``UserMistake`` naming the nearest if the deployment has none of that name."""
+        topics = self.status()["topics"]
+        if topic not in topics:
+            raise UserMistake(f"deployment {self.name} has no topic {topic}: {nearest(topic, topics)}")
+        return topic
 
     def _answer(self, method: str, *arguments: Any) -> dict[str, Any]:
         answer: dict[str, Any] = self._ask(method, *arguments)
@@ -192,16 +194,6 @@ def drain_without_scaler(name: str, timeout_s: float) -> int | None:
     for worker in left:
         pool.kill(worker)
     return len(left)
-
-
-def _in_words(winner: tuple[Any, int] | None, for_s: float | None) -> str:
-    if winner is None:
-        return "follows its policy"
-    kind, count = str(winner[0]), winner[1]
-    if kind == "pinned":
-        until = "until resumed" if for_s is None else f"for {for_s:g} s"
-        return f"is pinned to {count} worker{'' if count == 1 else 's'} {until}"
-    return f"is {kind} {'until resumed' if kind == 'paused' else 'until the next apply'}"
 
 
 def _no_deployment(name: str) -> str:

@@ -53,8 +53,8 @@ class Exporter:
     """Serves ``/metrics`` and ``/healthz`` on ``host`` until closed, in threads of its own; port 0 serves nothing.
 
     If ``port`` is taken, it is the next free one of 100, and ``warning`` says so. ``url`` is where the metrics are,
-    None with port 0. ``healthy`` returns what is wrong in a sentence, None if nothing is. Raises ``OperationFailed``
-    where it cannot listen.
+    None with port 0 and where nothing can listen, of which ``warning`` tells too: a scaler works without metrics.
+    ``healthy`` returns what is wrong in a sentence, None if nothing is.
     """
 
     def __init__(self, host: str, port: int, cut: Callable[[], Cut | None], healthy: Callable[[], str | None]) -> None:
@@ -65,7 +65,11 @@ class Exporter:
             return
         registry = CollectorRegistry()
         registry.register(CutCollector(cut))
-        self._server = server = _listen(host, port, _application(registry, healthy))
+        try:
+            self._server = server = _listen(host, port, _application(registry, healthy))
+        except OperationFailed as error:
+            self.warning = f"no metrics: {error}"
+            return
         self.url = f"http://{_reachable(host)}:{server.server_port}/metrics"
         if server.server_port != port:
             self.warning = f"metrics.port {port} is taken: the metrics are at {self.url}"

@@ -1,8 +1,8 @@
 """Collect, evaluate, execute: what a scaler does each second, without threads or Ray of its own.
 
-Level-triggered: each tick compares what there is with what is wanted, so that a lost call heals itself. What it knows is
-kept in a ``Memory`` that is written each tick; what is shown to the outside is the last look that was written, so that
-no count ever goes back.
+Level-triggered: each tick compares what there is with what is wanted, so that a lost call heals itself. What it knows
+is kept in a ``Memory`` that is written each tick; what is shown to the outside is the last look that was written, so
+that no count ever goes back.
 """
 
 from __future__ import annotations
@@ -101,6 +101,10 @@ class Keeper:
     def decision(self, topic: str) -> Decision | None:
         """What was decided for ``topic`` last, changed or not."""
         return self._decisions.get(topic)
+
+    def stopped(self) -> list[str]:
+        """The topics that are left out until the next apply."""
+        return [topic for topic, memory in self._topics.items() if memory.override.stopped]
 
     def told(self, topic: str) -> tuple[Tree, ...]:
         """The last decisions that changed something for ``topic``, oldest first."""

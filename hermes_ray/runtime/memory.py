@@ -69,6 +69,4 @@ def recalled(memory: Memory | None, plan: Plan, cluster_id: str) -> Memory:
     if memory.generation == plan.generation:
         return replace(memory, topics=kept)
     topics = {topic: replace(past, override=replace(past.override, stopped=False)) for topic, past in kept.items()}
-    return replace(
-        memory, generation=plan.generation, owner=plan.owner, stop_by_s=None, topics=topics
-    )
+    return replace(memory, generation=plan.generation, owner=plan.owner, stop_by_s=None, topics=topics)

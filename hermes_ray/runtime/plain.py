@@ -16,6 +16,8 @@ __all__ = ["from_plain", "to_plain"]
 
 T = TypeVar("T")
 
+KINDS: dict[Any, Any] = {Any: object, float: (int, float)}
+
 
 def to_plain(value: Any) -> Any:
     """What ``json.dumps`` can write: dataclasses become mappings of their fields, tuples lists."""
@@ -36,24 +38,29 @@ def from_plain(cls: type[T], tree: Any) -> T:
 
 def _build(hint: Any, tree: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return tree
     if origin is UnionType:
         return None if tree is None else _build(next(part for part in arguments if part is not NoneType), tree)
     if origin is tuple:
-        items = _checked(tree, list)
-        hints = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else arguments
-        if hints and hints[0] is int:
-            return tuple(items)
-        return tuple(_build(part, item) for part, item in zip(hints, items, strict=True))
-    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _tuple(arguments, _checked(tree, list))
+    if origin is not None:
         return {key: _build(arguments[1], item) for key, item in _checked(tree, dict).items()}
     if is_dataclass(hint):
-        known = _hints(hint)  # type: ignore[arg-type]
-        return hint(**{name: _build(known[name], item) for name, item in _checked(tree, dict).items() if name in known})  # type: ignore[operator]
+        return _dataclass(hint, _checked(tree, dict))  # type: ignore[arg-type]
     if issubclass(hint, Enum):
         return hint(tree)
-    return _checked(tree, (int, float) if hint is float else hint)
+    return _checked(tree, KINDS.get(hint, hint))
+
+
+def _dataclass(cls: type, tree: dict[str, Any]) -> Any:
+    hints = _hints(cls)
+    return cls(**{name: _build(hints[name], item) for name, item in tree.items() if name in hints})
+
+
+def _tuple(arguments: tuple[Any, ...], items: list[Any]) -> tuple[Any, ...]:
+    hints = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else arguments
+    if hints and hints[0] is int:  # histograms, most of what there is
+        return tuple(items)
+    return tuple(_build(part, item) for part, item in zip(hints, items, strict=True))
 
 
 def _checked(tree: Any, kind: Any) -> Any:

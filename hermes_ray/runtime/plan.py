@@ -31,7 +31,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``generation`` numbers applies (Unix ms of the apply, so it grows); ``rolled`` is that of the last forced roll-out.
+    """``generation`` numbers applies (Unix ms of the apply, so it grows), ``rolled`` the last that forced a roll-out.
 
     ``concurrency``: slots per worker by topic; ``import_paths``: where handlers are found; ``code``: the identity of
     the code; ``former_rungs_ms``: delays of retries under settings before these, which may still be under way.

@@ -16,6 +16,7 @@ __all__ = ["Departure", "Record", "Roster"]
 Report = Mapping[str, Any]
 
 SILENT_S = 3.0
+FORGOTTEN = ("base", "sums", "unheard_since_s")  # rebuilt, or new with each scaler
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Record:
     adapt_asked_s: float | None = None
     failed: bool = False  # its start did; what is left of it is on its way out
     sums: Sums = field(default_factory=Sums)
+    unheard_since_s: float | None = None  # one this scaler did not start, and has yet to hear from
 
     @property
     def topic(self) -> str:
@@ -65,6 +67,7 @@ class Record:
 
     def hear(self, report: Report, now_s: float) -> None:
         """Take a newer report."""
+        self.unheard_since_s = None
         if self.report is not None and self.reported_s is not None:
             self.before_s, self.before_taken = self.reported_s, self.taken
         self.report, self.reported_s, self.sums = report, now_s, of_report(report)
@@ -100,20 +103,25 @@ class Departure:
 class Roster:
     """Living workers by name and the running sums of those that left. A late or repeated report changes nothing.
 
-    It is restored from ``departed`` and ``records`` (see ``departed_sums`` and ``remembered``).
+    One goes on from another's ``departed_sums`` and ``remembered`` workers, at ``now_s``.
     """
 
-    def __init__(self, departed: Mapping[str, Sums] | None = None, records: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        departed: Mapping[str, Sums] | None = None,
+        records: Iterable[Mapping[str, Any]] = (),
+        now_s: float = 0.0,
+    ) -> None:
         self._records: dict[str, Record] = {}
         self._departed: defaultdict[str, Sums] = defaultdict(Sums, departed or {})
         for kept in records:
             base = None if kept["base"] is None else of_report(kept["base"])
             sums = Sums() if kept["report"] is None else of_report(kept["report"])
-            self._records[kept["worker"]] = Record(**{**kept, "base": base, "sums": sums})
+            self._records[kept["worker"]] = Record(**{**kept, "base": base, "sums": sums, "unheard_since_s": now_s})
 
     def remembered(self) -> list[dict[str, Any]]:
         """The living workers as plain data."""
-        names = [entry.name for entry in fields(Record) if entry.name not in ("base", "sums")]
+        names = [entry.name for entry in fields(Record) if entry.name not in FORGOTTEN]
         return [
             {
                 **{name: getattr(record, name) for name in names},
@@ -144,7 +152,7 @@ class Roster:
         """Match the records with the actors there are: adopts the unknown, returns those that are gone."""
         for worker in living:
             if worker not in self._records:
-                self._records[worker] = Record(worker=worker, since_s=now_s, adopted=True)
+                self._records[worker] = Record(worker=worker, since_s=now_s, adopted=True, unheard_since_s=now_s)
         gone = [record for name, record in self._records.items() if name not in living]
         return [self._depart(record) for record in gone]
 
@@ -160,8 +168,10 @@ class Roster:
         return self._records.get(worker)
 
     def is_complete(self, topic: str, now_s: float, patience_s: float = 5.0) -> bool:
-        """Whether sums over this topic mean something: every adopted worker has reported, or had time enough."""
-        return all(r.report is not None or not r.adopted or now_s - r.since_s > patience_s for r in self.of(topic))
+        """Whether sums over this topic are of now: every worker that was there before us has reported, or had time
+        enough. Those of a scaler before us would make all that was settled since look like arrivals of this second.
+        """
+        return all(r.unheard_since_s is None or now_s - r.unheard_since_s > patience_s for r in self.of(topic))
 
     def arrived(self, topic: str, probes: Iterable[Probe], now_s: float) -> Arrived | None:
         """Arrivals as of the latest of ``probes`` that every worker's reports cover, None if there is none.

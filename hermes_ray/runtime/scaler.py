@@ -20,6 +20,7 @@ import ray
 
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.core.model import Override
+from hermes_ray.runtime.changes import applied
 from hermes_ray.runtime.checkpoint import Checkpoint, checkpoint_path
 from hermes_ray.runtime.cluster import ClusterView, cluster_id
 from hermes_ray.runtime.crew import Crew
@@ -27,7 +28,6 @@ from hermes_ray.runtime.exporter import Exporter
 from hermes_ray.runtime.keeper import Keeper
 from hermes_ray.runtime.memory import Memory, recalled
 from hermes_ray.runtime.plain import from_plain
-from hermes_ray.runtime.changes import applied
 from hermes_ray.runtime.plan import Owner, Plan, probed_topology
 from hermes_ray.runtime.pool import Pool
 from hermes_ray.runtime.roster import Roster
@@ -78,7 +78,9 @@ class Scaler:
         self._checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.cluster.name))
         memory = self._recall()
         retired = {topic: past.retired for topic, past in memory.topics.items()}
-        self._crew = Crew(plan, Pool(config.cluster.name), ClusterView(), Roster(retired, memory.workers))
+        self._crew = Crew(
+            plan, Pool(config.cluster.name), ClusterView(), Roster(retired, memory.workers, self._clock())
+        )
         self._prober = DepthProber(
             config.broker.urls,
             [probed_topology(plan, topic) for topic in config.topics],
@@ -123,7 +125,8 @@ class Scaler:
 
     def applied(self) -> dict[str, Any]:
         """What was applied last, for the next apply to compare with; without secrets."""
-        return {**applied(self._plan), "stopping": self._keeper.stop_by_s is not None}
+        keeper = self._keeper
+        return {**applied(self._plan), "stopped": keeper.stopped(), "stopping": keeper.stop_by_s is not None}
 
     def workers(self) -> list[dict[str, Any]]:
         """A row for each living worker."""
@@ -136,7 +139,7 @@ class Scaler:
         return {"now": None if now is None else decision_row(now), "told": list(self._keeper.told(topic))}
 
     def follow(self, cursor: int, driver: str | None = None) -> dict[str, Any]:
-        """What happened since line ``cursor``, for a driver; calls of the one that owns the deployment show it lives."""
+        """What happened since line ``cursor``; calls of the driver that owns the deployment show that it lives."""
         keeper, owner = self._keeper, self._keeper.owner
         superseded = driver is not None and owner is not None and owner.key != driver
         if driver is not None and not superseded:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hermes_ray.broker.depth import ProbeFailure
 from hermes_ray.core.histogram import quantile
-from hermes_ray.core.model import Decision, Override
+from hermes_ray.core.model import Decision, Override, Reason
 from hermes_ray.runtime.crew import Crew
 from hermes_ray.runtime.cut import TopicCut
 from hermes_ray.runtime.memory import TopicMemory
@@ -39,7 +39,7 @@ def topic_row(cut: TopicCut, memory: TopicMemory, crew: Crew, failure: ProbeFail
         },
         "outdated": sum(crew.is_outdated(record) for record in crew.roster.of(cut.topic)),
         "slots": cut.slot_count,
-        "override": override_row(memory.override, cut),
+        "override": override_row(memory.override, seen.at_s),
         "conditions": sorted(map(str, cut.conditions)),
         "last_decision": memory.told[-1] if memory.told else None,
         "waits": {f"p{percent}_s": quantile(cut.sums.wait, percent / 100) for percent in (50, 95, 99)},
@@ -51,13 +51,14 @@ def topic_row(cut: TopicCut, memory: TopicMemory, crew: Crew, failure: ProbeFail
     }
 
 
-def override_row(override: Override, cut: TopicCut) -> Row | None:
+def override_row(override: Override, now_s: float) -> Row | None:
     """What rules instead of the policy, None if nothing does."""
-    if cut.override is None:
+    winner = override.winner(now_s)
+    if winner is None:
         return None
-    pinned = cut.override == "pinned"
+    pinned = winner[0] is Reason.PINNED
     return {
-        "kind": str(cut.override),
+        "kind": str(winner[0]),
         "count": override.pinned_count if pinned else None,
         "until": override.pinned_until_s if pinned else None,
     }

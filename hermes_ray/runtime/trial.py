@@ -57,9 +57,7 @@ def _slots(config: Config, topic: str, collect: Any) -> int:
     return chosen.worker.concurrency or default
 
 
-def _trial(
-    handler: str, options: Mapping[str, Any], paths: tuple[str, ...], urls: tuple[str, ...], name: str
-) -> int:
+def _trial(handler: str, options: Mapping[str, Any], paths: tuple[str, ...], urls: tuple[str, ...], name: str) -> int:
     import asyncio
 
     import_from(paths)

@@ -95,15 +95,14 @@ def test_under_load_live_keys_change_at_once_and_new_code_rolls_in_with_nothing_
             rolled = project.hermes("apply", "config=my.yaml")
             assert "changed the code (rolling)" in rolled.stdout
             assert "changed topics.work.weight: 5.0 -> 1.0 (live)" in rolled.stdout
-            wait_until(
-                lambda: (
-                    counted.append((now := status()["work"])["handled"]),
-                    rates.append(now["service_rate_hz"]),
-                    not pids(cluster, project).keys() & first.keys() and now["workers"]["draining"] == 0,
-                )[-1],
-                60,
-                "all workers are of the new code",
-            )
+
+            def has_rolled() -> bool:
+                now = status()["work"]
+                counted.append(now["handled"])
+                rates.append(now["service_rate_hz"])
+                return not pids(cluster, project).keys() & first.keys() and now["workers"]["draining"] == 0
+
+            wait_until(has_rolled, 60, "all workers are of the new code")
         assert watch.least >= 2, "new first: there were never fewer than before"
         assert counted == sorted(counted), "counts go on over the hand-over"
         assert all(rate == pytest.approx(learnt, rel=0.3) for rate in rates), rates
@@ -207,5 +206,3 @@ def test_the_latest_serve_owns_the_deployment_and_the_one_before_it_leaves_it_ru
         finally:
             assert second.end() == 0
         assert "every worker drained" in second.output
-
-

@@ -86,7 +86,7 @@ def live_through(project: Project) -> Day:
         once_more = project.publish("zero", count=1)
         day.until(lambda _: handled(project, "zero", once_more), 30, "a message wakes the topic at zero")
         day.confirmed["zero"] |= once_more
-        wait_until(lambda: serve.output.count("zero: 0 -> ") == 2, 20, "serve has printed that, two seconds at most later")
+        wait_until(lambda: serve.output.count("zero: 0 -> ") == 2, 20, "serve has printed that too")
         day.output = serve.output
     return day
 

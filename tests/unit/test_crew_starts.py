@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hermes_ray.core.model import Bundle, Capacity, Node
-from hermes_ray.runtime.crew import EARLY_DEATH_S, MAX_BACKOFF_S, START_DEADLINE_S
+from hermes_ray.runtime.crew import EARLY_DEATH_S, START_DEADLINE_S
+from hermes_ray.runtime.starts import MAX_BACKOFF_S
 from tests.crew_scene import Scene
 
 

@@ -65,7 +65,8 @@ class FakeDeployment:
 
     def decisions(self, since_s: float, topic: str | None = None) -> list[dict[str, Any]]:
         self.asked.append((time.time() - since_s, topic))
-        return [decision("idle", 400, "1 -> 0 workers: d"), decision("orders", 12, "8 -> 13 workers: b")]
+        made = [decision("idle", 400, "1 -> 0 workers: d"), decision("orders", 12, "8 -> 13 workers: b")]
+        return [row for row in made if row["at"] >= since_s]
 
     def override(self, topic: str, action: str, count: int | None = None, for_s: float | None = None) -> str:
         self.orders.append((topic, action, count, for_s))
@@ -150,7 +151,8 @@ def test_decisions_are_asked_for_the_time_and_topic_that_were_named(
         "   12 s ago  orders: 8 -> 13 workers: b",
     ]
     assert len(json.loads(hermes("decisions", "orders", "--json", "cluster.name=hermes").output)) == 2
-    (first_s, all_topics), (second_s, topic) = deployment.asked
+    assert hermes("decisions", "--since", "5").output == "no decision changed a target within 5 s\n"
+    (first_s, all_topics), (second_s, topic), _ = deployment.asked
     assert (round(first_s), all_topics) == (7200, None)
     assert (round(second_s), topic) == (600, "orders")
 

@@ -1,0 +1,33 @@
+"""How starting workers of one topic goes: what fails is tried again, later each time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FIRST_BACKOFF_S", "MAX_BACKOFF_S", "Starts"]
+
+FIRST_BACKOFF_S = 5.0
+MAX_BACKOFF_S = 300.0
+
+
+@dataclass(slots=True)
+class Starts:
+    """How starting workers of one topic goes: failures in a row, and when the next try is due."""
+
+    failures: int = 0
+    failed_s: float = 0.0
+    next_s: float = 0.0
+    error: str | None = None
+
+    def failed(self, error: str, now_s: float, longest_s: float = MAX_BACKOFF_S) -> float:
+        pause_s: float = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.failures, 10))
+        self.failures += 1
+        self.error = error
+        self.failed_s = now_s
+        self.next_s = now_s + pause_s
+        return pause_s
+
+    def succeeded(self, since_s: float) -> None:
+        """A worker started at ``since_s`` works: that says something only if no start failed since."""
+        if since_s > self.failed_s:
+            self.failures, self.next_s, self.error = 0, 0.0, None
