@@ -1,12 +1,15 @@
 # `make` lists what there is to do. Everything installs what it needs first, once.
 .DEFAULT_GOAL := help
-.PHONY: help install broker demo test test-all check format lint imports types unit docs clean distclean constraints
+.PHONY: help install broker demo test test-all test-ray-up check format lint imports types unit docs clean distclean constraints
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PARALLEL := --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST := $(BIN)/python -m pytest --quiet
+# `ray stop` and `ray down` signal every Ray they see: they see their own processes and their own network only.
+AS_ROOT = $(if $(filter-out 0,$(shell id -u)),sudo -n env "PATH=$$PATH" PYTHONDONTWRITEBYTECODE=1)
+APART = $(AS_ROOT) unshare --pid --fork --kill-child --mount-proc --net
 
 # Debian keeps rabbitmq-server and update-rc.d where only root looks, Homebrew under its own root.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin
@@ -41,7 +44,21 @@ test: check ## check, then the tests against a real broker and a real Ray
 
 test-all: install ## everything in test, and the tests that take minutes
 	@$(MAKE) $(PARALLEL) format lint imports types
-	$(PYTEST) --hypothesis-profile=exploring -m "slow or not slow"
+	$(PYTEST) --hypothesis-profile=exploring -m "slow or not slow" --ignore=tests/launch
+	@$(MAKE) --no-print-directory test-ray-up
+
+test-ray-up: install $(VENV)/.wheels ## ray up over ssh, a topic at work, ray down: apart from all else here, two minutes
+	@command -v sshd >/dev/null && command -v rsync >/dev/null && command -v ip >/dev/null || \
+	    .ci/apt-install openssh-server rsync iproute2
+	@$(APART) true 2>/dev/null || { echo "make test-ray-up needs Linux namespaces of its own (unshare):" \
+	    "run it as root or with sudo, in a container with --privileged" >&2; exit 1; }
+	$(APART) $(PYTEST) -m slow -p no:cacheprovider tests/launch
+
+# A cluster apart from all else has no way to a package index.
+$(VENV)/.wheels: constraints.txt | $(INSTALLED)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest $(VENV)/wheels \
+	    --requirement constraints.txt 'setuptools>=77'
+	@touch $@
 
 check: install ## format, lint, import layers, types, unit and property tests: under a minute
 	@$(MAKE) $(PARALLEL) format lint imports types unit

@@ -110,8 +110,13 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def ray_head(num_cpus: int, resources: Mapping[str, float]) -> Iterator[Cluster]:
-    """A Ray head on free ports with a temporary directory of its own; nothing of it is left afterwards."""
+def ray_head(
+    num_cpus: int, resources: Mapping[str, float], settings: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
+    """A Ray head on free ports with a temporary directory of its own; nothing of it is left afterwards.
+
+    ``settings`` are added to its environment.
+    """
     directory = tempfile.mkdtemp(prefix="hr", dir="/tmp")
     port, dashboard = free_port(), free_port()
     command = [
@@ -121,7 +126,7 @@ def ray_head(num_cpus: int, resources: Mapping[str, float]) -> Iterator[Cluster]
         f"--ray-client-server-port={free_port()}",
         f"--dashboard-agent-listen-port={free_port()}",  # jobs run through it; two heads may live at once
     ]  # fmt: skip
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | RAY_SETTINGS
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | RAY_SETTINGS | dict(settings or {})
     environment["XDG_STATE_HOME"] = state_home = str(Path(directory, "state"))
     log = Path(directory, "start.log")
     with log.open("wb") as output:

@@ -44,7 +44,9 @@ def demo(words: Sequence[str]) -> int:
     with House(words, console) as house:
         config = house.config
         with step(console, "the scaler"):
-            deployment = apply(config, this_command(stays=True), roll=False, say=console.print).deployment
+            deployment = apply(
+                config, this_command(stays=True), roll=False, say=console.print, before_touching=lambda: None
+            ).deployment
         with Watcher(deployment) as watcher:
             with step(console, "the first workers"):
                 _wait_for_first_workers(config, watcher)

@@ -41,11 +41,11 @@ def serve(words: Sequence[str]) -> int:
         start_cluster(name, apart=True)
     signals, say = _Signals(), _Lines()
     owner = this_command(stays=not command.detach)
-    applied = apply(config, owner, roll=command.roll, say=say)
+    applied = apply(config, owner, roll=command.roll, say=say, before_touching=signals.take_over)
     _tell(applied, list(config.topics), say)
     if command.detach:
         minimums = {topic: chosen.workers.min for topic, chosen in config.topics.items()}
-        return _detach(applied.deployment, signals, minimums)
+        return _detach(applied.deployment, signals, minimums, owner.key)
     return _follow(applied.deployment, signals, say, driver=owner.key, hosts=not joined)
 
 
@@ -63,6 +63,7 @@ def stop(words: Sequence[str]) -> int:
             Deployment.find(name)
         return _report({"killed": killed or 0}, 1, say)
     signals = _Signals()
+    signals.take_over()
     signals.count = 1
     news = deployment.follow(0)
     return _follow(deployment, signals, say, 0 if news is None else news["cursor"])
@@ -73,6 +74,9 @@ class _Signals:
 
     def __init__(self) -> None:
         self.count = 0
+
+    def take_over(self) -> None:
+        """From now on; before, they end this process as they do any other."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._take)
 
@@ -108,7 +112,7 @@ def _tell(applied: Applied, topics: Sequence[str], say: _Lines) -> None:
         say(f"applied to deployment {name}, now serving {', '.join(topics)}", now=True)
     else:
         say(f"no change: deployment {name} is already serving {', '.join(topics)}", now=True)
-    for topic, state in applied.deployment.status()["topics"].items():
+    for topic, state in _topics(applied.deployment).items():
         if state["override"] is not None:
             say(ruling(topic, state["override"], time.time()), now=True)
 
@@ -177,11 +181,24 @@ def _report(result: Mapping[str, Any], ordered: int, say: _Lines) -> int:
     return 1 if killed else 0
 
 
-def _detach(deployment: Deployment, signals: _Signals, minimums: Mapping[str, int]) -> int:
+def _topics(deployment: Deployment) -> dict[str, Any]:
+    """The topics of ``hermes status``; none while the scaler is away."""
+    try:
+        topics: dict[str, Any] = deployment.status()["topics"]
+    except OperationFailed:
+        return {}
+    return topics
+
+
+def _detach(deployment: Deployment, signals: _Signals, minimums: Mapping[str, int], driver: str) -> int:
     """Wait until each topic that wants workers has one that consumes, then leave the deployment running."""
     deadline_s = time.monotonic() + DETACH_WAIT_S
     while time.monotonic() < deadline_s and not signals.count:
-        topics = deployment.status()["topics"]
+        news = deployment.follow(0, driver)
+        if news is not None and news["superseded_by"]:
+            click.echo(f"superseded by {news['superseded_by']}")
+            return 0
+        topics = _topics(deployment)
         errors = [f"{name}: {state['start_error']}" for name, state in topics.items() if state["start_error"]]
         if errors:
             raise OperationFailed(f"workers do not start: {'; '.join(errors)}; the scaler keeps trying: hermes status")

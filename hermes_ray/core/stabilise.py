@@ -21,10 +21,11 @@ def stabilise(window: Window, recommended: int, current: int, now_s: float) -> t
     """The workers to have now, for a recommendation and the ``current`` target.
 
     More than ``current`` is granted at once; less only down to the largest recommendation of the last 60 s, and not
-    at all before a full window is covered, so a restarted scaler takes nothing away for a minute. Recommended 8, then
-    3 from 10 s on: 8 until 60 s after the last 8.
+    at all before a full window is covered, so a restarted scaler takes nothing away for a minute; nor does one that was
+    away for longer than its window. Recommended 8, then 3 from 10 s on: 8 until 60 s after the last 8.
     """
-    since_s = now_s if window.since_s is None else window.since_s
+    last_s = window.peaks[-1][0] if window.peaks else now_s
+    since_s = now_s if window.since_s is None or now_s - last_s > WINDOW_S else window.since_s
     peaks = tuple(peak for peak in window.peaks if peak[0] > now_s - WINDOW_S and peak[1] > recommended)
     peaks = (*peaks, (now_s, recommended))
     kept = Window(since_s=since_s, peaks=peaks)

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterator
 
 import ray
+from ray._private.services import find_bootstrap_address, find_gcs_addresses
 
 from hermes_ray.errors import UserMistake
-from hermes_ray.runtime.cluster import use_token_if_there_is_one
+from hermes_ray.runtime.authentication import present_token
 
 __all__ = ["join_cluster", "join_running_cluster", "start_cluster", "stop_cluster"]
 
@@ -48,6 +49,7 @@ def start_cluster(namespace: str, num_cpus: int | None = None, *, apart: bool = 
     for a drain.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _leave_the_talking_to_us()
     with _quiet(), _process_group_of_its_own() if apart else contextlib.nullcontext():
         context = ray.init(
             address="local",
@@ -65,21 +67,36 @@ def stop_cluster() -> None:
 
 
 def _join(namespace: str) -> bool:
-    address = os.environ.get("RAY_ADDRESS", "auto")
-    if address != "auto" and not _is_jobs_address(address) and not _answers(address):
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address == "auto" or _is_jobs_address(address):
+        address = _on_this_machine()
+    if not _answers(address):
         return False
+    _leave_the_talking_to_us()
     try:
         with _quiet():
-            use_token_if_there_is_one()
-            ray.init(
-                address="auto" if _is_jobs_address(address) else address,
-                namespace=namespace,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            present_token(address)
+            ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError):
         return False
     return True
+
+
+def _leave_the_talking_to_us() -> None:
+    """Ray prints the news of its raylets and retries to every driver's stderr, without a switch.
+
+    What concerns a deployment is told by its scaler; the rest is in Ray's logs and dashboard.
+    """
+
+    def say_nothing(data: object, ignore_prefix: bool) -> None:
+        del data, ignore_prefix
+
+    ray._private.worker.print_to_stdstream = say_nothing
+
+
+def _on_this_machine() -> str:
+    """The last cluster that ``ray start`` noted, which may be gone since, or any that runs here; else empty."""
+    return next(filter(_answers, [find_bootstrap_address(None) or "", *find_gcs_addresses()]), "")
 
 
 def _answers(address: str) -> bool:

@@ -55,10 +55,13 @@ def this_command(*, stays: bool) -> Owner:
     return Owner(key=secrets.token_hex(8), label=label, stays=stays)
 
 
-def apply(config: Config, owner: Owner, *, roll: bool, say: Callable[[str], None]) -> Applied:
+def apply(
+    config: Config, owner: Owner, *, roll: bool, say: Callable[[str], None], before_touching: Callable[[], object]
+) -> Applied:
     """Bring the deployment of ``cluster.name`` to ``config`` and the code of this working directory.
 
-    Handlers of what is new are tried before anything is touched. Raises ``OperationFailed`` if one fails, or if no
+    Handlers of what is new are tried before anything is touched; up to ``before_touching`` the caller may be
+    interrupted, and nothing has happened. Raises ``OperationFailed`` if one fails, or if no
     scaler comes up in the end: workers consume on then, and the next apply heals it.
     """
     for _ in range(TRIES):
@@ -66,6 +69,7 @@ def apply(config: Config, owner: Owner, *, roll: bool, say: Callable[[str], None
         before = None if running is None else _applied(running)
         plan = _plan(config, owner, before, roll=roll)
         changes = None if before is None else compare(before, plan)
+        before_touching()
         if running is not None and changes == []:
             running.own(owner)
             return Applied(deployment=running, changes=changes)

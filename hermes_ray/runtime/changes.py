@@ -10,6 +10,7 @@ from typing import Any
 from hermes_ray.config import Config, mask_url
 from hermes_ray.runtime.plan import Plan, digest, revision, topology_of
 from hermes_ray.settings import knob
+from hermes_ray.validation import dotted
 
 __all__ = ["Change", "applied", "compare"]
 
@@ -68,10 +69,10 @@ def compare(before: Tree, plan: Plan) -> list[Change]:
 
 
 def _changed_values(was: Mapping[str, str], now: Mapping[str, str], topics: Sequence[str]) -> Iterator[Change]:
-    kept = tuple(f"topics.{topic}." for topic in topics)
+    kept = tuple(f"{dotted('topics', topic)}." for topic in topics)
     for key in sorted(was.keys() | now.keys()):
         before, after = was.get(key, "unset"), now.get(key, "unset")
-        if before != after and (not key.startswith("topics.") or key.startswith(kept)):
+        if before != after and (not key.startswith(("topics.", "topics[")) or key.startswith(kept)):
             how = next((_how(key.removeprefix(prefix)) for prefix in kept if key.startswith(prefix)), _how(key))
             shown = "changed" if before.startswith("sha256:") or after.startswith("sha256:") else f"{before} -> {after}"
             yield Change(what=f"{key}: {shown}", how=how)
@@ -89,7 +90,7 @@ def _values(config: Config) -> Iterator[tuple[str, str]]:
         if entry.name != "topics":
             yield from _flat(entry.name, getattr(config, entry.name), secret=False)
     for name, topic in config.topics.items():
-        yield from _flat(f"topics.{name}", topic, secret=False)
+        yield from _flat(dotted("topics", name), topic, secret=False)
 
 
 def _flat(key: str, value: Any, *, secret: bool) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What Ray shows of the cluster, and how a worker reaches the scaler. Private Ray calls are made here alone."""
+"""What Ray shows of the cluster, and how a worker reaches the scaler, by private calls where there are no others."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ray
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.state import available_resources_per_node
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
 from hermes_ray.core.model import Bundle, Capacity, Node
 from hermes_ray.core.room import flat
 
-__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "cluster_id", "head_node_id", "use_token_if_there_is_one"]
+__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "cluster_id", "head_node_id"]
 
 log = logging.getLogger(__name__)
 
@@ -63,16 +62,6 @@ def head_node_id() -> str | None:
     """The node that the cluster's own services run on; None if Ray does not say."""
     heads = [node["NodeID"] for node in ray.nodes() if node["Alive"] and HEAD_RESOURCE in node["Resources"]]
     return heads[0] if heads else None
-
-
-def use_token_if_there_is_one() -> None:
-    """Send the user's cluster token from now on; call it before connecting.
-
-    Ray 2.60 starts clusters with token authentication once a token exists, but does not send it to an address given
-    explicitly. A cluster without authentication does not mind.
-    """
-    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)  # a line a command
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 class ClusterView:

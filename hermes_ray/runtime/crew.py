@@ -123,7 +123,8 @@ class Crew:
         """Start or drain workers so that each topic has its target, as far as there is room at this moment."""
         for topic, target in targets.items():
             staying = self._staying(topic)
-            for record in self._victims(staying)[: surplus_count(staying, target, self.is_outdated)]:
+            surplus = surplus_count(staying, target, self.is_outdated)
+            for record in self._victims(staying)[:surplus] if surplus else ():
                 self._drain(record, self._config.topics[topic].worker.drain_timeout_s, now_s)
         self._end_strangers(now_s)
         self._see_drains_through(now_s)
@@ -155,8 +156,7 @@ class Crew:
             if now_s < starts.next_s:
                 continue
             if starts.failures:  # one worker shows whether the others can start
-                on_trial = any(record.since_s > starts.failed_s for record in staying)
-                missing = 0 if on_trial else min(missing, 1)
+                missing = 0 if starts.is_trying(record.since_s for record in staying) else min(missing, 1)
             while missing > 0 and room.take(params.worker):
                 self._start(topic, now_s)
                 missing -= 1
@@ -171,14 +171,15 @@ class Crew:
         """
         for topic, target in targets.items():
             staying = self._staying(topic)
-            outdated = self._victims([record for record in staying if self.is_outdated(record)])
+            outdated = [record for record in staying if self.is_outdated(record)]
             busy = len(staying) != target or any(r.phase != "consuming" and not self.is_outdated(r) for r in staying)
-            if not outdated or busy or now_s < self._starts[topic].next_s:
+            starts = self._starts[topic]
+            if not outdated or busy or now_s < starts.next_s or starts.is_trying(r.since_s for r in staying):
                 continue
             if room.take(self.params[topic].worker):
                 self._start(topic, now_s)
             elif not any(record.is_draining for record in self.roster.of(topic)):
-                self._drain(outdated[0], self._config.topics[topic].worker.drain_timeout_s, now_s)
+                self._drain(self._victims(outdated)[0], self._config.topics[topic].worker.drain_timeout_s, now_s)
 
     def _end_strangers(self, now_s: float) -> None:
         """Drain the workers of topics that are no longer configured."""
@@ -276,9 +277,9 @@ def surplus_count(staying: Sequence[Record], target: int, is_outdated: Callable[
     """How many of ``staying`` are to drain: what is above target, but a worker that is to replace an outdated one only
     takes its place once it consumes.
 
-    4 outdated and a new one that starts, target 4: none; once it consumes: one.
+    4 outdated and a new one that starts, target 4: none; once it consumes, or at a target of 3: one.
     """
     above = max(0, len(staying) - target)
     coming = sum(record.phase != "consuming" and not is_outdated(record) for record in staying)
     rolling = any(is_outdated(record) for record in staying)
-    return max(0, above - coming) if rolling and target > 0 and above == 1 else above
+    return max(0, above - coming) if rolling and target > 0 else above

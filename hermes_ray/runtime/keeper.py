@@ -18,7 +18,7 @@ from hermes_ray.core.conditions import conditions
 from hermes_ray.core.effect import Effect, judge
 from hermes_ray.core.estimate import observe, snapshot, thinned
 from hermes_ray.core.model import Decision, Override, Probe, Reason, Snapshot
-from hermes_ray.core.policy import step
+from hermes_ray.core.policy import PolicyState, step
 from hermes_ray.runtime.crew import Crew
 from hermes_ray.runtime.cut import Cut, TopicCut
 from hermes_ray.runtime.memory import Memory, TopicMemory
@@ -128,7 +128,7 @@ class Keeper:
         self.save(now_s)
 
     def save(self, now_s: float, *, at_once: bool = False) -> None:
-        """Write the memory down, then show what was written."""
+        """Write the memory down, then show what was written; or, where it cannot be, what would have been."""
         if not at_once and now_s < self._next_save_s:
             return
         memory = self._remembered(now_s)
@@ -136,9 +136,9 @@ class Keeper:
             self._write(to_plain(memory))
             self.write_error = None
         except OSError as error:
-            if self.write_error is None:
-                self.say(f"the checkpoint cannot be written: {error}; a restarted scaler would learn anew")
-            self.write_error = str(error)
+            was, self.write_error = self.write_error, f"the checkpoint cannot be written: {error}"
+            if was is None:
+                self.say(f"{self.write_error}; a restarted scaler would learn anew")
         self._show(memory, now_s)
 
     def saved_in(self, took_s: float, now_s: float) -> None:
@@ -213,8 +213,9 @@ class Keeper:
         if not self._crew.wind_down(max(0.0, stop_by_s - now_s), kill, now_s):
             killed = self._crew.killed_count - self._killed_before
             self.result = {"drained": self._crew.drained_count, "killed": killed}
-            # The order is carried out, and what people said about topics ends with the deployment.
+            # The order is carried out, and what was wanted of topics ends with the deployment.
             self.stop_by_s = None
+            self._policy = PolicyState()
             self._topics = {topic: replace(past, override=Override()) for topic, past in self._topics.items()}
 
     def _remembered(self, now_s: float) -> Memory:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -14,7 +13,7 @@ from hermes_ray.config import Config
 from hermes_ray.core.settle import rungs_ms
 from hermes_ray.runtime.worker import WorkerSpec
 
-__all__ = ["Owner", "Plan", "revision", "topology_of", "worker_spec"]
+__all__ = ["Owner", "Plan", "digest", "revision", "topology_of", "worker_spec"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +58,14 @@ def revision(plan: Plan, topic: str) -> str:
 
 
 def digest(parts: Any) -> str:
-    """12 hex digits of anything JSON can write."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    """12 hex digits of plain values, whatever the order of their mappings' keys."""
+    return hashlib.sha256(repr(_ordered(parts)).encode()).hexdigest()[:12]
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return sorted((repr(key), _ordered(item)) for key, item in value.items())  # YAML has keys of any kind
+    return [_ordered(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def topology_of(config: Config, topic: str) -> TopicTopology:

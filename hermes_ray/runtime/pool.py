@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,10 @@ from hermes_ray.core.model import Bundle
 from hermes_ray.runtime.cluster import SCALER_NAME, RayOutlet, head_node_id
 from hermes_ray.runtime.worker import Worker, WorkerSpec
 
-__all__ = ["Pool", "StartResult", "actor_names", "cause_text", "create_scaler", "find_scaler", "start_once"]
+__all__ = ["Pool", "StartResult", "actor_names", "cause_text", "create_scaler", "find_scaler", "packed", "start_once"]
+__all__ += ["unpacked"]
+
+INLINE_BYTES = 64_000  # Ray's limit is 100 KiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +107,8 @@ def actor_names(namespace: str) -> list[str]:
     ]
 
 
-def create_scaler(cls: type, namespace: str, *arguments: Any) -> Any:
-    """Start the detached scaler of ``namespace``; raises ``ValueError`` if there is one."""
+def create_scaler(cls: type, namespace: str, plan: object) -> Any:
+    """Start the detached scaler of ``namespace`` with ``packed(plan)``; raises ``ValueError`` if there is one."""
     head = head_node_id()
     return (
         ray.remote(cls)
@@ -118,8 +122,22 @@ def create_scaler(cls: type, namespace: str, *arguments: Any) -> Any:
             # Its checkpoint is a file there; elsewhere it starts without one.
             scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=True) if head else "DEFAULT",
         )
-        .remote(*arguments)
+        .remote(*packed(plan))
     )
+
+
+def packed(value: object) -> list[bytes]:
+    """Arguments small enough for Ray to keep with the actor; ``unpacked`` makes the value of them again.
+
+    A larger one would be kept by the driver's process, and without that no restart of the actor could have it.
+    """
+    whole = pickle.dumps(value)
+    return [whole[start : start + INLINE_BYTES] for start in range(0, len(whole), INLINE_BYTES)]
+
+
+def unpacked(pieces: Iterable[bytes]) -> Any:
+    """The value that was ``packed``."""
+    return pickle.loads(b"".join(pieces))
 
 
 def find_scaler(namespace: str) -> Any | None:

@@ -113,11 +113,12 @@ class Roster:
         now_s: float = 0.0,
     ) -> None:
         self._records: dict[str, Record] = {}
+        self._by_topic: defaultdict[str, list[Record]] = defaultdict(list)
         self._departed: defaultdict[str, Sums] = defaultdict(Sums, departed or {})
         for kept in records:
             base = None if kept["base"] is None else of_report(kept["base"])
             sums = Sums() if kept["report"] is None else of_report(kept["report"])
-            self._records[kept["worker"]] = Record(**{**kept, "base": base, "sums": sums, "unheard_since_s": now_s})
+            self._add(Record(**{**kept, "base": base, "sums": sums, "unheard_since_s": now_s}))
 
     def remembered(self) -> list[dict[str, Any]]:
         """The living workers as plain data."""
@@ -136,7 +137,7 @@ class Roster:
 
     def started(self, worker: str, now_s: float) -> None:
         """We asked for this worker."""
-        self._records[worker] = Record(worker=worker, since_s=now_s)
+        self._add(Record(worker=worker, since_s=now_s))
 
     def take(self, report: Report, now_s: float) -> None:
         """A report arrived; of a version we do not know it only shows that the worker lives."""
@@ -152,13 +153,13 @@ class Roster:
         """Match the records with the actors there are: adopts the unknown, returns those that are gone."""
         for worker in living:
             if worker not in self._records:
-                self._records[worker] = Record(worker=worker, since_s=now_s, adopted=True, unheard_since_s=now_s)
+                self._add(Record(worker=worker, since_s=now_s, adopted=True, unheard_since_s=now_s))
         gone = [record for name, record in self._records.items() if name not in living]
         return [self._depart(record) for record in gone]
 
     def of(self, topic: str) -> list[Record]:
         """The living workers of a topic, oldest first."""
-        return [record for record in self._records.values() if record.topic == topic]
+        return list(self._by_topic[topic])
 
     def all(self) -> list[Record]:
         """Every living worker, oldest first."""
@@ -224,8 +225,13 @@ class Roster:
             wait=sums.wait,
         )
 
+    def _add(self, record: Record) -> None:
+        self._records[record.worker] = record
+        self._by_topic[record.topic].append(record)
+
     def _depart(self, record: Record) -> Departure:
         del self._records[record.worker]
+        self._by_topic[record.topic].remove(record)
         killed, report = 0, record.report
         if report is not None:
             self._departed[record.topic] = plus(self._departed[record.topic], record.own)

@@ -29,7 +29,7 @@ from hermes_ray.runtime.keeper import Keeper
 from hermes_ray.runtime.memory import Memory, recalled
 from hermes_ray.runtime.plain import from_plain
 from hermes_ray.runtime.plan import Owner, Plan, probed_topology
-from hermes_ray.runtime.pool import Pool
+from hermes_ray.runtime.pool import Pool, unpacked
 from hermes_ray.runtime.roster import Roster
 from hermes_ray.runtime.status import decision_row, worker_row
 
@@ -58,12 +58,14 @@ def steady_clock() -> Callable[[], float]:
 
 
 class Scaler:
-    """Keeps every topic of ``plan`` at its size until it is stopped or replaced.
+    """Keeps every topic of its plan at its size until it is stopped or replaced.
 
-    It goes on from its checkpoint, where the scaler before it has left what it knew.
+    It is started with what ``pool.packed`` makes of the plan, and goes on from its checkpoint, where the scaler before
+    it has left what it knew.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, *packed_plan: bytes) -> None:
+        plan: Plan = unpacked(packed_plan)
         config = plan.config
         self._plan = plan
         self._clock = steady_clock()
@@ -142,7 +144,7 @@ class Scaler:
         """What happened since line ``cursor``; calls of the driver that owns the deployment show that it lives."""
         keeper, owner = self._keeper, self._keeper.owner
         superseded = driver is not None and owner is not None and owner.key != driver
-        if driver is not None and not superseded:
+        if owner is not None and owner.key == driver and owner.stays:
             self._driver_seen_s = self._clock()
         if keeper.result is not None:
             self._result_seen.set()

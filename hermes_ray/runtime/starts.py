@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = ["FIRST_BACKOFF_S", "MAX_BACKOFF_S", "Starts"]
@@ -26,6 +27,10 @@ class Starts:
         self.failed_s = now_s
         self.next_s = now_s + pause_s
         return pause_s
+
+    def is_trying(self, since_s: Iterable[float]) -> bool:
+        """Whether one of the workers started at ``since_s`` has yet to show that what failed works again."""
+        return self.failures > 0 and any(at_s > self.failed_s for at_s in since_s)
 
     def succeeded(self, since_s: float) -> None:
         """A worker started at ``since_s`` works: that says something only if no start failed since."""

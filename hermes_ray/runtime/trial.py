@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.config import Config
 from hermes_ray.errors import OperationFailed
 from hermes_ray.runtime.handlers import import_from, load_handler, run_close
+from hermes_ray.runtime.plan import digest
 from hermes_ray.runtime.pool import cause_text, start_once
 
 __all__ = ["import_paths", "try_handlers"]
 
 TRIAL_TIMEOUT_S = 120.0
+TRIALS_AT_ONCE = 8
 
 
 def import_paths() -> tuple[str, ...]:
@@ -29,11 +32,20 @@ def import_paths() -> tuple[str, ...]:
 def try_handlers(config: Config, topics: Iterable[str], paths: tuple[str, ...]) -> dict[str, int]:
     """Slots per worker of each topic, once its handler was imported and built, and its process reached the broker.
 
-    All at once, each in a process of its own that reserves nothing. Raises ``OperationFailed`` with the text of the
-    first that fails.
+    A few at once, each in a process of its own that reserves nothing; topics that share a handler and its options share
+    a trial. Raises ``OperationFailed`` with the text of the first that fails.
     """
-    trials = {topic: _start(config, topic, paths) for topic in topics}
-    return {topic: _slots(config, topic, collect) for topic, collect in trials.items()}
+    chosen = {topic: digest([config.topics[topic].handler, config.topics[topic].options]) for topic in topics}
+    first_of = {handler: topic for topic, handler in reversed(chosen.items())}
+    slots: dict[str, int] = {}
+    waiting, running = deque(first_of.items()), deque[tuple[str, str, Any]]()
+    while waiting or running:
+        while waiting and len(running) < TRIALS_AT_ONCE:
+            handler, topic = waiting.popleft()
+            running.append((handler, topic, _start(config, topic, paths)))
+        handler, topic, collect = running.popleft()
+        slots[handler] = _slots(config, topic, collect)
+    return {topic: config.topics[topic].worker.concurrency or slots[handler] for topic, handler in chosen.items()}
 
 
 def _start(config: Config, topic: str, paths: tuple[str, ...]) -> Any:
@@ -54,7 +66,7 @@ def _slots(config: Config, topic: str, collect: Any) -> int:
         raise OperationFailed(f"topic {topic}: {error.cause}") from error
     except RayError as error:
         raise OperationFailed(f"topic {topic}: {chosen.handler} cannot be tried: {cause_text(error)}") from error
-    return chosen.worker.concurrency or default
+    return default
 
 
 def _trial(handler: str, options: Mapping[str, Any], paths: tuple[str, ...], urls: tuple[str, ...], name: str) -> int:

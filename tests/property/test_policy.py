@@ -20,6 +20,7 @@ from hermes_ray.core.model import (
     WorkerCounts,
 )
 from hermes_ray.core.policy import PolicyState, step
+from hermes_ray.core.stabilise import WINDOW_S
 
 TOPICS = ("a", "b", "c")
 ROOMY = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=1e6)),))
@@ -208,15 +209,17 @@ def test_when_an_override_ends_targets_are_at_once_between_demand_now_and_the_mo
 ) -> None:
     """Above what demand alone wants, and never above what there would be without the override."""
     adaptive = {topic: replace(p, policy="adaptive") for topic, p in params.items()}
-    untouched, ruled, now_s = PolicyState(), PolicyState(), 0.0
+    untouched, ruled, now_s, watched_since_s = PolicyState(), PolicyState(), 0.0, 0.0
     for number, (wait_s, seen, _) in enumerate(steps):
         now_s += wait_s
+        if number == 0 or wait_s > WINDOW_S:
+            watched_since_s = now_s
         known = {topic: _known(seen.get(topic), topic) for topic in adaptive}
         rules = overrides if number < length else {}
         _, least = step(PolicyState(), known, ROOMY, adaptive, now_s)
         ruled, decisions = step(ruled, known, ROOMY, adaptive, now_s, rules)
         untouched, most = step(untouched, known, ROOMY, adaptive, now_s)
-        if number >= length and now_s >= steps[0][0] + 60.0:
+        if number >= length and now_s >= watched_since_s + WINDOW_S:
             for low, decision, high in zip(least, decisions, most, strict=True):
                 assert low.target <= decision.target <= high.target
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from hermes_ray.cli import reach as reach_module
 from hermes_ray.cli.main import cli
 from hermes_ray.errors import UserMistake
+from hermes_ray.validation import nearest
 
 TOPIC: dict[str, Any] = {
     "depth": 412, "held": 93, "retrying": 0, "oldest_age_s": 9.04, "arrival_rate_hz": 31.02, "service_rate_hz": 2.6,
@@ -68,9 +69,19 @@ class FakeDeployment:
         made = [decision("idle", 400, "1 -> 0 workers: d"), decision("orders", 12, "8 -> 13 workers: b")]
         return [row for row in made if row["at"] >= since_s]
 
-    def override(self, topic: str, action: str, count: int | None = None, for_s: float | None = None) -> str:
-        self.orders.append((topic, action, count, for_s))
-        return f"{topic} does as told"
+    def known(self, topic: str) -> str:
+        if topic not in self.topics:
+            raise UserMistake(f"deployment {self.name} has no topic {topic}: {nearest(topic, self.topics)}")
+        return topic
+
+    def override(
+        self, topic: str, action: str, count: int | None = None, for_s: float | None = None
+    ) -> dict[str, Any] | None:
+        self.orders.append((self.known(topic), action, count, for_s))
+        if action == "resume":
+            return None
+        kind = {"pause": "paused", "pin": "pinned", "stop": "stopped"}[action]
+        return {"kind": kind, "count": count, "until": None if for_s is None else time.time() + for_s}
 
 
 @pytest.fixture
@@ -167,23 +178,24 @@ def test_workers_are_a_row_each_and_those_to_be_replaced_say_so(hermes: Callable
 
 
 @pytest.mark.parametrize(
-    ("words", "order"),
+    ("words", "order", "answer"),
     [
-        ("pause orders", ("orders", "pause", None, None)),
-        ("resume orders cluster.name=hermes", ("orders", "resume", None, None)),
-        ("stop orders", ("orders", "stop", None, None)),
-        ("stop cluster.name=hermes orders", ("orders", "stop", None, None)),
-        ("scale orders 7", ("orders", "pin", 7, None)),
-        ("scale orders 0 --for 30m", ("orders", "pin", 0, 1800.0)),
-        ("scale --for 90 orders 100000", ("orders", "pin", 100_000, 90.0)),
+        ("pause orders", ("pause", None, None), "is paused until hermes resume orders"),
+        ("resume orders cluster.name=hermes", ("resume", None, None), "follows its policy"),
+        ("stop orders", ("stop", None, None), "is stopped until the next hermes apply or serve"),
+        ("stop cluster.name=hermes orders", ("stop", None, None), "is stopped until the next hermes apply or serve"),
+        ("scale orders 7", ("pin", 7, None), "is pinned to 7 workers until hermes resume orders"),
+        ("scale orders 0 --for 30m", ("pin", 0, 1800.0), "is pinned to 0 workers for 30 min more"),
+        ("scale --for 2h orders 1", ("pin", 1, 7200.0), "is pinned to 1 worker for 120 min more"),
+        ("scale --for 90 orders 100000", ("pin", 100_000, 90.0), "is pinned to 100000 workers for 90 s more"),
     ],
 )
-def test_orders_reach_the_deployment_and_its_answer_is_printed(
-    deployment: FakeDeployment, hermes: Callable[..., Result], words: str, order: tuple[Any, ...]
+def test_orders_reach_the_deployment_and_what_rules_then_is_printed(
+    deployment: FakeDeployment, hermes: Callable[..., Result], words: str, order: tuple[Any, ...], answer: str
 ) -> None:
     done = hermes(*words.split())
-    assert (done.exit_code, done.output) == (0, "orders does as told\n")
-    assert deployment.orders == [order]
+    assert (done.exit_code, done.output) == (0, f"orders {answer}\n")
+    assert deployment.orders == [("orders", *order)]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +207,7 @@ def test_orders_reach_the_deployment_and_its_answer_is_printed(
         ("pause a b", "hermes pause takes one topic, not 2 (a, b): ask once for each"),
         ("workers order", "deployment hermes has no topic order: did you mean orders?"),
         ("workers zzz", "deployment hermes has no topic zzz: it has idle, orders"),
+        ("pause order", "deployment hermes has no topic order: did you mean orders?"),
         ("scale orders", "write hermes scale TOPIC N: the topic, and the number of workers it is to have"),
         ("scale orders many", "N is 'many': it must be a whole number of workers from 0 to 100000"),
         ("scale orders 100001", "N is '100001': it must be"),

@@ -35,6 +35,11 @@ def test_nothing_shrinks_before_a_first_full_window_is_covered() -> None:
     assert _play([(0.0, 1), (30.0, 1), (59.9, 1), (60.0, 1)], current=6, window=Window()) == [6, 6, 6, 1]
 
 
+def test_after_looking_away_for_longer_than_the_window_a_full_one_has_to_be_covered_again() -> None:
+    assert _play([(0.0, 8), (60.0, 3), (61.0, 3)], current=8) == [8, 3, 3]
+    assert _play([(0.0, 8), (61.0, 3), (90.0, 3), (120.9, 3), (121.0, 3)], current=8) == [8, 8, 8, 8, 3]
+
+
 def test_the_window_keeps_no_more_than_what_may_still_bind() -> None:
     window = Window()
     for second in range(1_000):
@@ -43,4 +48,4 @@ def test_the_window_keeps_no_more_than_what_may_still_bind() -> None:
 
 
 def test_going_back_up_is_never_delayed_by_the_window() -> None:
-    assert _play([(0.0, 8), (61.0, 2), (62.0, 7)], current=8) == [8, 2, 7]
+    assert _play([(0.0, 8), (30.0, 2), (61.0, 2), (62.0, 7)], current=8) == [8, 8, 2, 7]

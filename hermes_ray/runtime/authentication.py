@@ -1,0 +1,63 @@
+"""Ray's token authentication: send the user's token, and say in one sentence why a cluster turns us away."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from ray._private.authentication.authentication_token_setup import (
+    ensure_token_if_auth_enabled,
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.exceptions import AuthenticationError
+
+from hermes_ray.errors import UserMistake
+
+__all__ = ["present_token"]
+
+DEFAULT_TOKEN = "~/.ray/auth_token"
+REMEDY = (
+    f"set RAY_AUTH_MODE=token and copy {DEFAULT_TOKEN} from the cluster's head, or name a copy in RAY_AUTH_TOKEN_PATH"
+)
+
+
+def present_token(address: str) -> None:
+    """Send the user's cluster token from now on; raises ``UserMistake`` if the cluster at ``address`` wants another.
+
+    Call it before connecting, with an address where somebody listens. Ray 2.60 protects new clusters once a token
+    exists, but does not send it to an address given explicitly, and tries one that is refused for 20 s to say then that
+    there is no cluster. A cluster without authentication does not mind.
+    """
+    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)  # a line a command
+    try:
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+        ensure_token_if_auth_enabled(create_token_if_missing=False)
+    except AuthenticationError as error:
+        raise UserMistake(f"there is no token in {_source()}: {REMEDY}") from error
+    if address.startswith("ray://"):
+        return
+    try:
+        GcsClient(address=address)
+    except AuthenticationError as error:
+        raise UserMistake(f"the Ray cluster at {address} asks for its token, and {_fault()}: {REMEDY}") from error
+
+
+def _source() -> str:
+    """Where Ray takes the token from: the first that is set."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return "RAY_AUTH_TOKEN"
+    if path := os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return f"RAY_AUTH_TOKEN_PATH={path}"
+    return DEFAULT_TOKEN
+
+
+def _fault() -> str:
+    mode = os.environ.get("RAY_AUTH_MODE", "token")
+    if mode.lower() != "token":
+        return f"RAY_AUTH_MODE={mode} sends none"
+    source = _source()
+    if source == DEFAULT_TOKEN and not Path(source).expanduser().exists():
+        return "there is none here"
+    return f"that in {source} is another"
