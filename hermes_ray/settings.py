@@ -257,7 +257,7 @@ class Config:
         "${oc.env:XDG_STATE_HOME,'~/.local/state'}/hermes_ray",
         r"[^\x00]*\S[^\x00]*",
         "a directory",
-        "Where the scaler keeps what it learnt, on the node it runs on.",
+        "Where the scaler keeps what it knows, on the node it runs on.",
     )
     metrics: MetricsConfig = _section(MetricsConfig, "Prometheus metrics.")
     topics: dict[str, TopicConfig] = _knob(dict, Knob(meaning="The topics by name."))

@@ -13,6 +13,7 @@ from hermes_ray.core.model import Bundle, Capacity, Node
 from hermes_ray.runtime.crew import EARLY_DEATH_S, Crew
 from hermes_ray.runtime.plan import Plan, worker_spec
 from hermes_ray.runtime.pool import StartResult
+from hermes_ray.runtime.roster import Roster
 from hermes_ray.runtime.worker import WorkerSpec
 from tests.reports import report
 
@@ -29,6 +30,7 @@ class FakePool:
     drained: list[tuple[str, float]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     adapted: list[str] = field(default_factory=list)
+    specs: dict[str, WorkerSpec] = field(default_factory=dict)
     results: list[StartResult] = field(default_factory=list)
     names: Iterable[int] = field(default_factory=count)
 
@@ -36,6 +38,7 @@ class FakePool:
         worker = f"{topic}/{next(iter(self.names)):08x}"
         self.workers.append(worker)
         self.started.append(worker)
+        self.specs[worker] = spec
         return worker
 
     def living(self) -> list[str]:
@@ -78,14 +81,24 @@ def config(*words: str) -> Config:
     return load(None, [*both, *words])
 
 
+def plan(*words: str, code: str = "") -> Plan:
+    made = config(*words)
+    return Plan(config=made, concurrency=dict.fromkeys(made.topics, 4), code=code)
+
+
 class Scene:
     """A crew, its pool and a clock that the test turns; a tick is what the scaler does each second."""
 
     def __init__(self, *words: str) -> None:
         self.pool, self.view, self.now_s = FakePool(), FakeView(), T0
-        self.plan = Plan(config=config(*words), concurrency={"light": 4, "heavy": 4})
+        self.plan = plan(*words)
         self.crew = Crew(self.plan, self.pool, self.view)
         self.seqs = count(1)
+
+    def applied(self, *words: str, code: str = "") -> None:
+        """The crew of the next plan goes on from what the one before it has written down."""
+        self.plan = plan(*words, code=code)
+        self.crew = Crew(self.plan, self.pool, self.view, Roster({}, self.crew.roster.remembered(), self.now_s))
 
     def tick(
         self, after_s: float = 1.0, capacity: Capacity | None = PLENTY, *, light: int = 0, heavy: int = 0
@@ -96,8 +109,11 @@ class Scene:
         return lines
 
     def says(self, worker: str, **said: Any) -> None:
-        spec = worker_spec(self.plan, worker.partition("/")[0])
-        made = {"revision": spec.revision, "settings": spec.queue.settings}
+        topic = worker.partition("/")[0]
+        spec = self.pool.specs.get(worker) or (
+            worker_spec(self.plan, topic) if topic in self.plan.config.topics else None
+        )
+        made = {} if spec is None else {"revision": spec.revision, "settings": spec.queue.settings}
         self.crew.roster.take(report(worker, next(self.seqs), **(made | said)), self.now_s)
 
     def fails(self, worker: str, error: str = "ImportError: no module") -> None:

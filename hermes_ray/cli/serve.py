@@ -16,7 +16,7 @@ from hermes_ray.config import parse_command
 from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.runtime.access import join_cluster, join_running_cluster, start_cluster
 from hermes_ray.runtime.apply import Applied, apply, reach_broker, this_command
-from hermes_ray.runtime.deployment import Deployment, drain_without_scaler
+from hermes_ray.runtime.deployment import Deployment, drain_without_scaler, orphans
 
 __all__ = ["serve", "stop"]
 
@@ -56,12 +56,10 @@ def stop(words: Sequence[str]) -> int:
     join_cluster(name)
     say = _Lines()
     deployment = Deployment.running(name)
-    if deployment is None:
+    if deployment is None and orphans(name):
         say(f"deployment {name} has no scaler: draining its workers, for {config.drain_timeout_s:.15g} s at most")
-        killed = drain_without_scaler(name, config.drain_timeout_s)
-        if killed is None:
-            Deployment.find(name)
-        return _report({"killed": killed or 0}, 1, say)
+        return _report({"killed": drain_without_scaler(name, config.drain_timeout_s)}, 1, say)
+    deployment = deployment or Deployment.find(name)
     signals = _Signals()
     signals.take_over()
     signals.count = 1

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import ray
 from ray._private.services import find_bootstrap_address, find_gcs_addresses
+from ray.exceptions import RpcError
 
 from hermes_ray.errors import UserMistake
 from hermes_ray.runtime.authentication import present_token
@@ -77,7 +78,7 @@ def _join(namespace: str) -> bool:
         with _quiet():
             present_token(address)
             ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError):
+    except (ConnectionError, ValueError, RuntimeError, RpcError):
         return False
     return True
 

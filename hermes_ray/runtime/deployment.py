@@ -19,7 +19,7 @@ from hermes_ray.runtime.scaler import Scaler
 from hermes_ray.runtime.status import override_row
 from hermes_ray.validation import nearest
 
-__all__ = ["Deployment", "Taken", "drain_without_scaler"]
+__all__ = ["Deployment", "Taken", "drain_without_scaler", "orphans"]
 
 SCALER_START_S = 30.0
 CALL_TIMEOUT_S = 15.0
@@ -178,14 +178,14 @@ class Deployment:
             raise OperationFailed(f"the scaler of {self.name} is gone: {cause_text(error)}") from error
 
 
-def drain_without_scaler(name: str, timeout_s: float) -> int | None:
-    """Drain the workers of a deployment that has lost its scaler; None if there are none.
+def orphans(name: str) -> list[str]:
+    """The workers of a deployment that has lost its scaler."""
+    return Pool(name).living()
 
-    Returns how many had to be killed after ``timeout_s``.
-    """
+
+def drain_without_scaler(name: str, timeout_s: float) -> int:
+    """Drain the workers of a deployment that has lost its scaler; returns how many had to be killed after that."""
     pool = Pool(name)
-    if not pool.living():
-        return None
     deadline_s = time.monotonic() + timeout_s
     for worker in pool.living():
         pool.drain(worker, timeout_s)

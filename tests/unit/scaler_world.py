@@ -77,6 +77,7 @@ class ScalerWorld:
         self.handled: Counter[str] = Counter()
         self.unwell: set[str] = set()  # topics whose probes fail,
         self.broken: set[str] = set()  # and whose new workers do not start
+        self.unheard: set[str] = set()  # workers whose reports are lost
         self.written: dict[str, Any] = {}
         self.writes: list[float] = []
         self.write_error: OSError | None = None
@@ -168,7 +169,7 @@ class ScalerWorld:
             else:
                 self.prober.failures.pop(topic, None)
                 self.prober.seen[topic] = Probe(at_s=self.now_s, ready_count=self.ready[topic])
-        return [(said, self.now_s) for said in reports if said is not None]
+        return [(said, self.now_s) for said in reports if said is not None and said["worker"] not in self.unheard]
 
     def _work(self, worker: str, is_asked_to_drain: bool) -> dict[str, Any] | None:
         topic = worker.partition("/")[0]

@@ -88,15 +88,16 @@ def test_whenever_it_is_killed_no_count_goes_back_and_nothing_said_or_decided_is
     assert kills > 36
 
 
-@pytest.mark.parametrize("away_s", [0, 1, 3, 20])
-def test_a_restart_under_load_makes_no_burst_and_moves_no_target(away_s: int) -> None:
+@pytest.mark.parametrize(("away_s", "late_s"), [(0, 0), (1, 0), (3, 0), (20, 0), (0, 4), (20, 4)])
+def test_a_restart_under_load_makes_no_burst_and_moves_no_target(away_s: int, late_s: int) -> None:
     """20/s of half a second; what was handled while nobody looked must not look like arrivals of one second."""
     world = ScalerWorld()
     world.rate_hz["light"] = 20
     world.tick(90)
     calm = world.cut("light")
     world.scaler_is_killed(away_s)
-    for _ in range(30):
+    for second in range(30):
+        world.unheard = set(world.of("light")[1:] if second < late_s else ())
         world.tick()
         seen = world.cut("light")
         assert seen.snapshot.arrival_rate_hz is None or seen.snapshot.arrival_rate_hz == pytest.approx(20, rel=0.1)
@@ -135,7 +136,10 @@ def test_on_another_cluster_rates_are_known_at_once_and_nothing_else() -> None:
     assert world.memory().cluster_id == "elsewhere"
 
 
-def test_a_pause_drains_all_the_depth_is_seen_on_and_after_resuming_there_are_as_many_as_before() -> None:
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_pause_drains_all_the_depth_is_seen_on_and_after_resuming_there_are_as_many_as_before(
+    is_killed: bool,
+) -> None:
     world = ScalerWorld()
     world.rate_hz["light"] = 20
     world.tick(30)
@@ -145,8 +149,11 @@ def test_a_pause_drains_all_the_depth_is_seen_on_and_after_resuming_there_are_as
     assert (world.of("light"), world.cut("light").override) == ([], Reason.PAUSED)
     assert world.cut("light").snapshot.ready_count == world.ready["light"] > 0
     assert world.keeper.topics["light"]["override"] == {"kind": "paused", "count": None, "until": None}
+    if is_killed:
+        world.scaler_is_killed()
+    world.prober.seen.clear()
     world.keeper.override("light", lambda override: replace(override, paused=False))
-    world.tick()
+    world.keeper.tick((), world.now_s)
     assert len(world.of("light")) >= before
 
 

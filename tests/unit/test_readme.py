@@ -6,6 +6,7 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from hermes_ray.cli.main import cli
 from hermes_ray.cli.publish import OWN_WORDS
 from hermes_ray.cli.reach import bare_words
 from hermes_ray.config import COMMAND_WORDS, load, parse_command, split_words
+from hermes_ray.runtime.changes import ROLLING_KEYS, TOPOLOGY_KEYS
+from hermes_ray.settings import Config, TopicConfig
+from hermes_ray.validation import valid_keys
 from tests.live import ROOT
 from tests.readme import blocks, commands
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GO = ROOT / "docs" / "go-hermes.md"
-PAGES = (ROOT / "README.md", GO, ROOT / "CHANGELOG.md")
+PAGES = (ROOT / "README.md", GO, ROOT / "CHANGELOG.md", ROOT / "docs" / "metrics.md")
 
 
 def shown_commands() -> Iterator[list[str]]:
@@ -64,7 +68,26 @@ def test_every_command_of_the_readme_is_understood(words: list[str]) -> None:
 def test_every_command_there_is_has_a_row(directory: Path) -> None:
     rows = re.findall(r"^\| `hermes (\w+)", README, re.MULTILINE)
     assert set(rows) == set(cli.commands)
-    assert all(isinstance(cli.commands[row], click.Command) for row in rows)
+
+
+def test_a_row_names_the_options_its_command_takes() -> None:
+    table = README.split("## Commands")[1].split("\n\n")[1]
+    named: dict[str, set[str]] = {}
+    for name, words in re.findall(r"^\| `hermes (\w+)(.*)", table, re.MULTILINE):
+        named.setdefault(name, set()).update(re.findall(r"--[a-z]+", words))
+    for name, command in cli.commands.items():
+        options = {word for option in command.params if isinstance(option, click.Option) for word in option.opts}
+        assert named[name] == options, name
+
+
+def test_what_is_said_to_roll_rolls_and_the_rest_is_live() -> None:
+    rows = README.split("| a change of | takes effect |")[1].split("\n\n")[0].splitlines()[2:5]
+    live, rolling, topology = (re.findall(r"`([\w.]+)`", row.split("|")[1]) for row in rows)
+    assert rolling == [*ROLLING_KEYS, "broker.url"]
+    assert topology == list(TOPOLOGY_KEYS)
+    keys = {entry.name for section in (Config, TopicConfig) for entry in fields(section)}
+    elsewhere = {"topics", "cluster", "broker", "latency_objective_ratio"}  # the last one does nothing yet
+    assert set(live) == keys - {*rolling, *topology} - elsewhere
 
 
 @pytest.mark.usefixtures("directory")
@@ -113,10 +136,22 @@ def test_the_topic_of_go_hermes_loads_as_the_table_says(tmp_path: Path) -> None:
 def test_links_and_paths_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if not target.startswith("http")]
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    anchors = {"#" + heading.lower().replace(" ", "-") for heading in headings}
     for target in targets:
-        assert target in anchors if target.startswith("#") else (page.parent / target).exists(), target
+        path, _, part = target.partition("#")
+        assert (page.parent / path).exists(), target
+        assert not part or part in anchors(page.parent / path if path else page), target
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {heading.lower().replace(" ", "-") for heading in headings}
+
+
+def test_make_has_the_targets_the_pages_name() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"`?make ([a-z-]+)`", page.read_text(encoding="utf-8"))}
+    assert len(named) >= 3
+    assert named <= targets, named - targets
 
 
 def test_the_map_of_the_house_names_what_is_there() -> None:
@@ -135,7 +170,5 @@ def test_every_key_the_readme_names_is_one() -> None:
     keys = {"workers", "worker", "retry", "scaling", "broker", "metrics", "cluster"}
     named = {key for key in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?::[^`]*)?`", README) if key.split(".")[0] in keys}
     assert len(named) >= 12
-    from hermes_ray.validation import valid_keys
-
     known = {at.removeprefix("topics.NAME.") for at, *_ in valid_keys()}
     assert named - {"cluster.yaml"} <= known, named - known
