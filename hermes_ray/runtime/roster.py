@@ -100,6 +100,22 @@ class Departure:
     killed_count: int
 
 
+KEPT = tuple(entry.name for entry in fields(Record) if entry.name not in FORGOTTEN)
+
+
+def _restored(kept: Mapping[str, Any], now_s: float) -> Record:
+    """The record of a worker of before; what another version remembered of it counts, but its report is not read."""
+    known: dict[str, Any] = {name: kept[name] for name in KEPT if name in kept}
+    report, base = known["report"], kept["base"]
+    known["report"] = report if report is not None and report.get("version") == REPORT_VERSION else None
+    return Record(
+        **known,
+        sums=Sums() if report is None else of_report(report),
+        base=None if base is None else of_report(base),
+        unheard_since_s=now_s,
+    )
+
+
 class Roster:
     """Living workers by name and the running sums of those that left. A late or repeated report changes nothing.
 
@@ -116,16 +132,13 @@ class Roster:
         self._by_topic: defaultdict[str, list[Record]] = defaultdict(list)
         self._departed: defaultdict[str, Sums] = defaultdict(Sums, departed or {})
         for kept in records:
-            base = None if kept["base"] is None else of_report(kept["base"])
-            sums = Sums() if kept["report"] is None else of_report(kept["report"])
-            self._add(Record(**{**kept, "base": base, "sums": sums, "unheard_since_s": now_s}))
+            self._add(_restored(kept, now_s))
 
     def remembered(self) -> list[dict[str, Any]]:
         """The living workers as plain data."""
-        names = [entry.name for entry in fields(Record) if entry.name not in FORGOTTEN]
         return [
             {
-                **{name: getattr(record, name) for name in names},
+                **{name: getattr(record, name) for name in KEPT},
                 "base": None if record.base is None else {f.name: getattr(record.base, f.name) for f in fields(Sums)},
             }
             for record in self._records.values()
@@ -233,7 +246,7 @@ class Roster:
         del self._records[record.worker]
         self._by_topic[record.topic].remove(record)
         killed, report = 0, record.report
+        self._departed[record.topic] = plus(self._departed[record.topic], record.own)
         if report is not None:
-            self._departed[record.topic] = plus(self._departed[record.topic], record.own)
             killed = report["killed"] if report["phase"] == "drained" else report["running"]
         return Departure(record=record, expected=record.is_draining, killed_count=killed)

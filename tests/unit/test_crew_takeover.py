@@ -123,6 +123,24 @@ def test_where_no_worker_can_be_read_all_are_replaced_one_by_one() -> None:
     assert not set(old) & set(scene.pool.workers)
 
 
+def test_workers_remembered_by_another_version_count_and_are_replaced_and_what_they_did_stays_counted() -> None:
+    scene = Scene()
+    (old,) = scene.up(heavy=1)
+    scene.says(old, acked=7)
+    (kept,) = json.loads(json.dumps(scene.crew.roster.remembered()))
+    kept |= {"mood": "good", "report": {"version": 1, "acked": kept["report"]["acked"]}}
+    scene.crew = Crew(scene.plan, scene.pool, scene.view, Roster({}, [kept], scene.now_s))
+    scene.tick(heavy=1)
+    assert len(scene.pool.started) == 2
+    assert (scene.crew.roster.sums("heavy").acked, scene.crew.roster.totals("heavy").held_count) == (7, 0)
+    scene.says(scene.pool.started[1], acked=2)
+    scene.tick(heavy=1)
+    assert [worker for worker, _ in scene.pool.drained] == [old]
+    scene.gone(old)
+    assert scene.tick(heavy=1) == []
+    assert scene.crew.roster.sums("heavy").acked == 9
+
+
 def test_changed_retries_and_routes_are_told_to_living_workers_once_and_again_until_it_shows() -> None:
     scene = Scene()
     (heavy, light) = scene.up(heavy=1, light=1)
