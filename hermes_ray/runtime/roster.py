@@ -91,6 +91,9 @@ class Record:
         return 0 if self.report is None else self.report[key]
 
 
+KEPT = tuple(entry.name for entry in fields(Record) if entry.name not in FORGOTTEN)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
     """A worker that is gone; ``expected`` if it was draining, ``killed_count`` handlers its end cut short."""
@@ -98,22 +101,6 @@ class Departure:
     record: Record
     expected: bool
     killed_count: int
-
-
-KEPT = tuple(entry.name for entry in fields(Record) if entry.name not in FORGOTTEN)
-
-
-def _restored(kept: Mapping[str, Any], now_s: float) -> Record:
-    """The record of a worker of before; what another version remembered of it counts, but its report is not read."""
-    known: dict[str, Any] = {name: kept[name] for name in KEPT if name in kept}
-    report, base = known["report"], kept["base"]
-    known["report"] = report if report is not None and report.get("version") == REPORT_VERSION else None
-    return Record(
-        **known,
-        sums=Sums() if report is None else of_report(report),
-        base=None if base is None else of_report(base),
-        unheard_since_s=now_s,
-    )
 
 
 class Roster:
@@ -250,3 +237,16 @@ class Roster:
         if report is not None:
             killed = report["killed"] if report["phase"] == "drained" else report["running"]
         return Departure(record=record, expected=record.is_draining, killed_count=killed)
+
+
+def _restored(kept: Mapping[str, Any], now_s: float) -> Record:
+    """The record of a worker of before; what another version remembered of it counts, but its report is not read."""
+    known: dict[str, Any] = {name: kept[name] for name in KEPT if name in kept}
+    report, base = known["report"], kept["base"]
+    known["report"] = report if report is not None and report.get("version") == REPORT_VERSION else None
+    return Record(
+        **known,
+        sums=Sums() if report is None else of_report(report),
+        base=None if base is None else of_report(base),
+        unheard_since_s=now_s,
+    )

@@ -52,7 +52,7 @@ def other_value(key: str, hint: Any, entry: dataclasses.Field[Any]) -> str:
     declared = knob(entry)
     if hint is str:
         return next(choice for choice in declared.allowed.split(" or ") if choice != entry.default)
-    now = entry.default or 0
+    now: Any = entry.default or 0
     return str(next(v for v in (now + 1, now / 2) if declared.accepts is None or declared.accepts(v)))
 
 
