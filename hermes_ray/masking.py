@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["MASK", "looks_secret", "mask_url", "masked_tree", "public_secrets"]
+__all__ = ["MASK", "looks_secret", "mask_url", "masked_tree", "public_secrets", "without_secrets"]
 
 MASK = "***"
 
@@ -65,6 +65,31 @@ def masked_tree(value: Any, source: Any, *, options: bool = False, secret: bool 
     if value is not None and (secret or (options and interpolated)):
         return MASK
     return mask_url(value) if isinstance(value, str) else _plain(value)
+
+
+def without_secrets(text: str, options: Mapping[str, Any]) -> str:
+    """``text`` without the secrets among ``options`` and without passwords of URLs, as whole or in pieces.
+
+    A driver that cannot parse ``postgres//app:pw@db`` repeats it in a form that is no URL: of an option that is one,
+    the password is hidden wherever it stands.
+    """
+    for secret in sorted(_secrets(options, secret=False), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return mask_url(text) if "://" in text else text
+
+
+def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _secrets(item, secret=secret or looks_secret(str(key)))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _secrets(item, secret=secret)
+    elif secret and value not in (None, "", True, False):
+        yield str(value)
+    elif isinstance(value, str):
+        passwords = [match["password"] for pattern in (_USERINFO, _ASSIGNED) for match in pattern.finditer(value)]
+        yield from filter(None, passwords)
 
 
 def _plain(value: Any) -> Any:

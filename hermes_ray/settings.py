@@ -255,8 +255,8 @@ class Config:
     drain_timeout_s: float = _number(30.0, 0, DAY_S, "s", "How long stopping lets running handlers finish.")
     state_dir: str = _text(
         "${oc.env:XDG_STATE_HOME,'~/.local/state'}/hermes_ray",
-        r"[^\x00]*\S[^\x00]*",
-        "a directory",
+        r"[/~][^\x00]*",
+        "the absolute path of a directory, or one from ~",
         "Where the scaler keeps what it knows, on the node it runs on.",
     )
     metrics: MetricsConfig = _section(MetricsConfig, "Prometheus metrics.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pika.adapters.select_connection import IOLoop
@@ -91,8 +91,8 @@ class Settler:
         self._ledger = AckLedger()
 
     def adapt(self, spec: QueueSpec) -> None:
-        """Retry and publish by ``spec`` from now on."""
-        self._spec = spec
+        """Retry and publish by ``spec`` from now on; what handlers have published by former routes still gets there."""
+        self._spec = replace(spec, routes={**self._spec.routes, **spec.routes})
 
     @property
     def open_count(self) -> int:

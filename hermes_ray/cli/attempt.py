@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import json
+import os
 import sys
 import time
 import traceback
@@ -61,7 +62,7 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
             handler = load_handler(chosen.handler, chosen.options)
             outcome = _handle(runner, handler, message, is_last_attempt=chosen.retry.max_attempts == 1)
         if as_json:
-            click.echo(json.dumps(_plain(outcome)))
+            click.echo(json.dumps(_plain(outcome), default=str))
         else:
             _tell(outcome)
         with printing_apart():
@@ -134,7 +135,7 @@ def _plain(outcome: _Outcome) -> dict[str, Any]:
         "outcome": outcome.name,
         "took_s": outcome.took_s,
         "publishes": [
-            {"topic": publish.topic, "body": _text(publish.body), "headers": dict(publish.headers)}
+            {"topic": publish.topic, "body": _text(publish.body), "headers": _readable(publish.headers)}
             for publish in outcome.publishes
         ],
         "error": None if error is None else _sentence(error),
@@ -145,11 +146,16 @@ def _plain(outcome: _Outcome) -> dict[str, Any]:
 def _trace(error: BaseException) -> str:
     """The traceback from the handler's first frame on: the one before is ours."""
     ours = error.__traceback__
-    return "".join(traceback.format_exception(type(error), error, ours and ours.tb_next))
+    return _printable("".join(traceback.format_exception(type(error), error, ours and ours.tb_next)))
 
 
 def _sentence(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return _printable(f"{type(error).__name__}: {error}")
+
+
+def _printable(text: str) -> str:
+    """A lone surrogate has no UTF-8, and would end the printing."""
+    return _text(text.encode("utf-8", "backslashreplace"))
 
 
 def _milliseconds(seconds: float) -> str:
@@ -161,9 +167,18 @@ def _text(body: bytes) -> str:
     return body.decode("utf-8", "backslashreplace")
 
 
+def _readable(part: Any) -> Any:
+    """``part`` of an AMQP table with text for bytes, which it may have as keys too."""
+    if isinstance(part, Mapping):
+        return {_readable(key): _readable(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_readable(value) for value in part]
+    return _text(part) if isinstance(part, bytes) else part
+
+
 def _body(given: str) -> bytes:
     if not given.startswith("@"):
-        return given.encode()
+        return os.fsencode(given)
     try:
         return Path(given[1:]).read_bytes()
     except OSError as error:

@@ -16,7 +16,7 @@ from hermes_ray.config import parse_command
 from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.runtime.access import join_cluster, join_running_cluster, start_cluster
 from hermes_ray.runtime.apply import Applied, apply, reach_broker, this_command
-from hermes_ray.runtime.deployment import Deployment, drain_without_scaler, orphans
+from hermes_ray.runtime.deployment import Deployment, drain_without_scaler, forget_overrides, orphans
 
 __all__ = ["serve", "stop"]
 
@@ -58,7 +58,9 @@ def stop(words: Sequence[str]) -> int:
     deployment = Deployment.running(name)
     if deployment is None and orphans(name):
         say(f"deployment {name} has no scaler: draining its workers, for {config.drain_timeout_s:.15g} s at most")
-        return _report({"killed": drain_without_scaler(name, config.drain_timeout_s)}, 1, say)
+        killed_count = drain_without_scaler(name, config.drain_timeout_s)
+        forget_overrides(config)
+        return _report({"killed": killed_count}, 1, say)
     deployment = deployment or Deployment.find(name)
     signals = _Signals()
     signals.take_over()
@@ -138,6 +140,8 @@ def _follow(
                     return 0
                 say("this process stays: the Ray it started runs the deployment", now=True)
                 driver = None
+            if not news["stopping"] and news["result"] is None:
+                ordered = 0  # a scaler that has lost the order gets it again
             if signals.count > ordered and _has_order(deployment, signals.count, say):
                 ordered = signals.count
             if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 again
@@ -197,13 +201,20 @@ def _detach(deployment: Deployment, signals: _Signals, minimums: Mapping[str, in
             click.echo(f"superseded by {news['superseded_by']}")
             return 0
         topics = _topics(deployment)
-        errors = [f"{name}: {state['start_error']}" for name, state in topics.items() if state["start_error"]]
+        errors = [
+            f"{name}: {state['start_error']}"
+            for name, state in topics.items()
+            if "start_failing" in state["conditions"]
+        ]
         if errors:
             raise OperationFailed(f"workers do not start: {'; '.join(errors)}; the scaler keeps trying: hermes status")
         if topics and all(_is_up(state, minimums[name]) for name, state in topics.items()):
             click.echo(f"deployment {deployment.name} is up and stays: hermes status shows it, hermes stop ends it")
             return 0
         time.sleep(POLL_S)
+    if signals.count:
+        click.echo(f"interrupted: deployment {deployment.name} stays, hermes status shows it, hermes stop ends it")
+        return KILLED_BY_USER
     raise OperationFailed("not every topic has a consuming worker yet; the deployment stays up: see hermes status")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import click
@@ -11,6 +12,7 @@ import click
 from hermes_ray.cli.durations import ago, duration_s, duration_text
 from hermes_ray.cli.reach import need_topic, perhaps_topic, reach
 from hermes_ray.cli.status import remarks
+from hermes_ray.runtime.keeper import KEPT_DECISIONS
 
 __all__ = ["decisions", "why"]
 
@@ -42,6 +44,9 @@ def decisions(words: Sequence[str], since: str, as_json: bool) -> int:
         return 0
     for decision in made:
         click.echo(f"{ago(decision['at'], now_s):>11}  {decision['topic']}: {decision['text']}")
+    for name, count in Counter(decision["topic"] for decision in made).items():
+        if count >= KEPT_DECISIONS:
+            click.echo(f"only the last {KEPT_DECISIONS} decisions of {name} are kept")
     if not made:
         click.echo(f"no decision changed a target within {duration_text(window_s)}")
     return 0

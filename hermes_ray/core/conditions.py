@@ -45,18 +45,21 @@ def conditions(
     *,
     probe_failure_count: int,
     start_failure_count: int,
+    is_capacity_known: bool = True,
 ) -> frozenset[Condition]:
     """What holds of one topic now; ``decision`` is of the same moment, failures are counted in a row.
+
+    Starts fail only where workers are wanted, and a cluster that does not tell its room is not said to have none.
 
     What is unknown raises nothing, except that an unknown depth after a failed probe is itself a condition.
     """
     is_stalled = _hangs(seen, params) or _is_ignored(seen)
     holds = {
         Condition.PROBE_FAILING: probe_failure_count >= (1 if seen.ready_count is None else _PROBE_FAILURES),
-        Condition.START_FAILING: start_failure_count >= 1,
+        Condition.START_FAILING: start_failure_count >= 1 and not (decision and decision.target == 0),
         Condition.STALLED: is_stalled,
         Condition.SATURATED: not is_stalled and _is_saturated(seen),
-        Condition.CAPACITY_EXHAUSTED: decision is not None and _is_cut(decision),
+        Condition.CAPACITY_EXHAUSTED: decision is not None and is_capacity_known and _is_cut(decision),
         Condition.OBJECTIVE_AT_RISK: _is_at_risk(seen, params.latency_objective_s),
     }
     return frozenset(condition for condition, is_so in holds.items() if is_so)

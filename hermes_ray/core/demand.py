@@ -10,7 +10,7 @@ from math import ceil
 
 from hermes_ray.core.model import Reason, Snapshot, ThresholdRule, TopicParams
 
-__all__ = ["Checks", "clearing_s", "demand_slots", "slack_s", "threshold", "wanted", "whole"]
+__all__ = ["Checks", "Proposal", "clearing_s", "demand_slots", "slack_s", "threshold", "wanted", "whole"]
 
 _UTILISATION_RATIO = 0.8
 _SPARE_RATIO = 1 / _UTILISATION_RATIO - 1
@@ -83,41 +83,61 @@ class Checks:
     below_count: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """Workers the threshold rule wants, not yet clamped: by its ratio alone, then with each bound of its step."""
+
+    reason: Reason
+    by_ratio: int
+    with_min_step: int
+    with_max_step: int
+
+
 def threshold(
     checks: Checks, snapshot: Snapshot, params: TopicParams, current: int, now_s: float
-) -> tuple[Checks, int, Reason]:
+) -> tuple[Checks, Proposal]:
     """Go Hermes' rule: each ``interval_s`` compare the ready depth with two limits, act on enough checks in a row.
 
-    Returns the new memory, the workers it wants (not yet clamped) and why. The first check comes one interval after
-    the first look. An unknown depth is no check. At 20 workers and ``up_ratio`` 0.2, 150 ready at two checks make it
-    24.
+    Returns the new memory and what it wants. The first check comes one interval after the first look. An unknown depth
+    is no check. At 20 workers and ``up_ratio`` 0.2, 150 ready at two checks make it 24.
     """
     rule = params.threshold
     if checks.checked_at_s is None:
-        return replace(checks, checked_at_s=now_s), current, Reason.STEADY
+        return replace(checks, checked_at_s=now_s), _held(current, Reason.STEADY)
     if snapshot.ready_count is None:
-        return checks, current, Reason.NO_DATA
+        return checks, _held(current, Reason.NO_DATA)
     if now_s - checks.checked_at_s < rule.interval_s:
-        return checks, current, Reason.STEADY
+        return checks, _held(current, Reason.STEADY)
     above = checks.above_count + 1 if snapshot.ready_count > rule.up_ready_count else 0
     below = checks.below_count + 1 if snapshot.ready_count < rule.down_ready_count else 0
     checked = replace(checks, checked_at_s=now_s, above_count=above, below_count=below)
-    change = _change(checked, params, current)
-    if change == 0:
-        return checked, current, Reason.STEADY
+    proposal = _proposed(checked, params, current)
+    if proposal is None:
+        return checked, _held(current, Reason.STEADY)
     if checks.acted_at_s is not None and now_s - checks.acted_at_s < rule.cooldown_s:
-        return checked, current, Reason.COOLDOWN
-    return Checks(checked_at_s=now_s, acted_at_s=now_s), max(0, current + change), Reason.THRESHOLD
+        return checked, _held(current, Reason.COOLDOWN)
+    return Checks(checked_at_s=now_s, acted_at_s=now_s), proposal
 
 
-def _change(checks: Checks, params: TopicParams, current: int) -> int:
+def _held(current: int, reason: Reason) -> Proposal:
+    return Proposal(reason=reason, by_ratio=current, with_min_step=current, with_max_step=current)
+
+
+def _proposed(checks: Checks, params: TopicParams, current: int) -> Proposal | None:
     rule = params.threshold
     if checks.above_count >= rule.up_checks and current < params.workers_max:
-        return _step(rule, rule.up_ratio * current)
+        return _moved(rule, current, rule.up_ratio, sign=1)
     if checks.below_count >= rule.down_checks and current > params.workers_min:
-        return -_step(rule, rule.down_ratio * current)
-    return 0
+        return _moved(rule, current, rule.down_ratio, sign=-1)
+    return None
 
 
-def _step(rule: ThresholdRule, size: float) -> int:
-    return min(max(int(size + _EPSILON), rule.min_step), rule.max_step)
+def _moved(rule: ThresholdRule, current: int, ratio: float, *, sign: int) -> Proposal:
+    size = int(ratio * current + _EPSILON)
+    at_least = max(size, rule.min_step)
+    return Proposal(
+        reason=Reason.THRESHOLD,
+        by_ratio=max(0, current + sign * size),
+        with_min_step=max(0, current + sign * at_least),
+        with_max_step=max(0, current + sign * min(at_least, rule.max_step)),
+    )

@@ -34,14 +34,20 @@ def _seen(seen: Snapshot) -> str:
 
 
 def _promise(decision: Decision, params: TopicParams) -> str:
-    """What the number of workers is for, where it is what the demand is.
+    """What the number of workers is good for, where the adaptive policy knows it."""
+    if params.policy != "adaptive" or decision.target == 0:
+        return ""
+    if decision.reason in (Reason.DEMAND, Reason.STEADY):
+        return _met(decision, params)
+    return _capped(decision, params) if decision.reason in (Reason.WORKERS_MAX, Reason.CAPACITY) else ""
+
+
+def _met(decision: Decision, params: TopicParams) -> str:
+    """What a number that is the demand keeps.
 
     Messages that have waited for longer than the slack leaves to clear them are late whatever is done: then it is but
     how soon they are gone.
     """
-    is_demand = params.policy == "adaptive" and decision.reason in (Reason.DEMAND, Reason.STEADY)
-    if not is_demand or decision.target == 0:
-        return ""
     objective_s, seen = params.latency_objective_s, decision.snapshot
     most_s = slack_s(objective_s, seen.service_p95_s or 0.0)
     cleared_s = clearing_s(most_s)
@@ -50,8 +56,21 @@ def _promise(decision: Decision, params: TopicParams) -> str:
     return f"{decision.target} keeps the wait under {_plain(most_s)} of {_plain(objective_s)} s"
 
 
+def _capped(decision: Decision, params: TopicParams) -> str:
+    """What is left of it: 13 slots of 2.6/s clear 412 under 31/s arriving within 412 / (33.8 - 31) = 147 s."""
+    seen, target = decision.snapshot, decision.target
+    arrivals, service, ready, held = seen.arrival_rate_hz, seen.service_rate_hz, seen.ready_count, seen.held_count
+    if arrivals is None or service is None or ready is None or held is None:
+        return ""
+    spare_hz, backlog = target * params.concurrency * service - arrivals, ready + held
+    if spare_hz <= 0:
+        return f"{target} {'does' if target == 1 else 'do'} not keep up with arrivals"
+    return f"{target} clears what waits within {_plain(backlog / spare_hz)} s" if backlog else ""
+
+
 def _why(decision: Decision, is_capacity_known: bool) -> str:
     was = decision.limiters[-1].before if decision.limiters else decision.target
+    is_growth = decision.target > decision.before
     room = "the room in the cluster" if is_capacity_known else "a cluster whose room is unknown"
     clauses = {
         Reason.NO_DATA: "held, because data is missing",
@@ -62,6 +81,8 @@ def _why(decision: Decision, is_capacity_known: bool) -> str:
         Reason.CAPACITY: f"cut from {was} by {room}",
         Reason.FIXED: "fixed at workers.max",
         Reason.THRESHOLD: "by the threshold rule",
+        Reason.MIN_STEP: f"{'raised' if is_growth else 'lowered'} from {was} by min_step",
+        Reason.MAX_STEP: f"{'capped from' if is_growth else 'kept above'} {was} by max_step",
         Reason.COOLDOWN: "held by the threshold rule's cooldown",
         Reason.PINNED: "pinned by hand",
         Reason.PAUSED: "paused by hand",

@@ -179,6 +179,8 @@ class Reason(StrEnum):
     CAPACITY = "capacity"
     FIXED = "fixed"
     THRESHOLD = "threshold"
+    MIN_STEP = "min_step"
+    MAX_STEP = "max_step"
     COOLDOWN = "cooldown"
     PINNED = "pinned"
     PAUSED = "paused"

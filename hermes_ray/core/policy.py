@@ -145,10 +145,11 @@ def _adaptive(draft: _Draft, now_s: float) -> None:
 
 
 def _threshold(draft: _Draft, now_s: float) -> None:
-    checks, draft.number, draft.reason = threshold(
-        draft.state.checks, draft.snapshot, draft.params, draft.number, now_s
-    )
+    checks, proposal = threshold(draft.state.checks, draft.snapshot, draft.params, draft.number, now_s)
+    draft.number, draft.reason = proposal.by_ratio, proposal.reason
     draft.state = TopicState(target=draft.before, checks=checks)
+    draft.limit(Reason.MIN_STEP, proposal.with_min_step)
+    draft.limit(Reason.MAX_STEP, proposal.with_max_step)
 
 
 def _fixed(draft: _Draft, _now_s: float) -> None:

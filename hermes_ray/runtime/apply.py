@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from typing import Any
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import ensure
 from hermes_ray.config import Config
-from hermes_ray.errors import OperationFailed
+from hermes_ray.core.room import flat
+from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.runtime.changes import Change, compare
+from hermes_ray.runtime.cluster import node_totals
 from hermes_ray.runtime.code import code_identity
-from hermes_ray.runtime.deployment import Deployment, Taken
+from hermes_ray.runtime.deployment import Deployment, Refused, Taken
 from hermes_ray.runtime.plan import Owner, Plan, revision, topology_of
 from hermes_ray.runtime.trial import import_paths, try_handlers
+from hermes_ray.settings import worker_bundle
 
 __all__ = ["Applied", "apply", "declare_queues", "reach_broker", "this_command"]
 
@@ -75,8 +78,13 @@ def apply(
             return Applied(deployment=running, changes=changes)
         with contextlib.suppress(Taken):
             declare_queues(config)
-            if running is not None:
-                running.hand_over(plan)
+            try:
+                if running is not None:
+                    running.hand_over(plan)
+            except Refused:
+                if running is not None and _is_stopping(running):
+                    continue
+                raise
             return Applied(deployment=Deployment.start(plan), changes=changes)
     raise OperationFailed(f"other commands keep applying to deployment {config.cluster.name}: run this one again")
 
@@ -126,5 +134,17 @@ def _plan(config: Config, owner: Owner, before: Mapping[str, Any] | None, *, rol
     known = {} if before is None else before["revisions"]
     changed = [topic for topic in config.topics if known.get(topic) != revision(draft, topic)]
     slots = {} if before is None else before["concurrency"]
+    if before is not None:
+        _refuse_what_fits_nowhere(config, changed)
     tried = try_handlers(config, changed, draft.import_paths)
     return replace(draft, concurrency={topic: tried.get(topic) or slots[topic] for topic in config.topics})
+
+
+def _refuse_what_fits_nowhere(config: Config, topics: Iterable[str]) -> None:
+    """Raise ``UserMistake`` for a worker that even an empty node cannot hold: replacing living ones would end them."""
+    nodes = node_totals()
+    for topic in topics:
+        size = flat(worker_bundle(config.topics[topic].worker))
+        if nodes and not any(all(node.get(key, 0.0) >= amount for key, amount in size.items()) for node in nodes):
+            wanted = ", ".join(f"{amount:.15g} {key}" for key, amount in size.items())
+            raise UserMistake(f"topics.{topic}.worker takes {wanted}, which no node has: lower it or add a larger node")

@@ -39,6 +39,7 @@ def applied(plan: Plan) -> dict[str, Any]:
         "generation": plan.generation,
         "rolled": plan.rolled,
         "code": plan.code,
+        "import_paths": list(plan.import_paths),
         "concurrency": dict(plan.concurrency),
         "values": dict(_values(config)),
         "revisions": {topic: revision(plan, topic) for topic in config.topics},
@@ -63,6 +64,8 @@ def compare(before: Tree, plan: Plan) -> list[Change]:
     changes += _changed_values(before["values"], now["values"], [topic for topic in wanted if topic in was])
     if before["code"] != now["code"]:
         changes.append(Change(what="the code", how=ROLLING))
+    elif before["import_paths"] != now["import_paths"]:
+        changes.append(Change(what=f"the same code is now in {', '.join(plan.import_paths)}", how=LIVE))
     if before["rolled"] != now["rolled"]:
         changes.append(Change(what="roll=true", how=ROLLING))
     return changes
@@ -70,9 +73,12 @@ def compare(before: Tree, plan: Plan) -> list[Change]:
 
 def _changed_values(was: Mapping[str, str], now: Mapping[str, str], topics: Sequence[str]) -> Iterator[Change]:
     kept = tuple(f"{dotted('topics', topic)}." for topic in topics)
-    for key in sorted(was.keys() | now.keys()):
+    differing = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+    for key in differing:
+        if any(other.startswith((f"{key}.", f"{key}[")) for other in differing):
+            continue  # an empty mapping that is filled now, or the other way round
         before, after = was.get(key, "unset"), now.get(key, "unset")
-        if before != after and (not key.startswith(("topics.", "topics[")) or key.startswith(kept)):
+        if not key.startswith(("topics.", "topics[")) or key.startswith(kept):
             how = next((_how(key.removeprefix(prefix)) for prefix in kept if key.startswith(prefix)), _how(key))
             shown = "changed" if before.startswith("sha256:") or after.startswith("sha256:") else f"{before} -> {after}"
             yield Change(what=f"{key}: {shown}", how=how)
@@ -97,9 +103,9 @@ def _flat(key: str, value: Any, *, secret: bool) -> Iterator[tuple[str, str]]:
     if dataclasses.is_dataclass(value):
         for entry in dataclasses.fields(value):
             yield from _flat(f"{key}.{entry.name}", getattr(value, entry.name), secret=knob(entry).secret)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, Mapping) and value:
         for name, item in value.items():
-            yield from _flat(f"{key}.{name}", item, secret=secret)
+            yield from _flat(dotted(key, str(name)), item, secret=secret)
     elif secret:
         yield key, f"sha256:{digest(value)}"
     else:

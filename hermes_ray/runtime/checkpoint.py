@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from hermes_ray.errors import OperationFailed
+
 __all__ = ["STATE_VERSION", "Checkpoint", "checkpoint_path"]
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,16 @@ STATE_VERSION = 1
 def checkpoint_path(state_dir: str, urls: Sequence[str], name: str) -> Path:
     """``state_dir/BROKER_HASH/NAME.json``; the hash is of the brokers' hosts and virtual host, not of a password."""
     digest = hashlib.sha256(" ".join(sorted(map(_broker, urls))).encode()).hexdigest()[:12]
-    return Path(state_dir).expanduser() / digest / f"{name}.json"
+    return _expanded(state_dir) / digest / f"{name}.json"
+
+
+def _expanded(state_dir: str) -> Path:
+    try:
+        return Path(state_dir).expanduser()
+    except RuntimeError as error:
+        raise OperationFailed(
+            f"state_dir is {state_dir!r}, and the scaler's node has no such home: correct it"
+        ) from error
 
 
 class Checkpoint:

@@ -15,7 +15,7 @@ from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 from hermes_ray.core.model import Bundle, Capacity, Node
 from hermes_ray.core.room import flat
 
-__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "cluster_id", "head_node_id"]
+__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "cluster_id", "head_node_id", "node_totals"]
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,11 @@ def head_node_id() -> str | None:
     """The node that the cluster's own services run on; None if Ray does not say."""
     heads = [node["NodeID"] for node in ray.nodes() if node["Alive"] and HEAD_RESOURCE in node["Resources"]]
     return heads[0] if heads else None
+
+
+def node_totals() -> list[dict[str, float]]:
+    """All resources of each living node, under Ray's names, in use or not."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 class ClusterView:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import hermes_ray
+from hermes_ray.errors import UserMistake
 
 __all__ = ["code_identity"]
 
@@ -29,7 +30,7 @@ def code_identity(directory: Path, handlers: Iterable[str]) -> str:
         names = [path.name for path in files]
     sha = hashlib.sha256()
     for name, path in zip(names, files, strict=True):
-        sha.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+        sha.update(f"{name}\0{hashlib.sha256(_content(path)).hexdigest()}\0".encode())
     return sha.hexdigest()[:12]
 
 
@@ -37,7 +38,20 @@ def _python_files(directory: Path) -> Iterator[Path]:
     for parent, directories, names in os.walk(directory):
         directories[:] = [name for name in directories if not _is_left_out(Path(parent, name))]
         # An editor's lock is a hidden link to nowhere that is called *.py too.
-        yield from (Path(parent, name) for name in names if name.endswith(".py") and not name.startswith("."))
+        yield from (
+            path
+            for name in names
+            if name.endswith(".py") and not name.startswith(".") and (path := Path(parent, name)).is_file()
+        )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserMistake(
+            f"{path} is part of the code and cannot be read ({error.strerror}): let this user read it, or move it away"
+        ) from error
 
 
 def _is_left_out(directory: Path) -> bool:

@@ -184,7 +184,12 @@ class Crew:
     def _end_strangers(self, now_s: float) -> None:
         """Drain the workers of topics that are no longer configured."""
         for record in self.roster.all():
-            if record.topic not in self.params and record.drain_asked_s is None:
+            if record.topic in self.params or record.drain_asked_s is not None:
+                continue
+            if record.reported_s is None and not record.adopted:
+                record.drain_asked_s = now_s
+                self._pool.kill(record.worker)  # it may wait for a place that it never gets
+            else:
                 self._drain(record, LEAVING_S, now_s)
 
     def _adapt_living(self, now_s: float) -> None:

@@ -5,25 +5,31 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from hermes_ray.errors import OperationFailed, UserMistake
+from hermes_ray.config import Config
+from hermes_ray.core.policy import PolicyState
+from hermes_ray.errors import HermesError, OperationFailed, UserMistake
+from hermes_ray.runtime.checkpoint import Checkpoint, checkpoint_path
 from hermes_ray.runtime.cluster import SCALER_NAME
+from hermes_ray.runtime.memory import Memory, without_overrides
+from hermes_ray.runtime.plain import from_plain, to_plain
 from hermes_ray.runtime.plan import Owner, Plan
 from hermes_ray.runtime.pool import Pool, cause_text, create_scaler, find_scaler
 from hermes_ray.runtime.scaler import Scaler
-from hermes_ray.runtime.status import override_row
 from hermes_ray.validation import nearest
 
-__all__ = ["Deployment", "Taken", "drain_without_scaler", "orphans"]
+__all__ = ["Deployment", "Taken", "drain_without_scaler", "forget_overrides", "orphans"]
 
 SCALER_START_S = 30.0
 CALL_TIMEOUT_S = 15.0
 LEAVING_S = 15.0
+LOOK_S = 0.2
 AWAY_S = 40.0  # a scaler that Ray restarts, or one that another replaces, is back sooner
 
 OVERRIDES: Mapping[str, Mapping[str, Any]] = {
@@ -35,6 +41,10 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
 
 class Taken(OperationFailed):
     """Another command has put a scaler in place at the same moment."""
+
+
+class Refused(OperationFailed):
+    """The scaler says why it does not do it."""
 
 
 class Deployment:
@@ -132,18 +142,25 @@ class Deployment:
         Returns what rules now, as ``hermes status --json`` has it; None: the policy.
         """
         self.known(topic)
-        until_s = None if for_s is None else time.time() + for_s
-        pin = {"pinned_count": count, "pinned_until_s": until_s}
-        said = self._ask("override", topic, pin if action == "pin" else OVERRIDES[action])
-        return override_row(said, time.time())
+        pin = {"pinned_count": count, "pinned_until_s": None}
+        ruling: dict[str, Any] | None
+        ruling = self._ask("override", topic, pin if action == "pin" else OVERRIDES[action], for_s)
+        return ruling
 
     def hand_over(self, plan: Plan) -> None:
-        """End this scaler so that the one of ``plan`` can take its place; one that does not answer is killed."""
+        """End this scaler so that the one of ``plan`` can take its place; one that does not answer is killed.
+
+        Raises ``Refused`` if it cannot hand over what it knows, and goes on.
+        """
         config = plan.config
-        with contextlib.suppress(OperationFailed):
+        try:
             self._ask("hand_over", config.state_dir, config.broker.urls)
             if self.wait_gone(LEAVING_S):
                 return
+        except Refused:
+            raise
+        except OperationFailed:
+            pass
         ray.kill(self._scaler, no_restart=True)
         self.wait_gone(LEAVING_S)
 
@@ -173,6 +190,8 @@ class Deployment:
         except GetTimeoutError as error:
             raise OperationFailed(f"the scaler of {self.name} did not answer within {timeout_s:.0f} s") from error
         except RayTaskError as error:
+            if isinstance(error.cause, HermesError):
+                raise Refused(str(error.cause)) from error
             raise OperationFailed(f"the scaler of {self.name} could not do it: {cause_text(error)}") from error
         except (RayError, AttributeError) as error:
             raise OperationFailed(f"the scaler of {self.name} is gone: {cause_text(error)}") from error
@@ -183,17 +202,29 @@ def orphans(name: str) -> list[str]:
     return Pool(name).living()
 
 
+def forget_overrides(config: Config) -> None:
+    """Take pauses and pins out of what a scaler that is gone has left, if that is on this machine."""
+    checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.cluster.name))
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        if (tree := checkpoint.read()) is not None:
+            memory = from_plain(Memory, tree)
+            checkpoint.write(to_plain(replace(memory, policy=PolicyState(), topics=without_overrides(memory.topics))))
+
+
 def drain_without_scaler(name: str, timeout_s: float) -> int:
-    """Drain the workers of a deployment that has lost its scaler; returns how many had to be killed after that."""
+    """Drain the workers of a deployment that has lost its scaler; returns the handlers that this cut short."""
     pool = Pool(name)
     deadline_s = time.monotonic() + timeout_s
     for worker in pool.living():
         pool.drain(worker, timeout_s)
+    running_count = 0
     while (left := pool.living()) and time.monotonic() < deadline_s + LEAVING_S:
-        time.sleep(0.2)
+        if time.monotonic() > deadline_s - 2 * LOOK_S and not running_count:
+            running_count = sum(map(pool.running_count, left))
+        time.sleep(LOOK_S)
     for worker in left:
         pool.kill(worker)
-    return len(left)
+    return running_count
 
 
 def _no_deployment(name: str) -> str:

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -114,6 +114,13 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     allow_reuse_port = False  # two servers would share a port without a word
 
+    def server_bind(self) -> None:
+        """Without asking a name server for our name, as HTTPServer does: one that is silent would keep us waiting."""
+        TCPServer.server_bind(self)
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
+        self.setup_environ()
+
     def handle_error(self, request: object, client_address: object) -> None:
         log.debug("a client at %s went away", client_address)
 
@@ -136,7 +143,7 @@ def _listen(host: str, port: int, application: WSGIApplication) -> WSGIServer:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise OperationFailed(f"nothing can listen on metrics.host {host!r}, metrics.port {port}: {error}") from error
     raise OperationFailed(
         f"metrics.port {port} and all up to {last} are taken on {host}: choose another, or 0 for none"

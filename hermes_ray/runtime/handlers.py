@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_ray.errors import OperationFailed
+from hermes_ray.masking import without_secrets
 
 __all__ = ["ASYNC_CONCURRENCY", "SYNC_CONCURRENCY", "Handler", "import_from", "load_handler", "run_close"]
 
@@ -67,7 +68,9 @@ def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
     try:
         instance = cls(**options)
     except (Exception, SystemExit) as error:
-        raise OperationFailed(f"handler {spec} cannot be built: {type(error).__name__}: {error}") from error
+        text = f"handler {spec} cannot be built: {type(error).__name__}: {error}"
+        masked = without_secrets(text, options)
+        raise OperationFailed(masked) from (error if masked == text else None)  # its traceback would tell them too
     return _handler(spec, instance, getattr(instance, "close", _nothing))
 
 

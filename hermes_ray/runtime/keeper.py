@@ -21,7 +21,7 @@ from hermes_ray.core.model import Decision, Override, Probe, Reason, Snapshot
 from hermes_ray.core.policy import PolicyState, step
 from hermes_ray.runtime.crew import Crew
 from hermes_ray.runtime.cut import Cut, TopicCut
-from hermes_ray.runtime.memory import Memory, TopicMemory
+from hermes_ray.runtime.memory import Memory, TopicMemory, without_overrides
 from hermes_ray.runtime.plain import to_plain
 from hermes_ray.runtime.plan import Owner, Plan
 from hermes_ray.runtime.status import decision_row, topic_row
@@ -53,7 +53,8 @@ class Keeper:
         self._crew = crew
         self._prober = prober
         self._write = write
-        self._topics: dict[str, TopicMemory] = dict(memory.topics)
+        self._topics = {topic: memory.topics.get(topic, TopicMemory()) for topic in plan.config.topics}
+        self._left_out = {topic: past for topic, past in memory.topics.items() if topic not in self._topics}
         self._base = memory.topics
         self._policy = memory.policy
         self._probes: dict[str, deque[Probe]] = {topic: deque(maxlen=KEPT_PROBES) for topic in plan.config.topics}
@@ -61,6 +62,7 @@ class Keeper:
         self._targets: dict[str, int] = {}
         self._decisions: dict[str, Decision] = {}
         self._placeless: set[str] = set()
+        self._is_capacity_known = False
         self._killed_before = crew.killed_count
         self._kill_now = False
         self._next_save_s = 0.0
@@ -73,8 +75,6 @@ class Keeper:
         self.tick_s = 0.0
         self.cut: Cut | None = None
         self.topics: dict[str, dict[str, Any]] = {}
-        for topic in plan.config.topics:
-            self._topics.setdefault(topic, TopicMemory())
 
     # Orders
 
@@ -125,7 +125,7 @@ class Keeper:
             self._wind_down(now_s, self.stop_by_s)
         else:
             self._decide(now_s)
-        self.save(now_s)
+        self.save(now_s, at_once=self.result is not None)
 
     def save(self, now_s: float, *, at_once: bool = False) -> None:
         """Write the memory down, then show what was written; or, where it cannot be, what would have been."""
@@ -175,6 +175,7 @@ class Keeper:
 
     def _decide(self, now_s: float) -> None:
         capacity = self._crew.capacity(now_s)
+        self._is_capacity_known = capacity is not None
         overrides = {topic: memory.override for topic, memory in self._topics.items()}
         seen = self._snapshots(now_s)
         self._policy, decisions = step(self._policy, seen, capacity, self._crew.params, now_s, overrides)
@@ -213,10 +214,9 @@ class Keeper:
         if not self._crew.wind_down(max(0.0, stop_by_s - now_s), kill, now_s):
             killed = self._crew.killed_count - self._killed_before
             self.result = {"drained": self._crew.drained_count, "killed": killed}
-            # The order is carried out, and what was wanted of topics ends with the deployment.
-            self.stop_by_s = None
+            # The order stays: this process lives on for a moment, and restarted in it would begin anew.
             self._policy = PolicyState()
-            self._topics = {topic: replace(past, override=Override()) for topic, past in self._topics.items()}
+            self._topics = without_overrides(self._topics)
 
     def _remembered(self, now_s: float) -> Memory:
         crew = self._crew
@@ -231,13 +231,16 @@ class Keeper:
             )
             for topic, memory in self._topics.items()
         }
+        left_out = {
+            topic: replace(memory, retired=crew.roster.departed_sums(topic)) for topic, memory in self._left_out.items()
+        }
         return replace(
             self._memory,
             saved_s=now_s,
             owner=self.owner,
             stop_by_s=self.stop_by_s,
             policy=self._policy,
-            topics=topics,
+            topics={**left_out, **topics},
             workers=tuple(crew.roster.remembered()),
         )
 
@@ -276,5 +279,6 @@ class Keeper:
                 crew.params[topic],
                 probe_failure_count=0 if failure is None else failure.count,
                 start_failure_count=crew.start_failure_count(topic),
+                is_capacity_known=self._is_capacity_known,
             ),
         )

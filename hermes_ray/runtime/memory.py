@@ -13,12 +13,13 @@ from hermes_ray.core.policy import PolicyState
 from hermes_ray.runtime.plan import Owner, Plan
 from hermes_ray.runtime.sums import Sums
 
-__all__ = ["Memory", "TopicMemory", "recalled"]
+__all__ = ["Memory", "TopicMemory", "recalled", "without_overrides"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicMemory:
-    """One topic. ``retired``: what its workers that are gone had done; ``told``: its last decisions, oldest first.
+    """One topic, configured now or once. ``retired``: what its workers that are gone had done; ``told``: its last
+    decisions, oldest first.
 
     The counts are of the whole life of the deployment on this cluster.
     """
@@ -62,11 +63,19 @@ def recalled(memory: Memory | None, plan: Plan, cluster_id: str) -> Memory:
     fresh = Memory(generation=plan.generation, cluster_id=cluster_id, owner=plan.owner)
     if memory is None:
         return fresh
-    kept = {topic: memory.topics.get(topic, TopicMemory()) for topic in plan.config.topics}
     if memory.cluster_id != cluster_id:
-        topics = {topic: TopicMemory(history=History(prior=learnt(past.history))) for topic, past in kept.items()}
+        topics = {
+            topic: TopicMemory(history=History(prior=learnt(past.history))) for topic, past in memory.topics.items()
+        }
         return replace(fresh, topics=topics)
     if memory.generation == plan.generation:
-        return replace(memory, topics=kept)
-    topics = {topic: replace(past, override=replace(past.override, stopped=False)) for topic, past in kept.items()}
+        return memory
+    topics = {
+        topic: replace(past, override=replace(past.override, stopped=False)) for topic, past in memory.topics.items()
+    }
     return replace(memory, generation=plan.generation, owner=plan.owner, stop_by_s=None, topics=topics)
+
+
+def without_overrides(topics: Mapping[str, TopicMemory]) -> dict[str, TopicMemory]:
+    """The topics without what people said about them, as the end of a deployment leaves them."""
+    return {topic: replace(past, override=Override()) for topic, past in topics.items()}

@@ -76,6 +76,14 @@ class Pool:
                 results.append(StartResult(worker=worker, error=_failure(ready)))
         return results
 
+    def running_count(self, worker: str) -> int:
+        """Handlers that run in ``worker`` now; 0 if it does not say."""
+        try:
+            state: dict[str, int] = ray.get(self._handle(worker).state.remote(), timeout=1)
+        except (RayError, AttributeError):  # no answer, or no worker any more
+            return 0
+        return state["running"]
+
     def drain(self, worker: str, timeout_s: float) -> None:
         """Ask ``worker`` to drain; asking again does no harm."""
         if (handle := self._handle(worker)) is not None:
@@ -170,5 +178,5 @@ def start_once(function: Callable[..., Any], *arguments: Any) -> Callable[[float
 
     Returns what waits for its result, for so many seconds, and raises what it raised.
     """
-    result = ray.remote(function).options(num_cpus=0, max_retries=0).remote(*arguments)
+    result = ray.remote(function).options(num_cpus=0, max_retries=0, max_calls=1).remote(*arguments)
     return lambda timeout_s: ray.get(result, timeout=timeout_s)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import ray
 
 from hermes_ray.broker.depth import DepthProber
-from hermes_ray.core.model import Override
+from hermes_ray.errors import OperationFailed
 from hermes_ray.runtime.changes import applied
 from hermes_ray.runtime.checkpoint import Checkpoint, checkpoint_path
 from hermes_ray.runtime.cluster import ClusterView, cluster_id
@@ -31,7 +31,7 @@ from hermes_ray.runtime.plain import from_plain
 from hermes_ray.runtime.plan import Owner, Plan, probed_topology
 from hermes_ray.runtime.pool import Pool, unpacked
 from hermes_ray.runtime.roster import Roster
-from hermes_ray.runtime.status import decision_row, worker_row
+from hermes_ray.runtime.status import decision_row, override_row, worker_row
 
 __all__ = ["Scaler"]
 
@@ -51,9 +51,12 @@ T = TypeVar("T")
 Tree = Mapping[str, Any]
 
 
-def steady_clock() -> Callable[[], float]:
-    """Unix seconds that never go back: the wall clock read once, the monotonic one since."""
-    offset_s = time.time() - time.monotonic()
+def steady_clock(least_s: float) -> Callable[[], float]:
+    """Unix seconds that never go back, nor behind ``least_s``: the wall clock read once, the monotonic one since.
+
+    Among restored times of the future, everything new would look old.
+    """
+    offset_s = max(time.time(), least_s) - time.monotonic()
     return lambda: offset_s + time.monotonic()
 
 
@@ -68,7 +71,9 @@ class Scaler:
         plan: Plan = unpacked(packed_plan)
         config = plan.config
         self._plan = plan
-        self._clock = steady_clock()
+        self._checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.cluster.name))
+        memory = self._recall()
+        self._clock = steady_clock(memory.saved_s)
         self._reports: SimpleQueue[tuple[Tree, float]] = SimpleQueue()
         self._orders: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._woken = threading.Event()
@@ -77,8 +82,6 @@ class Scaler:
         self._report_interval_s = TICK_S
         self._driver_seen_s = 0.0
         self._ticked_s = self._clock()
-        self._checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.cluster.name))
-        memory = self._recall()
         retired = {topic: past.retired for topic, past in memory.topics.items()}
         self._crew = Crew(
             plan, Pool(config.cluster.name), ClusterView(), Roster(retired, memory.workers, self._clock())
@@ -171,22 +174,36 @@ class Scaler:
         """Another command, that changes nothing, speaks for the deployment from now on."""
         self._do(lambda: self._keeper.own(owner))
 
-    def override(self, topic: str, changes: Mapping[str, Any]) -> Override:
-        """Change fields of what a person has said about ``topic``."""
-        return self._do(lambda: self._keeper.override(topic, lambda override: replace(override, **changes)))
+    def override(self, topic: str, changes: Mapping[str, Any], for_s: float | None = None) -> dict[str, Any] | None:
+        """Change fields of what a person has said about ``topic``, a pin ``for_s``; returns what rules now.
+
+        Raises ``OperationFailed`` if it would not last.
+        """
+        pin = {} if for_s is None else {"pinned_until_s": self._clock() + for_s}
+        override = self._do(lambda: self._keeper.override(topic, lambda said: replace(said, **{**changes, **pin})))
+        if (error := self._keeper.write_error) is not None:
+            raise OperationFailed(f"{topic} obeys, but a restarted scaler would not know: {error}")
+        return override_row(override, self._clock())
 
     def hand_over(self, state_dir: str, urls: Sequence[str]) -> None:
         """Stop deciding for good, and leave everything known where a scaler of this ``state_dir`` and broker looks.
 
-        Workers consume on; this actor ends.
+        Workers consume on; this actor ends. Raises ``OperationFailed`` and goes on if nothing can be left there.
         """
 
-        def end() -> None:
+        def leave() -> None:
+            if self._keeper.stop_by_s is not None:
+                raise OperationFailed("nothing was applied: the deployment is stopping")
+            before = self._checkpoint
+            self._checkpoint = Checkpoint(checkpoint_path(state_dir, urls, self._plan.config.cluster.name))
+            self._keeper.save(self._clock(), at_once=True)
+            if (error := self._keeper.write_error) is not None:
+                self._checkpoint = before
+                raise OperationFailed(f"nothing was applied: {error}; correct state_dir or make room")
             self._over.set()
             self._exporter.close()
-            self._checkpoint = Checkpoint(checkpoint_path(state_dir, urls, self._plan.config.cluster.name))
 
-        self._do(end)
+        self._do(leave)
 
     # Ticks
 

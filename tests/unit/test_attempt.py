@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 from hermes_ray.cli.main import cli
 
 HANDLERS = """
-import asyncio
+import asyncio, datetime
 from hermes_ray import PermanentError
 
 def ship(message):
@@ -29,6 +30,13 @@ async def count(message):
 def broken(message):
     message.publish("labels", "never sent")
     raise ValueError("the database is away")
+
+def table(message):
+    when = datetime.datetime(2024, 5, 1, 12, 30)
+    message.publish("labels", message.body, headers={"at": when, "raw": b"a\\xff", "deep": [{b"k": b"v", "n": 7}]})
+
+def surrogate(message):
+    raise ValueError("half a pair: \\ud83d")
 
 def stray(message):
     message.publish("label", "x")
@@ -90,6 +98,29 @@ def test_json_is_alone_on_stdout_and_has_headers_too(attempt: Callable[..., Resu
         "traceback": None,
     }
     assert "handling" in done.stderr
+
+
+def test_headers_json_does_not_know_are_shown_as_text(attempt: Callable[..., Result]) -> None:
+    done = attempt("table", "--json", "--body", "x")
+    (published,) = json.loads(done.stdout)["publishes"]
+    assert published["headers"] == {"at": "2024-05-01 12:30:00", "raw": "a\\xff", "deep": [{"k": "v", "n": 7}]}
+
+
+def test_a_body_that_is_no_text_reaches_the_handler_byte_for_byte(attempt: Callable[..., Result]) -> None:
+    done = attempt("table", "--body", os.fsdecode(b"a\xff"))
+    assert done.stdout.splitlines()[1] == "would publish to labels: a\\xff"
+
+
+def test_an_error_with_half_a_surrogate_pair_is_told_like_any_other(attempt: Callable[..., Result]) -> None:
+    done = attempt("surrogate", "--body", "x")
+    assert (done.exit_code, done.stdout) == (
+        1,
+        "raised ValueError: half a pair: \\ud83d, which would be retried\n",
+    )
+    assert done.stderr.endswith("ValueError: half a pair: \\ud83d\n")
+    assert json.loads(attempt("surrogate", "--json", "--body", "x").stdout)["error"] == (
+        "ValueError: half a pair: \\ud83d"
+    )
 
 
 def test_an_async_handler_gets_a_message_like_a_first_delivery(attempt: Callable[..., Result], tmp_path: Path) -> None:

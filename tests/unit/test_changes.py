@@ -97,13 +97,18 @@ def test_other_code_and_a_forced_roll_out_make_other_workers_of_every_topic(chan
     "changed",
     [
         {"generation": 9},
-        {"import_paths": ("/elsewhere",)},
         {"former_rungs_ms": {"light": (7,)}},
     ],
 )
-def test_a_later_apply_from_another_place_makes_no_other_workers(changed: dict[str, Any]) -> None:
+def test_a_later_apply_makes_no_other_workers(changed: dict[str, Any]) -> None:
     assert revision(plan(), "light") == revision(plan(**changed), "light")
     assert said(plan(), plan(**changed)) == []
+
+
+def test_the_same_code_in_another_place_is_where_the_next_workers_come_from() -> None:
+    assert revision(plan(), "light") == revision(plan(import_paths=("/elsewhere",)), "light")
+    assert said(plan(), plan(import_paths=("/elsewhere",))) == ["the same code is now in /elsewhere (live)"]
+    assert said(plan(), plan(import_paths=("/elsewhere",), code="abc")) == ["the code (rolling)"]
 
 
 def test_values_are_shown_from_what_to_what() -> None:

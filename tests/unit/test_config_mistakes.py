@@ -61,7 +61,7 @@ IN_FILE = [
     (topic("scaling: {policy: fixd}"), "topics.a.scaling.policy is 'fixd': it must be adaptive or threshold or fixed"),
     (f"cluster: {{name: a/b}}\n{TOPIC}", "cluster.name is 'a/b': it must be letters, digits, '_', '.' and '-'"),
     (f"cluster: {{name: 2024}}\n{TOPIC}", "cluster.name is 2024: it must be text: put it in quotes"),
-    (f"state_dir: ''\n{TOPIC}", "state_dir is '': it must be a directory"),
+    (f"state_dir: ''\n{TOPIC}", "state_dir is '': it must be the absolute path of a directory, or one from ~"),
     # numbers
     (topic("workers: {max: many}"), "topics.a.workers.max is 'many': it must be a whole number 0 to 100000 (workers)"),
     (topic("workers: {max: -1}"), "topics.a.workers.max is -1: it must be a whole number 0 to 100000 (workers)"),

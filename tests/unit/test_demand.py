@@ -60,12 +60,13 @@ def test_a_missing_signal_is_no_recommendation(signal: str) -> None:
 def _play(ready: list[int | None], current: int, rule: ThresholdRule = RULE) -> list[tuple[int, Reason]]:
     """The rule at one check after another, its targets applied at once."""
     params = replace(PARAMS, threshold=rule, workers_min=1, workers_max=50)
-    checks, _, _ = threshold(Checks(), SEEN, params, current, 0.0)
+    checks, _ = threshold(Checks(), SEEN, params, current, 0.0)
     steps = []
     for i, count in enumerate(ready, start=1):
         seen = replace(SEEN, ready_count=count)
-        checks, current, reason = threshold(checks, seen, params, current, rule.interval_s * i)
-        steps.append((current, reason))
+        checks, proposal = threshold(checks, seen, params, current, rule.interval_s * i)
+        current = proposal.with_max_step
+        steps.append((current, proposal.reason))
     return steps
 
 
@@ -101,6 +102,26 @@ def test_steps_of_the_threshold_rule_have_a_least_and_a_most(current: int, after
     assert _play([150], current, rule) == [(after, Reason.THRESHOLD)]
 
 
+@pytest.mark.parametrize(
+    ("ready", "current", "numbers"),
+    [
+        (150, 5, (6, 7, 7)),
+        (150, 30, (36, 36, 36)),
+        (150, 45, (54, 54, 52)),
+        (5, 2, (2, 0, 0)),
+        (5, 1, (1, 0, 0)),
+        (5, 90, (81, 81, 83)),
+    ],
+)
+def test_the_threshold_rule_says_what_its_ratio_asks_for_and_what_each_bound_of_its_step_makes_of_it(
+    ready: int, current: int, numbers: tuple[int, int, int]
+) -> None:
+    rule = replace(RULE, min_step=2, max_step=7, up_checks=1, down_checks=1)
+    params, seen = replace(PARAMS, threshold=rule), replace(SEEN, ready_count=ready)
+    _, proposal = threshold(Checks(checked_at_s=0.0), seen, params, current, rule.interval_s)
+    assert (proposal.by_ratio, proposal.with_min_step, proposal.with_max_step) == numbers
+
+
 def test_the_threshold_rule_does_not_act_at_its_limits() -> None:
     assert [workers for workers, _ in _play([150, 150, 150], current=50)] == [50] * 3
     assert [workers for workers, _ in _play([0, 0, 0, 0], current=1)] == [1] * 4
@@ -111,5 +132,6 @@ def test_an_unknown_depth_is_no_check() -> None:
 
 
 def test_between_checks_the_threshold_rule_only_waits() -> None:
-    checks, _, _ = threshold(Checks(), SEEN, replace(PARAMS, threshold=RULE), 4, 100.0)
-    assert threshold(checks, SEEN, replace(PARAMS, threshold=RULE), 4, 129.0) == (checks, 4, Reason.STEADY)
+    checks, first = threshold(Checks(), SEEN, replace(PARAMS, threshold=RULE), 4, 100.0)
+    assert (first.with_max_step, first.reason) == (4, Reason.STEADY)
+    assert threshold(checks, SEEN, replace(PARAMS, threshold=RULE), 4, 129.0) == (checks, first)

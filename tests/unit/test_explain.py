@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -45,15 +46,39 @@ def test_a_number_that_stays_still_says_what_it_is_good_for() -> None:
     )
 
 
-def test_a_number_cut_below_what_was_wanted_promises_nothing() -> None:
-    cut = replace(
-        DECISION,
-        reason=Reason.WORKERS_MAX,
-        limiters=(Limiter(reason=Reason.WORKERS_MAX, before=15, after=13),),
+CAPPED = replace(
+    DECISION, reason=Reason.WORKERS_MAX, limiters=(Limiter(reason=Reason.WORKERS_MAX, before=15, after=13),)
+)
+
+
+def test_a_number_cut_below_what_was_wanted_says_how_soon_it_clears_what_waits() -> None:
+    assert _explain(CAPPED) == (
+        "8 -> 13 workers: 412 waiting, oldest 9 s, arrivals 31/s, one slot does 2.6/s; "
+        "13 clears what waits within 147 s; capped from 15 by workers.max"
     )
-    assert _explain(cut) == (
-        "8 -> 13 workers: 412 waiting, oldest 9 s, arrivals 31/s, one slot does 2.6/s; capped from 15 by workers.max"
+    held = replace(CAPPED, snapshot=replace(SEEN, held_count=8))
+    assert "; 13 clears what waits within 5.97 s; " in _explain(held, replace(PARAMS, concurrency=3)), "420 / 70.4"
+
+
+@pytest.mark.parametrize(("target", "words"), [(11, "11 do not keep up"), (1, "1 does not keep up")])
+def test_a_number_cut_below_what_arrives_says_so(target: int, words: str) -> None:
+    cut = Limiter(reason=Reason.CAPACITY, before=15, after=target)
+    decision = replace(DECISION, target=target, reason=Reason.CAPACITY, limiters=(cut,))
+    assert _explain(decision).endswith(f"; {words} with arrivals; cut from 15 by the room in the cluster")
+    assert f"; {words} with arrivals; " in _explain(replace(decision, snapshot=replace(SEEN, ready_count=0)))
+
+
+@pytest.mark.parametrize("signal", ["ready_count", "held_count", "arrival_rate_hz", "service_rate_hz"])
+def test_a_number_cut_where_a_signal_is_missing_promises_nothing(signal: str) -> None:
+    unknown: dict[str, Any] = {signal: None}
+    assert " 13 " not in _explain(replace(CAPPED, snapshot=replace(SEEN, **unknown))).partition(":")[2]
+
+
+def test_a_number_cut_with_nothing_to_clear_and_one_of_another_policy_promise_nothing() -> None:
+    assert _explain(replace(CAPPED, snapshot=replace(SEEN, ready_count=0))).endswith(
+        "/s; capped from 15 by workers.max"
     )
+    assert _explain(CAPPED, replace(PARAMS, policy="threshold")).endswith("/s; capped from 15 by workers.max")
 
 
 def test_no_workers_and_other_policies_promise_nothing() -> None:
@@ -95,10 +120,21 @@ def test_each_reason_has_its_words(reason: Reason, words: str) -> None:
         (Reason.WORKERS_MIN, 4, "raised from 4 by workers.min"),
         (Reason.WORKERS_MAX, 20, "capped from 20 by workers.max"),
         (Reason.CAPACITY, 20, "cut from 20 by the room in the cluster"),
+        (Reason.MIN_STEP, 12, "raised from 12 by min_step"),
+        (Reason.MAX_STEP, 20, "capped from 20 by max_step"),
     ],
 )
 def test_a_limiter_says_what_it_changed(reason: Reason, before: int, words: str) -> None:
     limited = replace(DECISION, reason=reason, limiters=(Limiter(reason=reason, before=before, after=13),))
+    assert _explain(limited).endswith(f"; {words}")
+
+
+@pytest.mark.parametrize(
+    ("reason", "was", "words"),
+    [(Reason.MIN_STEP, 14, "lowered from 14 by min_step"), (Reason.MAX_STEP, 12, "kept above 12 by max_step")],
+)
+def test_a_bound_of_a_step_down_says_which_way_it_moved_the_number(reason: Reason, was: int, words: str) -> None:
+    limited = replace(DECISION, before=16, reason=reason, limiters=(Limiter(reason=reason, before=was, after=13),))
     assert _explain(limited).endswith(f"one slot does 2.6/s; {words}")
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from hermes_ray.cli import reach as reach_module
 from hermes_ray.cli.main import cli
 from hermes_ray.errors import UserMistake
+from hermes_ray.runtime.keeper import KEPT_DECISIONS
 from hermes_ray.validation import nearest
 
 TOPIC: dict[str, Any] = {
@@ -52,6 +53,7 @@ class FakeDeployment:
         self.head: dict[str, Any] = {}
         self.orders: list[tuple[Any, ...]] = []
         self.asked: list[tuple[float, str | None]] = []
+        self.made = [decision("idle", 400, "1 -> 0 workers: d"), decision("orders", 12, "8 -> 13 workers: b")]
 
     def status(self) -> dict[str, Any]:
         head = {"stopping": False, "driver": "alive", "owner": "serve on host", "generation": 7, "metrics_url": None}
@@ -66,8 +68,7 @@ class FakeDeployment:
 
     def decisions(self, since_s: float, topic: str | None = None) -> list[dict[str, Any]]:
         self.asked.append((time.time() - since_s, topic))
-        made = [decision("idle", 400, "1 -> 0 workers: d"), decision("orders", 12, "8 -> 13 workers: b")]
-        return [row for row in made if row["at"] >= since_s]
+        return [row for row in self.made if row["at"] >= since_s]
 
     def known(self, topic: str) -> str:
         if topic not in self.topics:
@@ -166,6 +167,18 @@ def test_decisions_are_asked_for_the_time_and_topic_that_were_named(
     (first_s, all_topics), (second_s, topic), _ = deployment.asked
     assert (round(first_s), all_topics) == (7200, None)
     assert (round(second_s), topic) == (600, "orders")
+
+
+def test_decisions_say_where_those_that_are_kept_do_not_reach_as_far_back_as_was_asked(
+    deployment: FakeDeployment, hermes: Callable[..., Result]
+) -> None:
+    deployment.made += [decision("orders", 11, "13 -> 12 workers: e")] * (KEPT_DECISIONS - 1)
+    *_, last, note = hermes("decisions", "--since", "2h").output.splitlines()
+    assert last.endswith("orders: 13 -> 12 workers: e")
+    assert note == f"only the last {KEPT_DECISIONS} decisions of orders are kept"
+    assert len(json.loads(hermes("decisions", "--since", "2h", "--json").output)) == KEPT_DECISIONS + 1
+    deployment.made[1] = decision("orders", 8000, "8 -> 13 workers: b")
+    assert "are kept" not in hermes("decisions", "--since", "2h").output, "the oldest is from before what was asked"
 
 
 def test_workers_are_a_row_each_and_those_to_be_replaced_say_so(hermes: Callable[..., Result]) -> None:

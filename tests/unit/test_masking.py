@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hermes_ray.config import mask_url, masked_yaml
-from hermes_ray.masking import looks_secret
+from hermes_ray.masking import looks_secret, without_secrets
 
 
 def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +72,16 @@ def test_mask_url_hides_the_password_only(url: str, masked: str) -> None:
 def test_options_are_secret_by_their_last_word() -> None:
     assert all(map(looks_secret, ["password", "dbPassword", "PGPASSWORD", "authToken", "api-key", "client_secret"]))
     assert not any(map(looks_secret, ["max_tokens", "key", "keyspace", "bypass", "password_file", "secret_name"]))
+
+
+def test_secrets_among_options_are_hidden_in_what_a_driver_says_about_them() -> None:
+    options = {
+        "dsn": "postgresql://app:s3cret@db/x",
+        "api": {"token": "abc123"},
+        "path": "/data/orders.db",
+        "retries": 3,
+    }
+    text = "cannot parse 'postgres//app:s3cret@db/x' with abc123: see /data/orders.db after 3 tries"
+    assert without_secrets(text, options) == (
+        "cannot parse 'postgres//app:***@db/x' with ***: see /data/orders.db after 3 tries"
+    )

@@ -73,13 +73,10 @@ def test_what_was_learnt_elsewhere_is_still_known_on_a_third_cluster_although_no
 
 @pytest.mark.parametrize("cluster_id", [HERE, "another"])
 @pytest.mark.parametrize("generation", [7, 8])
-def test_topics_that_are_not_configured_any_more_are_forgotten_and_new_ones_start_from_nothing(
-    cluster_id: str, generation: int
-) -> None:
+def test_topics_that_are_not_configured_any_more_are_kept_for_their_return(cluster_id: str, generation: int) -> None:
     memory = filled(topics={"heavy": topic_memory(), "gone": topic_memory()})
     now = recalled(memory, plan(generation), cluster_id)
-    assert set(now.topics) == {"heavy", "light"}
-    assert now.topics["light"] == TopicMemory()
+    assert set(now.topics) == {"heavy", "gone"}
 
 
 def test_workers_of_topics_that_are_not_configured_any_more_are_remembered_to_be_drained() -> None:

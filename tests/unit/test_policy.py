@@ -68,7 +68,7 @@ def test_the_largest_number_of_workers_caps_and_says_so() -> None:
     assert (decision.target, decision.reason) == (13, Reason.WORKERS_MAX)
     assert decision.limiters == (Limiter(reason=Reason.WORKERS_MAX, before=23, after=13),)
     assert decision.text.startswith("8 -> 13 workers: 412 waiting")
-    assert decision.text.endswith("; capped from 23 by workers.max")
+    assert decision.text.endswith("; 13 clears what waits within 150 s; capped from 23 by workers.max")
 
 
 def test_the_least_number_of_workers_raises_and_says_so() -> None:
