@@ -178,5 +178,5 @@ def start_once(function: Callable[..., Any], *arguments: Any) -> Callable[[float
 
     Returns what waits for its result, for so many seconds, and raises what it raised.
     """
-    result = ray.remote(function).options(num_cpus=0, max_retries=0, max_calls=1).remote(*arguments)
+    result = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(function).remote(*arguments)
     return lambda timeout_s: ray.get(result, timeout=timeout_s)

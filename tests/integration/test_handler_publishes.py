@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pika import BasicProperties
 
 from hermes_ray import Message
 from hermes_ray.broker.outgoing import PUBLISHED_MS
+from hermes_ray.broker.settlement import QueueSpec
 from hermes_ray.broker.topology import queue_arguments
 from tests.ledger import Ledger, declare, publish, put, ready_count, take, until
 from tests.workers import working
@@ -78,3 +80,25 @@ def test_a_publish_to_a_topic_the_deployment_lacks_fails_in_the_handler(vhost_ur
         publish(vhost_url, 1)
         until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
     assert "no topic 'nowhere'" in take(vhost_url, "q.dead")[0].headers["x-hermes-error"]
+
+
+def test_what_a_handler_has_published_gets_there_although_an_apply_removes_that_topic_before_it_returns(
+    vhost_url: str,
+) -> None:
+    published, removed = threading.Event(), threading.Event()
+
+    def handle(message: Message) -> None:
+        message.publish("other", b"child")
+        published.set()
+        assert removed.wait(20)
+
+    declare(vhost_url, "other.q", queue_arguments("quorum"))
+    with working(vhost_url, handle) as worker:
+        publish(vhost_url, 1)
+        assert published.wait(20)
+        without = QueueSpec(topic="t", queue="q", routes={})
+        worker.worker.adapt(without)
+        until(lambda: worker["settings"] == without.settings, "the worker has it")
+        removed.set()
+        until(lambda: worker["acked"] == 1, "it is acked")
+    assert ready_count(vhost_url, "other.q") == 1

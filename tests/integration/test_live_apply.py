@@ -70,7 +70,7 @@ def test_under_load_live_keys_change_at_once_and_new_code_rolls_in_with_nothing_
     project.configure({"work": WORK})
     with project.serving() as serve:
         wait_until(lambda: consuming(status, "work") == 2, 30, "two workers consume")
-        load = project.publishing("work", rate_hz=60, seconds=45)
+        load = project.publishing("work", rate_hz=60, seconds=32)
         wait_until(lambda: status()["work"]["handled"] > 300, 30, "the load is under way")
         first, learnt = pids(cluster, project), status()["work"]["service_rate_hz"]
 
@@ -113,7 +113,7 @@ def test_under_load_live_keys_change_at_once_and_new_code_rolls_in_with_nothing_
 
 
 @pytest.mark.usefixtures("ended")
-def test_a_broken_handler_is_refused_with_its_text_and_nothing_is_touched(
+def test_what_cannot_work_is_refused_in_a_sentence_and_nothing_is_touched(
     project: Project, cluster: Cluster, status: Status
 ) -> None:
     project.configure({"work": WORK})
@@ -125,6 +125,13 @@ def test_a_broken_handler_is_refused_with_its_text_and_nothing_is_touched(
     assert refused.returncode == 1
     assert "not in this version" in refused.stderr
     assert "Traceback" not in refused.stderr
+    for word, code, said in (
+        ("state_dir=/proc/nowhere", 1, "nothing was applied: the checkpoint cannot be written"),
+        ("topics.work.worker.num_cpus=500", 2, "takes 500 CPU, which no node has"),
+    ):
+        refused = project.hermes("apply", "config=my.yaml", word, check=False)
+        assert (refused.returncode, refused.stderr.count("\n")) == (code, 1), refused
+        assert said in refused.stderr
     assert pids(cluster, project) == before
     assert Deployment.find(project.name).status()["generation"] == generation
     ids = load()
@@ -136,20 +143,20 @@ def test_a_broken_handler_is_refused_with_its_text_and_nothing_is_touched(
 def test_on_a_full_cluster_workers_are_replaced_one_at_a_time(
     project: Project, cluster: Cluster, status: Status
 ) -> None:
-    seat = {"concurrency": 1, "num_cpus": 0, "resources": {"seat": 2}}
-    project.configure({"work": {**WORK, "worker": seat, "workers": {"min": 4, "max": 4}}})
+    seat = {"concurrency": 1, "num_cpus": 0, "resources": {"seat": 4}}
+    project.configure({"work": {**WORK, "worker": seat, "workers": {"min": 2, "max": 2}}})
     project.hermes("apply", "config=my.yaml")
-    wait_until(lambda: consuming(status, "work") == 4, 30, "four workers fill the cluster")
+    wait_until(lambda: consuming(status, "work") == 2, 30, "two workers fill the cluster")
     before = pids(cluster, project)
     load = project.publishing("work", rate_hz=20, seconds=10)
     with Watch(project, "work") as watch:
         assert "roll=true (rolling)" in project.hermes("apply", "config=my.yaml", "roll=true").stdout
         wait_until(
-            lambda: not pids(cluster, project).keys() & before.keys() and consuming(status, "work") == 4,
+            lambda: not pids(cluster, project).keys() & before.keys() and consuming(status, "work") == 2,
             60,
-            "all four are replaced",
+            "both are replaced",
         )
-    assert watch.least >= 3, "one at a time"
+    assert watch.least >= 1, "one at a time"
     ids = load()
     wait_until(lambda: not ids - project.handled("work").keys(), 30, "nothing is lost")
     assert "no change" in project.hermes("apply", "config=my.yaml").stdout, "a roll-out is forced once"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import ray
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from hermes_ray.runtime.deployment import Deployment
 from tests.ledger import ready_count
@@ -46,12 +46,14 @@ def kill_scaler(cluster: Cluster, project: Project) -> None:
 
 
 def counts(deployment: Deployment) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """All counters and histograms of a scrape."""
-    with urllib.request.urlopen(deployment.status()["metrics_url"], timeout=10) as answer:
+    """All counters and histograms of a scrape, read strictly."""
+    openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    request = urllib.request.Request(deployment.status()["metrics_url"], headers=openmetrics)
+    with urllib.request.urlopen(request, timeout=10) as answer:
         text = answer.read().decode()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
         if family.type in ("counter", "histogram")
         for sample in family.samples
         if not sample.name.endswith("_created")
@@ -68,19 +70,22 @@ def test_pauses_pins_and_counts_survive_a_killed_scaler_under_load_and_status_sh
     load = project.publishing("work", rate_hz=40, seconds=30)
     wait_until(lambda: status()["work"]["handled"] > 100, 30, "the load is under way")
 
+    before = counts(deployment)
+    assert before["queue_messages_processed_total", (("queue_name", "work"), ("status", "success"))] > 100
+    kill_scaler(cluster, project)
+    deployment = Deployment.find(project.name)
+    after = counts(deployment)
+    assert before.keys() <= after.keys()
+    assert {key: value for key, value in before.items() if after[key] < value} == {}, "no count went back"
+
     assert "work is paused" in project.hermes("pause", "work", "config=my.yaml").stdout
     wait_until(lambda: not any(workers().values()), 30, "it is drained to 0")
     depth = status()["work"]["depth"]
     wait_until(lambda: (status()["work"]["depth"] or 0) > depth, 20, "its depth is still looked at")
     assert "work is paused" in project.hermes("scale", "work", "3", "config=my.yaml").stdout, "a pause wins over a pin"
 
-    before = counts(deployment)
     kill_scaler(cluster, project)
     deployment = Deployment.find(project.name)
-    after = counts(deployment)
-    assert before.keys() <= after.keys()
-    assert {key: value for key, value in before.items() if after[key] < value} == {}, "no count went back"
-    assert before["queue_messages_processed_total", (("queue_name", "work"), ("status", "success"))] > 100
     state = status()["work"]
     assert (state["override"]["kind"], state["workers"]["target"]) in (("paused", 0), ("paused", None))
     assert state["service_rate_hz"] == pytest.approx(20, rel=0.4), "what was learnt is not forgotten"

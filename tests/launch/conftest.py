@@ -98,7 +98,7 @@ def clone(desk: Path, key: Path, machines: list[Machine], vhost_url: str, enviro
     made = [str(BIN / "ray"), "get-auth-token", "--generate"]
     token = subprocess.run(made, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
     secrets = {"HERMES_BROKER_URL": vhost_url, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token.strip()}
-    (copied / "cluster.env").write_text("".join(f"{key}={value}\n" for key, value in secrets.items()))
+    (copied / "cluster.env").write_text("".join(f"{key}='{value}'\n" for key, value in secrets.items()))
     return copied
 
 
