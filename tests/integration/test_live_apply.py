@@ -203,6 +203,7 @@ def test_the_latest_serve_owns_the_deployment_and_the_one_before_it_leaves_it_ru
 ) -> None:
     project.configure({"work": WORK})
     with project.serving() as first:
+        wait_until(lambda: consuming(status, "work") == 2, 30, "two workers consume")
         second = Serve(project, ["config=my.yaml"])
         try:
             assert first.process.wait(40) == 0
