@@ -79,6 +79,10 @@ class Crew:
         self.failed_starts: Counter[str] = Counter()
         self.deaths: Counter[str] = Counter()
 
+    def has_living(self) -> bool:
+        """Whether workers are there already, of a scaler before this one."""
+        return bool(self._pool.living())
+
     def start_error(self, topic: str) -> str | None:
         """Why the last start of this topic failed; None once one succeeded."""
         return self._starts[topic].error

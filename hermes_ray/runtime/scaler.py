@@ -94,7 +94,7 @@ class Scaler:
         )
         self._keeper = Keeper(plan, memory, self._crew, self._prober, self._write)
         self._exporter = Exporter(config.metrics.host, config.metrics.port, lambda: self._keeper.cut, self._unhealthy)
-        if not memory.saved_s and self._crew.sync(self._clock()) is not None and self._crew.roster.all():
+        if not memory.saved_s and self._crew.has_living():
             self._keeper.say(f"there is no checkpoint at {self._checkpoint.path}: rates are learnt anew")
         self._keeper.save(self._clock(), at_once=True)
         self._prober.start()
