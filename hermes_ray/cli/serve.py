@@ -108,7 +108,7 @@ def _tell(applied: Applied, topics: Sequence[str], say: _Lines) -> None:
         say(f"serving {', '.join(topics)} as deployment {name}", now=True)
     elif changes:
         for change in changes:
-            say(f"changed {change}", now=True)
+            say(f"changed {change}" if change.how else str(change), now=True)
         say(f"applied to deployment {name}, now serving {', '.join(topics)}", now=True)
     else:
         say(f"no change: deployment {name} is already serving {', '.join(topics)}", now=True)

@@ -25,7 +25,7 @@ from hermes_ray.runtime.plan import Owner, Plan, revision, topology_of
 from hermes_ray.runtime.trial import import_paths, try_handlers
 from hermes_ray.settings import worker_bundle
 
-__all__ = ["Applied", "apply", "declare_queues", "reach_broker", "this_command"]
+__all__ = ["Applied", "apply", "reach_broker", "this_command"]
 
 BROKER_WAIT_S = 30.0
 STOPPING_WAIT_S = 60.0
@@ -45,7 +45,7 @@ def reach_broker(config: Config) -> None:
     connect(config.broker.urls, name=f"{config.cluster.name}/serve", wait_s=BROKER_WAIT_S).close()
 
 
-def declare_queues(config: Config) -> None:
+def _declare_queues(config: Config) -> None:
     """Make sure every topic's queues exist; waits up to 30 s for the broker."""
     connection = connect(config.broker.urls, name=f"{config.cluster.name}/serve", wait_s=BROKER_WAIT_S)
     with contextlib.closing(connection):
@@ -64,8 +64,8 @@ def apply(
     """Bring the deployment of ``cluster.name`` to ``config`` and the code of this working directory.
 
     Handlers of what is new are tried before anything is touched; up to ``before_touching`` the caller may be
-    interrupted, and nothing has happened. Raises ``OperationFailed`` if one fails, or if no
-    scaler comes up in the end: workers consume on then, and the next apply heals it.
+    interrupted, and nothing has happened. Raises ``OperationFailed`` if one fails, or if no scaler comes up in the end:
+    workers consume on then, and the next apply heals it.
     """
     for _ in range(TRIES):
         running = _settled(config, say)
@@ -77,7 +77,7 @@ def apply(
             running.own(owner)
             return Applied(deployment=running, changes=changes)
         with contextlib.suppress(Taken):
-            declare_queues(config)
+            _declare_queues(config)
             try:
                 if running is not None:
                     running.hand_over(plan)
