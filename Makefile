@@ -39,7 +39,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	@touch $@
 
 demo: install ## three topics under a 90-second load, watched live; a picture and a summary in out/demo
-	$(BIN)/python -m hermes_ray.cli.demo
+	$(BIN)/python -m hermes_ray.demo
 
 test: check ## check, then the tests against a real broker and a real Ray
 	$(PYTEST) $(TWO_AT_A_TIME) --ignore=tests/unit --ignore=tests/property
@@ -81,7 +81,7 @@ unit:
 	@$(PYTEST) tests/unit tests/property
 
 docs: install ## docs/metrics.md anew, from the definitions
-	$(BIN)/python -m hermes_ray.runtime.metrics_page > docs/metrics.md
+	$(BIN)/python -m hermes_ray.telemetry.metrics_page > docs/metrics.md
 
 constraints: install ## constraints.txt anew, from what .venv holds
 	@sed -n '/^#/p' constraints.txt > $(VENV)/constraints.txt

@@ -23,14 +23,14 @@ from pika.spec import Basic
 
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
-from hermes_ray.broker.local import LocalBroker
 from hermes_ray.broker.outgoing import fresh
+from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.settlement import QueueSpec
 from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.message import Message
-from hermes_ray.runtime.handlers import Handler
-from hermes_ray.runtime.slots import LoopSlots, ThreadSlots
-from hermes_ray.runtime.worker import spare_the_collector
+from hermes_ray.worker.handlers import Handler
+from hermes_ray.worker.slots import LoopSlots, ThreadSlots
+from hermes_ray.worker.worker import spare_the_collector
 
 MUST_RATIO = 0.47
 PREFETCH = 500

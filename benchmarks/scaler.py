@@ -15,16 +15,16 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from hermes_ray.broker.depth import DepthProber, ProbeFailure
-from hermes_ray.config import Config, TopicConfig
+from hermes_ray.config.loading import Config, TopicConfig
+from hermes_ray.config.settings import WorkersConfig
 from hermes_ray.core.model import Bundle, Capacity, Node, Probe
-from hermes_ray.runtime.checkpoint import Checkpoint
-from hermes_ray.runtime.crew import Crew
-from hermes_ray.runtime.keeper import Keeper
-from hermes_ray.runtime.memory import Memory
-from hermes_ray.runtime.plan import Plan, worker_spec
-from hermes_ray.settings import WorkersConfig
-from tests.crew_scene import FakePool, FakeView
-from tests.reports import report
+from hermes_ray.deploy.plan import Plan, worker_spec
+from hermes_ray.scaler.checkpoint import Checkpoint
+from hermes_ray.scaler.control_loop import Keeper
+from hermes_ray.scaler.fleet import Crew
+from hermes_ray.scaler.memory import Memory
+from tests.support.fleet_scene import FakePool, FakeView
+from tests.support.reports import report
 
 SIZES = ((11, 5), (100, 10))  # topics, workers each
 TICKS, COUNTED = 80, 40  # a minute of history first

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 from hypothesis import settings
 
-from hermes_ray.broker.local import LocalBroker
+from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.errors import HermesError
 
 PREPARED_VHOST_COUNT = 80

@@ -16,10 +16,10 @@ from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 from pika.spec import BasicProperties
 
+from hermes_ray.broker.ack_ledger import AckLedger, retry_rung_ms
 from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, retry
 from hermes_ray.broker.publisher import Answer, Publisher
 from hermes_ray.broker.topology import dead_queue, queue_arguments, wait_arguments, wait_queue
-from hermes_ray.core.settle import AckLedger, retry_rung_ms
 from hermes_ray.message import DeadLetter, Done, Outcome, Retry
 
 __all__ = ["Delivery", "QueueSpec", "SettlementCounts", "Settler"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hermes_ray.cli.serve import serve
-from hermes_ray.config import COMMAND_WORDS, split_words
+from hermes_ray.config.loading import COMMAND_WORDS, split_words
 from hermes_ray.errors import UserMistake
 
 __all__ = ["apply"]

@@ -16,18 +16,18 @@ import click
 
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import survey
-from hermes_ray.config import Config, mask_url, parse_command
+from hermes_ray.cluster.capacity import ClusterView
+from hermes_ray.cluster.client import Deployment
+from hermes_ray.cluster.connect import join_running_cluster
+from hermes_ray.config.loading import Config, mask_url, parse_command
+from hermes_ray.config.settings import worker_bundle
 from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.model import Bundle, Capacity
 from hermes_ray.core.room import flat
+from hermes_ray.deploy.plan import topology_of
+from hermes_ray.deploy.preflight import import_paths, try_handlers
 from hermes_ray.errors import HermesError
-from hermes_ray.runtime.access import join_running_cluster
-from hermes_ray.runtime.cluster import ClusterView
-from hermes_ray.runtime.deployment import Deployment
-from hermes_ray.runtime.handlers import ASYNC_CONCURRENCY, load_handler, run_close
-from hermes_ray.runtime.plan import topology_of
-from hermes_ray.runtime.trial import import_paths, try_handlers
-from hermes_ray.settings import worker_bundle
+from hermes_ray.worker.handlers import ASYNC_CONCURRENCY, load_handler, run_close
 
 __all__ = ["Finding", "check", "room"]
 

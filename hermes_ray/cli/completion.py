@@ -75,8 +75,8 @@ def _words(command: str, before: Sequence[str], incomplete: str) -> Iterator[Com
 
 
 def _keys(topics: Sequence[str]) -> Iterator[CompletionItem[str]]:
-    from hermes_ray.settings import TopicConfig, knob
-    from hermes_ray.validation import dotted, valid_keys
+    from hermes_ray.config.settings import TopicConfig, knob
+    from hermes_ray.config.validation import dotted, valid_keys
 
     everywhere = [entry for entry in valid_keys() if not entry[0].startswith("topics")]
     of_topics = [entry for topic in dict.fromkeys(topics) for entry in valid_keys(TopicConfig, dotted("topics", topic))]
@@ -108,7 +108,7 @@ def _paths(begun: str, endings: tuple[str, ...]) -> list[str]:
 
 def _topics(before: Sequence[str]) -> list[str]:
     """The topics of the file that ``config=`` names; none if it cannot be read."""
-    from hermes_ray.config import load
+    from hermes_ray.config.loading import load
 
     paths = [word.removeprefix("config=") for word in before if word.startswith("config=")]
     with contextlib.suppress(UserMistake):

@@ -62,7 +62,7 @@ def try_(words: Sequence[str], body: str, headers: str | None, as_json: bool) ->
     Needs no broker and no Ray. Prints what the handler would publish, or what it raised and what would become of the
     message then.
     """
-    from hermes_ray.cli.attempt import attempt as command
+    from hermes_ray.cli.try_handler import attempt as command
 
     _exit(lambda: command(words, body, headers, as_json))
 
@@ -72,7 +72,7 @@ def try_(words: Sequence[str], body: str, headers: str | None, as_json: bool) ->
 @click.option("--schema", is_flag=True, help="Print every key with type, default, unit, range and meaning.")
 def config(words: Sequence[str], schema: bool) -> None:
     """Print the resolved configuration with secrets masked."""
-    from hermes_ray.cli.config import config as command
+    from hermes_ray.cli.show_config import config as command
 
     _exit(lambda: command(words, schema))
 
@@ -225,7 +225,7 @@ def broker(port: int | None, directory: Path | None) -> None:
 
     Prints its URL once it is ready.
     """
-    from hermes_ray.broker.local import run_broker
+    from hermes_ray.broker.private.local import run_broker
 
     def command() -> int:
         run_broker(port, directory, sys.stdout)

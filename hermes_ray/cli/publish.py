@@ -18,7 +18,7 @@ from hermes_ray.broker.link import IoThread
 from hermes_ray.broker.outgoing import Outgoing, fresh
 from hermes_ray.broker.publisher import Answer, Publisher
 from hermes_ray.cli.load import SHAPES, Load, shaped_load, trace_load
-from hermes_ray.config import COMMAND_WORDS, parse_command, split_words
+from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
 from hermes_ray.errors import OperationFailed, UserMistake
 
 __all__ = ["Run", "publish"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hermes_ray.config import parse_command
+from hermes_ray.cluster.client import Deployment
+from hermes_ray.cluster.connect import join_cluster
+from hermes_ray.config.loading import parse_command
 from hermes_ray.errors import UserMistake
-from hermes_ray.runtime.access import join_cluster
-from hermes_ray.runtime.deployment import Deployment
 
 __all__ = ["bare_words", "need_topic", "perhaps_topic", "reach"]
 

@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from hermes_ray.cli.overrides import ruling
-from hermes_ray.config import parse_command
+from hermes_ray.cluster.client import Deployment, drain_without_scaler, forget_overrides, orphans
+from hermes_ray.cluster.connect import join_cluster, join_running_cluster, start_cluster
+from hermes_ray.config.loading import parse_command
+from hermes_ray.deploy.apply import Applied, apply, reach_broker, this_command
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.runtime.access import join_cluster, join_running_cluster, start_cluster
-from hermes_ray.runtime.apply import Applied, apply, reach_broker, this_command
-from hermes_ray.runtime.deployment import Deployment, drain_without_scaler, forget_overrides, orphans
 
 __all__ = ["serve", "stop"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hermes_ray.cli.demo_record import Mark, Moment, Record
+from hermes_ray.cli.record import Mark, Moment, Record
 
 __all__ = ["draw", "spaced"]
 

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hermes_ray.cli.demo_record import Moment, Record
+from hermes_ray.cli.record import Moment, Record
 
 __all__ = ["columns", "line", "thinned", "view"]
 

@@ -12,7 +12,7 @@ import click
 from hermes_ray.cli.durations import ago, duration_s, duration_text
 from hermes_ray.cli.reach import need_topic, perhaps_topic, reach
 from hermes_ray.cli.status import remarks
-from hermes_ray.runtime.keeper import KEPT_DECISIONS
+from hermes_ray.scaler.control_loop import KEPT_DECISIONS
 
 __all__ = ["decisions", "why"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import ray
 
-from hermes_ray.runtime.access import join_cluster
-from tests.live import Cluster, Project, ray_head, topics_of
+from hermes_ray.cluster.connect import join_cluster
+from tests.support.live import Cluster, Project, ray_head, topics_of
 
 SEATS = 8
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hermes_ray.broker.local import LocalBroker
-from tests.cluster_file import local_variant
+from hermes_ray.broker.private.local import LocalBroker
 from tests.launch.machines import PROFILE, USER, Machine, become_user, lay_cable, run
-from tests.live import BIN, RAY_SETTINGS, ROOT, Project
+from tests.support.cluster_file import local_variant
+from tests.support.live import BIN, RAY_SETTINGS, ROOT, Project
 
 WHEELS = Path(sys.prefix, "wheels")
 NEEDS = (

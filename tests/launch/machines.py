@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.live import wait_until
+from tests.support.live import wait_until
 
 USER = "hermes"
 HOME = Path("/tmp/home")

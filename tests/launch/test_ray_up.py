@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.launch.machines import Machine
-from tests.live import BIN, Project, wait_until
+from tests.support.live import BIN, Project, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

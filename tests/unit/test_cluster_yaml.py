@@ -9,8 +9,8 @@ import pytest
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tests.cluster_file import local_variant, shipped
-from tests.live import ROOT
+from tests.support.cluster_file import local_variant, shipped
+from tests.support.live import ROOT
 
 
 @pytest.mark.parametrize("config", [shipped(), local_variant()], ids=["aws", "local"])

@@ -18,12 +18,12 @@ from hermes_ray.cli.completion import TAKE_A_TOPIC
 from hermes_ray.cli.main import cli
 from hermes_ray.cli.publish import OWN_WORDS
 from hermes_ray.cli.reach import bare_words
-from hermes_ray.config import COMMAND_WORDS, load, parse_command, split_words
-from hermes_ray.runtime.changes import ROLLING_KEYS, TOPOLOGY_KEYS
-from hermes_ray.settings import Config, TopicConfig
-from hermes_ray.validation import valid_keys
-from tests.live import ROOT
-from tests.readme import blocks, commands
+from hermes_ray.config.loading import COMMAND_WORDS, load, parse_command, split_words
+from hermes_ray.config.settings import Config, TopicConfig
+from hermes_ray.config.validation import valid_keys
+from hermes_ray.deploy.changes import ROLLING_KEYS, TOPOLOGY_KEYS
+from tests.support.live import ROOT
+from tests.support.readme import blocks, commands
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GO = ROOT / "docs" / "go-hermes.md"

@@ -1,0 +1,1 @@
+"""A private RabbitMQ for development, tests and the demo."""

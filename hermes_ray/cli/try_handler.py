@@ -1,0 +1,195 @@
+"""``hermes try``: one message through a topic's handler, here and now: no broker, no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import os
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hermes_ray.broker.outgoing import check_headers
+from hermes_ray.cli.reach import need_topic
+from hermes_ray.config.loading import Config, parse_command
+from hermes_ray.config.validation import nearest
+from hermes_ray.errors import OperationFailed, PermanentError, UserMistake
+from hermes_ray.message import Message, Publish
+from hermes_ray.worker.handlers import Handler, load_handler
+
+__all__ = ["attempt"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What became of the message; ``error`` is what the handler raised."""
+
+    took_s: float
+    error: BaseException | None
+    publishes: Sequence[Publish]
+    is_last_attempt: bool
+
+    @property
+    def name(self) -> str:
+        if self.error is None:
+            return "handled"
+        return "dead_letter" if self.is_last_attempt or isinstance(self.error, PermanentError) else "retry"
+
+
+def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool) -> int:
+    """Handle one message with ``body`` (``@FILE`` reads one) as the topic's workers would; 0 if it was handled."""
+    topic, rest = need_topic("try", words)
+    config = parse_command(rest).config
+    if topic not in config.topics:
+        raise UserMistake(f"the configuration has no topic {topic}: {nearest(topic, config.topics)}")
+    message = _message(config, topic, _body(body), _headers(headers))
+    chosen = config.topics[topic]
+
+    def printing_apart() -> contextlib.AbstractContextManager[object]:
+        return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+
+    with asyncio.Runner() as runner:  # one loop from the call to the close, as in a worker
+        with printing_apart():
+            handler = load_handler(chosen.handler, chosen.options)
+            outcome = _handle(runner, handler, message, is_last_attempt=chosen.retry.max_attempts == 1)
+        if as_json:
+            click.echo(json.dumps(_plain(outcome), default=str))
+        else:
+            _tell(outcome)
+        with printing_apart():
+            _close(runner, handler, chosen.handler)
+    return 0 if outcome.error is None else 1
+
+
+def _message(config: Config, topic: str, body: bytes, headers: Mapping[str, Any]) -> Message:
+    def check(to: str, with_headers: Mapping[str, Any]) -> None:
+        if to not in config.topics:
+            raise ValueError(f"this deployment has no topic {to!r} to publish to: {nearest(to, config.topics)}")
+        check_headers(with_headers)
+
+    now_s = time.time()
+    return Message(body, topic=topic, id=str(uuid.uuid4()), headers=headers, published_at_s=now_s, check=check)
+
+
+def _handle(runner: asyncio.Runner, handler: Handler, message: Message, *, is_last_attempt: bool) -> _Outcome:
+    started_s = time.monotonic()
+    error = runner.run(_awaited(handler.call, message)) if handler.is_async else _called(handler.call, message)
+    took_s = time.monotonic() - started_s
+    publishes = message.publishes if error is None else ()
+    return _Outcome(took_s=took_s, error=error, publishes=publishes, is_last_attempt=is_last_attempt)
+
+
+def _called(handle: Callable[[Message], Any], message: Message) -> BaseException | None:
+    try:
+        if inspect.isawaitable(handle(message)):
+            raise TypeError("the handler returned an awaitable nobody awaits: make it an async function")
+    except (Exception, SystemExit) as error:
+        return error
+    return None
+
+
+async def _awaited(handle: Callable[[Message], Awaitable[Any]], message: Message) -> BaseException | None:
+    try:
+        await handle(message)
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        return error
+    return None
+
+
+def _close(runner: asyncio.Runner, handler: Handler, spec: str) -> None:
+    async def finish(closing: Awaitable[Any]) -> None:
+        await closing
+
+    try:
+        result = handler.close()
+        if inspect.isawaitable(result):
+            runner.run(finish(result))
+    except Exception as error:
+        raise OperationFailed(f"the close of {spec} raised {_sentence(error)}") from error
+
+
+def _tell(outcome: _Outcome) -> None:
+    error = outcome.error
+    if error is None:
+        click.echo(f"handled in {_milliseconds(outcome.took_s)} ms")
+        for publish in outcome.publishes:
+            click.echo(f"would publish to {publish.topic}: {_text(publish.body)}")
+    else:
+        click.echo(_trace(error), nl=False, err=True)
+        fate = {"retry": "retried", "dead_letter": "dead-lettered"}[outcome.name]
+        click.echo(f"raised {_sentence(error)}, which would be {fate}")
+
+
+def _plain(outcome: _Outcome) -> dict[str, Any]:
+    error = outcome.error
+    return {
+        "outcome": outcome.name,
+        "took_s": outcome.took_s,
+        "publishes": [
+            {"topic": publish.topic, "body": _text(publish.body), "headers": _readable(publish.headers)}
+            for publish in outcome.publishes
+        ],
+        "error": None if error is None else _sentence(error),
+        "traceback": None if error is None else _trace(error),
+    }
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback from the handler's first frame on: the one before is ours."""
+    ours = error.__traceback__
+    return _printable("".join(traceback.format_exception(type(error), error, ours and ours.tb_next)))
+
+
+def _sentence(error: BaseException) -> str:
+    return _printable(f"{type(error).__name__}: {error}")
+
+
+def _printable(text: str) -> str:
+    """A lone surrogate has no UTF-8, and would end the printing."""
+    return _text(text.encode("utf-8", "backslashreplace"))
+
+
+def _milliseconds(seconds: float) -> str:
+    """Three digits at most below a second."""
+    return f"{seconds * 1000:.3g}" if seconds < 1 else f"{seconds * 1000:.0f}"
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "backslashreplace")
+
+
+def _readable(part: Any) -> Any:
+    """``part`` of an AMQP table with text for bytes, which it may have as keys too."""
+    if isinstance(part, Mapping):
+        return {_readable(key): _readable(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_readable(value) for value in part]
+    return _text(part) if isinstance(part, bytes) else part
+
+
+def _body(given: str) -> bytes:
+    if not given.startswith("@"):
+        return os.fsencode(given)
+    try:
+        return Path(given[1:]).read_bytes()
+    except OSError as error:
+        raise UserMistake(f"--body {given} cannot be read ({error.strerror}): give the path of a file") from error
+
+
+def _headers(given: str | None) -> dict[str, Any]:
+    try:
+        headers = {} if given is None else json.loads(given)
+    except ValueError as error:
+        raise UserMistake(f'--headers is not JSON ({error}): write an object such as \'{{"tenant": "a"}}\'') from error
+    if not isinstance(headers, dict):
+        raise UserMistake('--headers is no JSON object: write one such as \'{"tenant": "a"}\'')
+    return headers

@@ -1,0 +1,235 @@
+"""A deployment seen from outside: its scaler, asked with a time limit."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+
+from hermes_ray.cluster.capacity import SCALER_NAME
+from hermes_ray.cluster.scaler_actor import Scaler
+from hermes_ray.cluster.worker_pool import Pool, cause_text, create_scaler, find_scaler
+from hermes_ray.config.loading import Config
+from hermes_ray.config.validation import nearest
+from hermes_ray.core.policy import PolicyState
+from hermes_ray.deploy.plan import Owner, Plan
+from hermes_ray.errors import HermesError, OperationFailed, UserMistake
+from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
+from hermes_ray.scaler.codec import from_plain, to_plain
+from hermes_ray.scaler.memory import Memory, without_overrides
+
+__all__ = ["Deployment", "Taken", "drain_without_scaler", "forget_overrides", "orphans"]
+
+SCALER_START_S = 30.0
+CALL_TIMEOUT_S = 15.0
+LEAVING_S = 15.0
+LOOK_S = 0.2
+AWAY_S = 40.0  # a scaler that Ray restarts, or one that another replaces, is back sooner
+
+OVERRIDES: Mapping[str, Mapping[str, Any]] = {
+    "pause": {"paused": True},
+    "resume": {"paused": False, "pinned_count": None, "pinned_until_s": None},
+    "stop": {"stopped": True},
+}
+
+
+class Taken(OperationFailed):
+    """Another command has put a scaler in place at the same moment."""
+
+
+class Refused(OperationFailed):
+    """The scaler says why it does not do it."""
+
+
+class Deployment:
+    """The running deployment ``name``."""
+
+    def __init__(self, name: str, scaler: Any) -> None:
+        self.name = name
+        self._scaler = scaler
+        self._away_since_s: float | None = None
+
+    @classmethod
+    def find(cls, name: str) -> Deployment:
+        """The deployment called ``name``; raises ``UserMistake`` naming the ones there are."""
+        found = cls.running(name)
+        if found is None:
+            raise UserMistake(_no_deployment(name))
+        return found
+
+    @classmethod
+    def running(cls, name: str) -> Deployment | None:
+        """The deployment called ``name``, None if there is none."""
+        scaler = find_scaler(name)
+        return None if scaler is None else cls(name, scaler)
+
+    @classmethod
+    def start(cls, plan: Plan) -> Deployment:
+        """Start the scaler of ``plan``; raises ``Taken`` if there is one."""
+        name = plan.config.cluster.name
+        try:
+            deployment = cls(name, create_scaler(Scaler, name, plan))
+            deployment._ask("ping", timeout_s=SCALER_START_S)
+        except ValueError:
+            raise Taken(f"another command has just started the deployment {name}: run this one again") from None
+        except RayError as error:
+            raise OperationFailed(f"the scaler did not start: {cause_text(error)}") from error
+        return deployment
+
+    # Looks
+
+    def status(self) -> dict[str, Any]:
+        """See ``Scaler.status``."""
+        return self._answer("status")
+
+    def applied(self) -> dict[str, Any]:
+        """See ``Scaler.applied``."""
+        return self._answer("applied")
+
+    def workers(self) -> list[dict[str, Any]]:
+        """See ``Scaler.workers``."""
+        rows: list[dict[str, Any]] = self._ask("workers")
+        return rows
+
+    def decisions(self, since_s: float, topic: str | None = None) -> list[dict[str, Any]]:
+        """Decisions that changed a target since ``since_s`` (Unix seconds), of one topic or all, oldest first."""
+        topics = list(self.status()["topics"]) if topic is None else [self.known(topic)]
+        rows: list[dict[str, Any]] = [row for name in topics for row in self._answer("decisions", name)["told"]]
+        return sorted((row for row in rows if row["at"] >= since_s), key=lambda row: row["at"])
+
+    def why(self, topic: str) -> dict[str, Any]:
+        """What rules ``topic`` now, and the last decisions that changed its target."""
+        state, said = self.status()["topics"][self.known(topic)], self._answer("decisions", topic)
+        kept = {key: state[key] for key in ("override", "conditions", "start_error", "depth_error")}
+        return {"topic": topic, "now": said["now"], "decisions": said["told"], **kept}
+
+    def follow(self, cursor: int, driver: str | None = None) -> dict[str, Any] | None:
+        """See ``Scaler.follow``; None while the scaler is away: Ray restarts it, or another one takes its place."""
+        try:
+            answer = self._answer("follow", cursor, driver)
+        except OperationFailed:
+            now_s = time.monotonic()
+            self._away_since_s = self._away_since_s or now_s
+            if now_s - self._away_since_s > AWAY_S:
+                raise
+            self._scaler = find_scaler(self.name) or self._scaler
+            return None
+        self._away_since_s = None
+        return answer
+
+    # Orders
+
+    def stop(self, kill: bool = False) -> float:
+        """Hand over the stop order; returns, once the scaler has it, the seconds that running handlers have."""
+        left_s: float = self._ask("stop", kill)
+        return left_s
+
+    def own(self, owner: Owner) -> None:
+        """See ``Scaler.own``."""
+        self._ask("own", owner)
+
+    def override(
+        self, topic: str, action: str, count: int | None = None, for_s: float | None = None
+    ) -> dict[str, Any] | None:
+        """Pause, resume, pin (to ``count`` workers, for ``for_s`` or until resumed) or stop a topic.
+
+        Returns what rules now, as ``hermes status --json`` has it; None: the policy.
+        """
+        self.known(topic)
+        pin = {"pinned_count": count, "pinned_until_s": None}
+        ruling: dict[str, Any] | None
+        ruling = self._ask("override", topic, pin if action == "pin" else OVERRIDES[action], for_s)
+        return ruling
+
+    def hand_over(self, plan: Plan) -> None:
+        """End this scaler so that the one of ``plan`` can take its place; one that does not answer is killed.
+
+        Raises ``Refused`` if it cannot hand over what it knows, and goes on.
+        """
+        config = plan.config
+        try:
+            self._ask("hand_over", config.state_dir, config.broker.urls)
+            if self.wait_gone(LEAVING_S):
+                return
+        except Refused:
+            raise
+        except OperationFailed:
+            pass
+        ray.kill(self._scaler, no_restart=True)
+        self.wait_gone(LEAVING_S)
+
+    def wait_gone(self, timeout_s: float = 10.0) -> bool:
+        """Wait until this scaler has left its name to the next one."""
+        deadline_s = time.monotonic() + timeout_s
+        while (found := find_scaler(self.name)) is not None and found._actor_id == self._scaler._actor_id:
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def known(self, topic: str) -> str:
+        """The same topic; raises ``UserMistake`` naming the nearest if the deployment has none of that name."""
+        topics = self.status()["topics"]
+        if topic not in topics:
+            raise UserMistake(f"deployment {self.name} has no topic {topic}: {nearest(topic, topics)}")
+        return topic
+
+    def _answer(self, method: str, *arguments: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._ask(method, *arguments)
+        return answer
+
+    def _ask(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+        try:
+            return ray.get(getattr(self._scaler, method).remote(*arguments), timeout=timeout_s)
+        except GetTimeoutError as error:
+            raise OperationFailed(f"the scaler of {self.name} did not answer within {timeout_s:.0f} s") from error
+        except RayTaskError as error:
+            if isinstance(error.cause, HermesError):
+                raise Refused(str(error.cause)) from error
+            raise OperationFailed(f"the scaler of {self.name} could not do it: {cause_text(error)}") from error
+        except (RayError, AttributeError) as error:
+            raise OperationFailed(f"the scaler of {self.name} is gone: {cause_text(error)}") from error
+
+
+def orphans(name: str) -> list[str]:
+    """The workers of a deployment that has lost its scaler."""
+    return Pool(name).living()
+
+
+def forget_overrides(config: Config) -> None:
+    """Take pauses and pins out of what a scaler that is gone has left, if that is on this machine."""
+    checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.cluster.name))
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        if (tree := checkpoint.read()) is not None:
+            memory = from_plain(Memory, tree)
+            checkpoint.write(to_plain(replace(memory, policy=PolicyState(), topics=without_overrides(memory.topics))))
+
+
+def drain_without_scaler(name: str, timeout_s: float) -> int:
+    """Drain the workers of a deployment that has lost its scaler; returns the handlers that this cut short."""
+    pool = Pool(name)
+    deadline_s = time.monotonic() + timeout_s
+    for worker in pool.living():
+        pool.drain(worker, timeout_s)
+    running_count = 0
+    while (left := pool.living()) and time.monotonic() < deadline_s + LEAVING_S:
+        if time.monotonic() > deadline_s - 2 * LOOK_S and not running_count:
+            running_count = sum(map(pool.running_count, left))
+        time.sleep(LOOK_S)
+    for worker in left:
+        pool.kill(worker)
+    return running_count
+
+
+def _no_deployment(name: str) -> str:
+    names = sorted(a["namespace"] for a in ray.util.list_named_actors(all_namespaces=True) if a["name"] == SCALER_NAME)
+    if not names:
+        return f"no deployment runs on this cluster: start one with hermes serve (looked for cluster.name={name})"
+    near = get_close_matches(name, names, 1, 0) or names
+    return f"no deployment named {name} runs on this cluster, but {', '.join(names)} does: say cluster.name={near[0]}"

@@ -1,0 +1,148 @@
+"""Reaching the Ray cluster: the one that runs, or one of our own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+
+import ray
+from ray._private.services import find_bootstrap_address, find_gcs_addresses
+from ray.exceptions import RpcError
+
+from hermes_ray.cluster.authentication import present_token
+from hermes_ray.errors import UserMistake
+
+__all__ = ["join_cluster", "join_running_cluster", "start_cluster", "stop_cluster"]
+
+CONNECT_TIMEOUT_S = 5.0
+STDERR = 2
+
+
+def join_running_cluster(namespace: str) -> bool:
+    """Connect to the cluster of ``RAY_ADDRESS`` or to one that runs on this machine; False if there is none here.
+
+    Raises ``UserMistake`` if ``RAY_ADDRESS`` names one that does not answer.
+    """
+    if _join(namespace):
+        return True
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not _is_jobs_address(address):
+        raise UserMistake(
+            f"no Ray cluster answers at RAY_ADDRESS={address}: start it, correct it, or unset it to start one here"
+        )
+    return False
+
+
+def join_cluster(namespace: str) -> None:
+    """Connect to the running cluster; raises ``UserMistake`` if there is none."""
+    if not join_running_cluster(namespace):
+        raise UserMistake("no Ray cluster is running on this machine: start one with hermes serve, or set RAY_ADDRESS")
+
+
+def start_cluster(namespace: str, num_cpus: int | None = None, *, apart: bool = False) -> str:
+    """Start a local Ray, of ``num_cpus`` CPUs if given, real or not; returns its dashboard's host:port.
+
+    It ends with this process. ``apart`` gives it a process group of its own, so that what signals ours leaves it alive
+    for a drain.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _leave_the_talking_to_us()
+    with _quiet(), _process_group_of_its_own() if apart else contextlib.nullcontext():
+        context = ray.init(
+            address="local",
+            namespace=namespace,
+            num_cpus=num_cpus,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    return str(context.dashboard_url)
+
+
+def stop_cluster() -> None:
+    """Leave the cluster; one that was started here ends, with all its workers."""
+    ray.shutdown()
+
+
+def _join(namespace: str) -> bool:
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address == "auto" or _is_jobs_address(address):
+        address = _on_this_machine()
+    if not _answers(address):
+        return False
+    _leave_the_talking_to_us()
+    try:
+        with _quiet():
+            present_token(address)
+            ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError, RpcError):
+        return False
+    return True
+
+
+def _leave_the_talking_to_us() -> None:
+    """Ray prints the news of its raylets and retries to every driver's stderr, without a switch.
+
+    What concerns a deployment is told by its scaler; the rest is in Ray's logs and dashboard.
+    """
+
+    def say_nothing(data: object, ignore_prefix: bool) -> None:
+        del data, ignore_prefix
+
+    ray._private.worker.print_to_stdstream = say_nothing
+
+
+def _on_this_machine() -> str:
+    """The last cluster that ``ray start`` noted, which may be gone since, or any that runs here; else empty."""
+    return next(filter(_answers, [find_bootstrap_address(None) or "", *find_gcs_addresses()]), "")
+
+
+def _answers(address: str) -> bool:
+    """Whether anybody listens there; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _is_jobs_address(address: str) -> bool:
+    """``ray job submit`` reads an HTTP address from the same variable."""
+    return address.startswith(("http://", "https://")) or not address
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray prints warnings of its own while it looks for a cluster, from C++ too; what matters is in our sentences."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDERR)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, STDERR)
+        os.close(saved)
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _process_group_of_its_own() -> Iterator[None]:
+    """Children started here get a process group apart from ours.
+
+    A terminal, ``timeout`` and many supervisors signal the whole group: Ray would end before we have drained.
+    """
+    ours = os.getpgrp()
+    try:
+        os.setpgid(0, 0)
+    except PermissionError:  # the leader of a session cannot leave its group
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.setpgid(0, ours)

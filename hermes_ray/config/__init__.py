@@ -1,0 +1,1 @@
+"""The configuration: every knob, how it is read, checked, and shown without secrets."""

@@ -1,0 +1,1 @@
+"""``make demo``: three topics under 90 seconds of load."""

@@ -1,0 +1,1 @@
+"""Makes what runs follow a configuration: plan, preflight, comparison, hand-over."""

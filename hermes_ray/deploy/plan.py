@@ -1,0 +1,119 @@
+"""What one apply wants: the configuration, the code it came with, and what follows from both for each topic."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from hermes_ray.broker.ack_ledger import rungs_ms
+from hermes_ray.broker.settlement import QueueSpec
+from hermes_ray.broker.topology import TopicTopology
+from hermes_ray.config.loading import Config
+from hermes_ray.worker.worker import WorkerSpec
+
+__all__ = ["Owner", "Plan", "digest", "revision", "topology_of", "worker_spec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The command that applied last: ``key`` tells it from others, ``label`` is for people.
+
+    One that ``stays`` follows the deployment; the others have left it running.
+    """
+
+    key: str
+    label: str
+    stays: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """``generation`` numbers applies (Unix ms of the apply, so it grows), ``rolled`` the last that forced a roll-out.
+
+    ``concurrency``: slots per worker by topic; ``import_paths``: where handlers are found; ``code``: the identity of
+    the code; ``former_rungs_ms``: delays of retries under settings before these, which may still be under way.
+    """
+
+    config: Config
+    concurrency: Mapping[str, int]
+    import_paths: tuple[str, ...] = ()
+    generation: int = 0
+    rolled: int = 0
+    code: str = ""
+    owner: Owner | None = None
+    former_rungs_ms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def revision(plan: Plan, topic: str) -> str:
+    """What a worker of ``topic`` is made of, in 12 hex digits: when it changes, workers are replaced.
+
+    Code, handler, options, ``worker.*``, the queue and its broker. All else changes under a living worker.
+    """
+    chosen = plan.config.topics[topic]
+    parts: list[Any] = [plan.code, plan.rolled, plan.config.broker.urls, asdict(chosen.worker), chosen.options]
+    parts += [chosen.handler, chosen.queue, chosen.queue_type, chosen.topology]
+    return digest(parts)
+
+
+def digest(parts: Any) -> str:
+    """12 hex digits of plain values, whatever the order of their mappings' keys."""
+    return hashlib.sha256(repr(_ordered(parts)).encode()).hexdigest()[:12]
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return sorted((repr(key), _ordered(item)) for key, item in value.items())  # YAML has keys of any kind
+    return [_ordered(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def topology_of(config: Config, topic: str) -> TopicTopology:
+    """The queues of a topic, as configured."""
+    chosen = config.topics[topic]
+    return TopicTopology(
+        topic=topic,
+        queue=chosen.queue or topic,
+        queue_type=chosen.queue_type,
+        declare=chosen.topology == "declare",
+        rungs_ms=rungs_ms(chosen.retry.base_delay_s, chosen.retry.max_delay_s, chosen.retry.max_attempts),
+    )
+
+
+def probed_topology(plan: Plan, topic: str) -> TopicTopology:
+    """The queues whose messages count: those as configured, and wait queues of earlier retry settings."""
+    topology = topology_of(plan.config, topic)
+    former = plan.former_rungs_ms.get(topic, ())
+    return replace(topology, rungs_ms=tuple(sorted({*topology.rungs_ms, *former})))
+
+
+def queue_spec(config: Config, topic: str) -> QueueSpec:
+    """What a topic's consumers must know of its queue."""
+    chosen, queues = config.topics[topic], topology_of(config, topic)
+    return QueueSpec(
+        topic=topic,
+        queue=queues.queue,
+        queue_type=queues.queue_type,
+        declare=queues.declare,
+        max_attempts=chosen.retry.max_attempts,
+        rungs_ms=queues.rungs_ms,
+        routes={name: other.queue or name for name, other in config.topics.items()},
+    )
+
+
+def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
+    """What every worker of a topic is built from; its name comes with its start."""
+    config, chosen = plan.config, plan.config.topics[topic]
+    return WorkerSpec(
+        cluster=config.cluster.name,
+        worker=topic,
+        urls=config.broker.urls,
+        queue=queue_spec(config, topic),
+        handler=chosen.handler,
+        options=chosen.options,
+        import_paths=plan.import_paths,
+        concurrency=plan.concurrency[topic],
+        prefetch=chosen.worker.prefetch,
+        drain_timeout_s=chosen.worker.drain_timeout_s,
+        revision=revision(plan, topic),
+    )

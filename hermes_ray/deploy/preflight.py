@@ -1,0 +1,79 @@
+"""Trying handlers on the cluster as workers would have them, before anything that runs is touched."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+
+from hermes_ray.broker.connection import connect
+from hermes_ray.cluster.worker_pool import cause_text, start_once
+from hermes_ray.config.loading import Config
+from hermes_ray.deploy.plan import digest
+from hermes_ray.errors import OperationFailed
+from hermes_ray.worker.handlers import import_from, load_handler, run_close
+
+__all__ = ["import_paths", "try_handlers"]
+
+TRIAL_TIMEOUT_S = 120.0
+TRIALS_AT_ONCE = 8
+
+
+def import_paths() -> tuple[str, ...]:
+    """Where this process's handlers are: its working directory, then its PYTHONPATH."""
+    listed = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return tuple(dict.fromkeys(str(Path(path).resolve()) for path in (os.curdir, *listed)))
+
+
+def try_handlers(config: Config, topics: Iterable[str], paths: tuple[str, ...]) -> dict[str, int]:
+    """Slots per worker of each topic, once its handler was imported and built, and its process reached the broker.
+
+    A few at once, each in a process of its own that reserves nothing; topics that share a handler and its options share
+    a trial. Raises ``OperationFailed`` with the text of the first that fails.
+    """
+    chosen = {topic: digest([config.topics[topic].handler, config.topics[topic].options]) for topic in topics}
+    first_of = {handler: topic for topic, handler in reversed(chosen.items())}
+    slots: dict[str, int] = {}
+    waiting, running = deque(first_of.items()), deque[tuple[str, str, Any]]()
+    while waiting or running:
+        while waiting and len(running) < TRIALS_AT_ONCE:
+            handler, topic = waiting.popleft()
+            running.append((handler, topic, _start(config, topic, paths)))
+        handler, topic, collect = running.popleft()
+        slots[handler] = _slots(config, topic, collect)
+    return {topic: config.topics[topic].worker.concurrency or slots[handler] for topic, handler in chosen.items()}
+
+
+def _start(config: Config, topic: str, paths: tuple[str, ...]) -> Any:
+    chosen = config.topics[topic]
+    name = f"{config.cluster.name}/{topic}/trial"
+    return start_once(_trial, chosen.handler, chosen.options, paths, config.broker.urls, name)
+
+
+def _slots(config: Config, topic: str, collect: Any) -> int:
+    chosen = config.topics[topic]
+    try:
+        default: int = collect(TRIAL_TIMEOUT_S)
+    except GetTimeoutError as error:
+        raise OperationFailed(
+            f"topic {topic}: handler {chosen.handler} did not load in {TRIAL_TIMEOUT_S:.0f} s"
+        ) from error
+    except RayTaskError as error:
+        raise OperationFailed(f"topic {topic}: {error.cause}") from error
+    except RayError as error:
+        raise OperationFailed(f"topic {topic}: {chosen.handler} cannot be tried: {cause_text(error)}") from error
+    return default
+
+
+def _trial(handler: str, options: Mapping[str, Any], paths: tuple[str, ...], urls: tuple[str, ...], name: str) -> int:
+    import asyncio
+
+    import_from(paths)
+    loaded = load_handler(handler, options)
+    connect(urls, name=name).close()
+    run_close(loaded, asyncio.run, 10.0)
+    return loaded.default_concurrency

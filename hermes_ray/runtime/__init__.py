@@ -1,1 +1,0 @@
-"""The Ray side: the only package that imports ray."""

@@ -1,0 +1,105 @@
+"""Writes ``docs/metrics.md`` from the definitions; ``make docs`` runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hermes_ray.core.conditions import MEANINGS, Condition
+from hermes_ray.telemetry.metrics import CUT_METRICS, TOPIC_METRICS, Metric
+
+__all__ = ["page"]
+
+_TOP = """\
+# Metrics
+
+<!-- Written by `make docs` from hermes_ray/telemetry/metrics.py: change that. -->
+
+The scaler serves all metrics of a deployment, workers included, at one place: `metrics.host` (127.0.0.1) and
+`metrics.port` (9464; 0 for none). If the port is taken it is the next free one; `metrics_url` in
+`hermes status --json` is the real address. `/healthz` beside it answers 200, or 503 and why.
+
+```yaml
+scrape_configs:
+  - job_name: hermes
+    scrape_interval: 10s
+    static_configs:
+      - targets: ["127.0.0.1:9464"]
+```
+
+A scrape shows one moment, `hermes_cut_timestamp_seconds`. What is unknown has no sample. Counters and histograms go on
+where they were when workers come and go and when the scaler is killed or replaced; on another cluster they start at 0.
+
+## All metrics
+"""
+
+_ANSWERS = """
+## Asked for, and found here
+
+Names from an audit of Go Hermes' scaling, and Go Hermes' own five, which keep their names, labels and buckets. Nothing
+is labelled by worker: the number of series depends on the topics alone.
+"""
+
+_ALERTS = """
+## Alerts
+
+A condition is what the scaler itself knows to be wrong: 1 while it holds, also shown by `hermes status`. Whether it is
+worth waking a person depends on how long it lasts.
+
+```yaml
+groups:
+  - name: hermes
+    rules:
+      - alert: HermesSilent
+        expr: up{job="hermes"} == 0 or time() - hermes_cut_timestamp_seconds > 30
+        for: 1m
+        annotations:
+          summary: "The scaler does not answer or does nothing; workers go on, but their number stays."
+"""
+
+_PATIENCE: Mapping[Condition, str] = {
+    Condition.PROBE_FAILING: "1m",
+    Condition.START_FAILING: "2m",
+    Condition.STALLED: "1m",
+    Condition.SATURATED: "10m",
+    Condition.CAPACITY_EXHAUSTED: "10m",
+    Condition.OBJECTIVE_AT_RISK: "5m",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    metrics: tuple[Metric[Any], ...] = (*TOPIC_METRICS, *CUT_METRICS)
+    rows = [(f"`{m.name}`", m.kind, ", ".join(m.labels), m.help) for m in metrics]
+    table = _table(("name", "type", "labels", "meaning"), rows)
+    answers = _table(("asked for", "here"), [(f"`{name}`", here) for name, here in _answers(metrics).items()])
+    return "\n".join([_TOP, table, _ANSWERS, answers, _ALERTS + "".join(map(_rule, Condition)) + "```\n"])
+
+
+def _answers(metrics: Iterable[Metric[Any]]) -> Mapping[str, str]:
+    """Each name somebody asked for, and the metrics that answer it."""
+    found: dict[str, str] = {}
+    for metric in metrics:
+        for name in metric.answers:
+            found[name] = f"{found[name]}, `{metric.name}`" if name in found else f"`{metric.name}`"
+    return found
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def _rule(condition: Condition) -> str:
+    name = condition.replace("_", " ").title().replace(" ", "")
+    return f"""\
+      - alert: Hermes{name}
+        expr: hermes_{condition} == 1
+        for: {_PATIENCE[condition]}
+        annotations:
+          summary: "{{{{ $labels.topic }}}}: {MEANINGS[condition]}"
+"""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,1 @@
+"""One process that consumes a queue and runs its handler; without ray."""

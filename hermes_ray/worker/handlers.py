@@ -1,0 +1,112 @@
+"""From ``package.module:name`` to something a slot can call."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hermes_ray.config.secrets import without_secrets
+from hermes_ray.errors import OperationFailed
+
+__all__ = ["ASYNC_CONCURRENCY", "SYNC_CONCURRENCY", "Handler", "import_from", "load_handler", "run_close"]
+
+ASYNC_CONCURRENCY = 32
+SYNC_CONCURRENCY = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """A loaded handler. ``close`` releases what a class opened; for a function it does nothing."""
+
+    call: Callable[..., Any]
+    is_async: bool
+    close: Callable[[], Any]
+
+    @property
+    def default_concurrency(self) -> int:
+        """Slots per worker when the configuration names none."""
+        return ASYNC_CONCURRENCY if self.is_async else SYNC_CONCURRENCY
+
+
+def import_from(paths: Sequence[str]) -> None:
+    """Make modules in the existing ones of ``paths`` importable, first path first."""
+    for path in reversed(paths):
+        if path not in sys.path and Path(path).is_dir():
+            sys.path.insert(0, path)
+
+
+def load_handler(spec: str, options: Mapping[str, Any]) -> Handler:
+    """Import ``spec`` (``package.module:name``) and build it if it is a class, with ``options`` as keyword arguments.
+
+    Raises ``OperationFailed`` with the text of whatever importing or building raised.
+    """
+    module_name, _, name = spec.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:
+        raise OperationFailed(f"handler {spec} cannot be imported: {type(error).__name__}: {error}") from error
+    if inspect.isclass(found):
+        return _build(spec, found, options)
+    if not callable(found):
+        raise OperationFailed(f"handler {spec} is a {type(found).__name__}: name a function or a class")
+    if options:
+        raise OperationFailed(f"handler {spec} is a function: options are for a class, which gets them once per worker")
+    return _handler(spec, found, _nothing)
+
+
+def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
+    if not any("__call__" in vars(base) for base in cls.__mro__):
+        raise OperationFailed(f"handler {spec} is a class without __call__(self, message): add one")
+    try:
+        instance = cls(**options)
+    except (Exception, SystemExit) as error:
+        text = f"handler {spec} cannot be built: {type(error).__name__}: {error}"
+        masked = without_secrets(text, options)
+        raise OperationFailed(masked) from (error if masked == text else None)  # its traceback would tell them too
+    return _handler(spec, instance, getattr(instance, "close", _nothing))
+
+
+def _handler(spec: str, call: Callable[..., Any], close: Callable[[], Any]) -> Handler:
+    codes = (call, type(call).__call__)  # a function is its own code, an instance's is its class's
+    if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in codes):
+        raise OperationFailed(f"handler {spec} has a yield, so calling it would do nothing: return instead")
+    if not _takes_one(call):
+        raise OperationFailed(f"handler {spec} cannot be called with one argument, the message: correct its parameters")
+    return Handler(call=call, is_async=any(map(inspect.iscoroutinefunction, codes)), close=close)
+
+
+def _takes_one(call: Callable[..., Any]) -> bool:
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):  # compiled code may tell none
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True
+
+
+def _nothing() -> None:
+    return None
+
+
+def run_close(handler: Handler, run: Callable[[Any], None], timeout_s: float) -> None:
+    """Call the handler's ``close`` within ``timeout_s``; ``run`` executes what an async ``close`` returned."""
+
+    def close() -> None:
+        result = handler.close()
+        if inspect.isawaitable(result):
+            run(result)
+
+    thread = threading.Thread(target=close, name="close handler", daemon=True)
+    thread.start()
+    thread.join(timeout_s)

@@ -1,0 +1,282 @@
+"""Slots: where handlers run, one message at a time each.
+
+Threads for sync handlers; for async ones long-lived tasks of one event loop. A slot task drives the handler's coroutine
+itself, in a context copied per message, so that no task is created per message and ``asyncio.timeout`` still works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import threading
+import time
+import traceback
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from typing import Any
+
+from hermes_ray.broker.outgoing import DUE_MS, PUBLISHED_MS
+from hermes_ray.broker.settlement import Delivery
+from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
+from hermes_ray.errors import PermanentError
+from hermes_ray.message import DeadLetter, Done, Outcome, Retry
+from hermes_ray.worker.handlers import Handler
+from hermes_ray.worker.handoff import Handoff, take_all
+from hermes_ray.worker.incoming import Check, Received
+
+__all__ = ["LoopSlots", "SlotTotals", "ThreadSlots"]
+
+log = logging.getLogger(__name__)
+
+Settle = Callable[[Delivery, Outcome], None]
+
+
+class _Slot:
+    """Counts of one slot, written by that slot alone: no lock, no lost update."""
+
+    __slots__ = ("durations", "finished", "finished_s", "service", "started_s", "wait", "wait_s")
+
+    def __init__(self) -> None:
+        self.finished = 0
+        self.finished_s = 0.0
+        self.wait_s = 0.0
+        self.service = [0] * BUCKET_COUNT
+        self.wait = [0] * BUCKET_COUNT
+        self.durations = [0] * (len(DURATION_BUCKETS_S) + 1)
+        self.started_s: float | None = None  # monotonic, of the message in the handler now
+
+    def begin(self, headers: Mapping[str, Any] | None) -> None:
+        if headers:
+            eligible_ms = headers.get(DUE_MS) or headers.get(PUBLISHED_MS)
+            if isinstance(eligible_ms, int):  # pika reads a 64-bit one as a subclass
+                wait_s = max(0.0, time.time() - eligible_ms / 1000)  # clocks of two machines may disagree
+                self.wait[bucket(wait_s)] += 1
+                self.wait_s += wait_s
+        self.started_s = time.monotonic()
+
+    def end(self) -> None:
+        took_s = time.monotonic() - self.started_s  # type: ignore[operator]
+        self.started_s = None
+        self.finished += 1
+        self.finished_s += took_s
+        self.service[bucket(took_s)] += 1
+        self.durations[bisect_left(DURATION_BUCKETS_S, took_s)] += 1
+
+
+class SlotTotals:
+    """Cumulative over all slots, read without stopping them; ``busy_s``: ``finished_s`` and running handlers so far."""
+
+    def __init__(self, slots: Sequence[_Slot]) -> None:
+        now_s = time.monotonic()
+        running = [now_s - s for slot in slots if (s := slot.started_s) is not None]
+        self.running_count = len(running)
+        self.longest_running_s = max(running, default=0.0)
+        self.finished_count = sum(slot.finished for slot in slots)
+        self.finished_s = sum(slot.finished_s for slot in slots)
+        self.wait_s = sum(slot.wait_s for slot in slots)
+        self.busy_s = self.finished_s + sum(running)
+        self.service = _together(slot.service for slot in slots)
+        self.wait = _together(slot.wait for slot in slots)
+        self.durations = _together(slot.durations for slot in slots)
+
+
+class ThreadSlots:
+    """``concurrency`` threads, each calling a sync handler with one message after the other."""
+
+    def __init__(self, handler: Handler, topic: str, concurrency: int, check: Check) -> None:
+        self._call = handler.call
+        self._topic = topic
+        self._check = check
+        self._handoff = Handoff()
+        self._slots = [_Slot() for _ in range(concurrency)]
+
+    def start(self, settle: Settle) -> None:
+        """Start handling; ``settle`` is called by the slot with each delivery and its outcome."""
+        for n, slot in enumerate(self._slots):
+            threading.Thread(target=self._run, args=(slot, settle), name=f"slot {n}", daemon=True).start()
+
+    def put(self, batch: Sequence[Delivery]) -> None:
+        """Queue a batch; called from the I/O thread."""
+        self._handoff.put(batch)
+
+    def take_buffered(self) -> list[Delivery]:
+        """Take back what no handler has started on."""
+        return self._handoff.take_all()
+
+    def totals(self) -> SlotTotals:
+        """What the slots have done so far."""
+        return SlotTotals(self._slots)
+
+    def run(self, awaitable: Awaitable[Any]) -> None:
+        """Run what a sync class's async ``close`` returned."""
+        asyncio.run(_await(awaitable))
+
+    def _run(self, slot: _Slot, settle: Settle) -> None:
+        call, topic, check = self._call, self._topic, self._check
+        outcome: Outcome
+        for delivery in self._handoff:
+            slot.begin(delivery.properties.headers)
+            message = Received(delivery, topic, check)
+            try:
+                result = contextvars.copy_context().run(call, message)
+                if result is not None and inspect.isawaitable(result):
+                    raise TypeError("the handler returned an awaitable nobody awaits: make it an async function")
+                outcome = Done(publishes=message.publishes) if message.has_published else None
+            except BaseException as error:
+                outcome = _failure(error)
+            slot.end()
+            settle(delivery, outcome)
+
+
+class LoopSlots:
+    """``concurrency`` tasks of one event loop in a thread of its own, each awaiting an async handler."""
+
+    def __init__(self, handler: Handler, topic: str, concurrency: int, check: Check) -> None:
+        self._call = handler.call
+        self._topic = topic
+        self._check = check
+        self._buffer: deque[Delivery] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._slots = [_Slot() for _ in range(concurrency)]
+        self._loop = asyncio.new_event_loop()
+        self._wake_pending = False
+
+    def start(self, settle: Settle) -> None:
+        """Start handling; ``settle`` is called in the loop's thread with each delivery and its outcome."""
+        threading.Thread(target=self._run_loop, args=(settle,), name="slots", daemon=True).start()
+
+    def put(self, batch: Sequence[Delivery]) -> None:
+        """Queue a batch; called from the I/O thread."""
+        self._buffer.extend(batch)
+        if not self._wake_pending:
+            self._wake_pending = True
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def take_buffered(self) -> list[Delivery]:
+        """Take back what no handler has started on."""
+        return take_all(self._buffer)
+
+    def totals(self) -> SlotTotals:
+        """What the slots have done so far."""
+        return SlotTotals(self._slots)
+
+    def run(self, awaitable: Awaitable[Any]) -> None:
+        """Await ``awaitable`` in the handlers' event loop, where its resources belong."""
+        asyncio.run_coroutine_threadsafe(_await(awaitable), self._loop).result()
+
+    def _run_loop(self, settle: Settle) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._tasks = [self._loop.create_task(self._run(slot, settle)) for slot in self._slots]
+        while True:
+            try:
+                self._loop.run_forever()
+            except BaseException:  # SystemExit in a task that a handler started: the loop passes it on and stops
+                log.exception("something in the handlers' event loop tried to end it")
+            else:
+                log.error("something in the handlers' event loop stopped it")
+
+    def _wake(self) -> None:
+        self._wake_pending = False
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        """Wake one slot; it wakes the next once its handler waits for something. Others could not run before."""
+        while self._buffer and self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():  # else cancelled: that slot is on its way by itself
+                idle.set_result(None)
+                return
+
+    async def _run(self, slot: _Slot, settle: Settle) -> None:
+        buffer, call, topic, check = self._buffer, self._call, self._topic, self._check
+        outcome: Outcome
+        while True:
+            try:
+                delivery = buffer.popleft()
+            except IndexError:
+                await self._next()
+                continue
+            slot.begin(delivery.properties.headers)
+            message = Received(delivery, topic, check)
+            try:
+                step = contextvars.copy_context().run
+                coroutine = call(message)
+                try:
+                    waited_for = step(coroutine.send, None)
+                except StopIteration:
+                    pass  # it had nothing to wait for
+                else:
+                    self._wake_one()
+                    await _Rest(step, coroutine, waited_for)
+                outcome = Done(publishes=message.publishes) if message.has_published else None
+            except BaseException as error:  # a stray cancellation of the task too: the slot must live on
+                outcome = _failure(error)
+                _forget_cancellation()
+            slot.end()
+            settle(delivery, outcome)
+
+    async def _next(self) -> None:
+        idle: asyncio.Future[None] = self._loop.create_future()
+        self._idle.append(idle)
+        try:
+            await idle
+        except asyncio.CancelledError:
+            # A handler left something behind that cancelled its slot later; the slot itself goes on.
+            if idle in self._idle:
+                self._idle.remove(idle)
+            _forget_cancellation()
+
+
+class _Rest:
+    """Awaits what is left of ``coroutine``, which waits for ``waited_for``, with every step taken by ``step``."""
+
+    __slots__ = ("_coroutine", "_step", "_waited_for")
+
+    def __init__(self, step: Callable[..., Any], coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
+        self._step = step
+        self._coroutine = coroutine
+        self._waited_for = waited_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        step, coroutine, waited_for = self._step, self._coroutine, self._waited_for
+        while True:
+            try:
+                value = yield waited_for
+            except BaseException as error:
+                resume: Callable[[Any], Any] = coroutine.throw
+                argument: Any = error
+            else:
+                resume, argument = coroutine.send, value
+            try:
+                waited_for = step(resume, argument)
+            except StopIteration:
+                return
+
+
+def _together(counts: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*counts, strict=True)))
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def _forget_cancellation() -> None:
+    """A request to cancel that is left on the slot's task would, from Python 3.13 on, cancel the next message's too."""
+    task = asyncio.current_task()
+    while task is not None and task.uncancel():
+        pass
+
+
+def _failure(error: BaseException) -> Outcome:
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:
+        text = type(error).__name__
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, PermanentError):
+        return DeadLetter(reason="permanent", error=text, traceback=trace)
+    return Retry(error=text, traceback=trace)

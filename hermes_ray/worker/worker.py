@@ -1,0 +1,253 @@
+"""One worker: consumes a queue, runs its handler in slots, reports, drains, ends itself.
+
+It works without the scaler; what it needs of Ray comes in as an ``Outlet``, so that it runs in a plain process too.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hermes_ray.broker.ack_ledger import prefetch_count
+from hermes_ray.broker.consumer import Consumer
+from hermes_ray.broker.outgoing import check_headers
+from hermes_ray.broker.settlement import QueueSpec
+from hermes_ray.worker.handlers import import_from, load_handler, run_close
+from hermes_ray.worker.slots import LoopSlots, ThreadSlots
+
+__all__ = ["REPORT_VERSION", "Outlet", "Worker", "WorkerSpec", "spare_the_collector"]
+
+log = logging.getLogger(__name__)
+
+REPORT_VERSION = 2
+CLOSE_HANDLER_S = 10.0
+PREFETCH_CHANGE_RATIO = 1.5
+PREFETCH_CHANGE_EVERY_S = 60.0
+PREFETCH_MIN_SAMPLE = 20
+
+
+class Outlet(Protocol):
+    """How a worker reaches the rest of the deployment."""
+
+    def report(self, report: Mapping[str, Any]) -> float | None:
+        """Hand a report over; returns the seconds until the next one is wanted, None if nobody was there."""
+
+    def end(self) -> None:
+        """End this process once the caller's last words are out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """All a worker is built from. ``worker`` is ``TOPIC/xxxxxxxx``; ``prefetch`` None derives it from service time.
+
+    ``revision`` names what the worker is made of; it only comes back in its reports.
+    """
+
+    cluster: str
+    worker: str
+    urls: tuple[str, ...]
+    queue: QueueSpec
+    handler: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    import_paths: tuple[str, ...] = ()
+    concurrency: int | None = None
+    prefetch: int | None = None
+    drain_timeout_s: float = 900.0
+    report_interval_s: float = 1.0
+    heartbeat_s: int = 60
+    revision: str = ""
+
+
+class Worker:
+    """Consumes from its construction until ``drain`` or SIGTERM; all methods answer at once."""
+
+    def __init__(self, spec: WorkerSpec, outlet: Outlet) -> None:
+        self._spec = spec
+        self._queue = spec.queue
+        self._outlet = outlet
+        if threading.current_thread() is threading.main_thread():
+            _on_sigterm(self._drain_on_signal)
+        import_from(spec.import_paths)
+        self._handler = load_handler(spec.handler, spec.options)
+        self._concurrency = spec.concurrency or self._handler.default_concurrency
+        slots = LoopSlots if self._handler.is_async else ThreadSlots
+        self._slots = slots(self._handler, spec.queue.topic, self._concurrency, self._check_publish)
+        self._changed = threading.Event()
+        self._draining = threading.Event()
+        self._drained = False
+        self._killed_count = 0
+        self._seq = 0
+        self._busy_s = 0.0
+        self._prefetch_changed_s: float | None = None
+        self._consumer = Consumer(
+            spec.urls,
+            spec.queue,
+            name=f"{spec.cluster}/{spec.worker}",
+            prefetch=spec.prefetch or prefetch_count(None, self._concurrency),
+            concurrency=self._concurrency,
+            on_batch=self._slots.put,
+            on_change=self._changed.set,
+            on_crash=lambda: os._exit(1),
+            heartbeat_s=spec.heartbeat_s,
+        )
+        spare_the_collector()
+        self._slots.start(self._consumer.settle)
+        self._consumer.start()
+        threading.Thread(target=self._report_for_ever, name="reports", daemon=True).start()
+
+    def __repr__(self) -> str:
+        return f"Worker({self._spec.worker})"
+
+    def ping(self) -> str:
+        """The worker's name, at once."""
+        return self._spec.worker
+
+    def state(self) -> dict[str, Any]:
+        """What the next report would say."""
+        return self._report()
+
+    def adapt(self, queue: QueueSpec) -> None:
+        """Retry and publish by ``queue`` from now on; the queue itself stays the same."""
+        self._queue = queue
+        self._consumer.adapt(queue)
+        self._changed.set()
+
+    def drain(self, timeout_s: float | None = None) -> None:
+        """Stop consuming, give back what no handler saw, finish what runs within ``timeout_s``, then end."""
+        if not self._draining.is_set():
+            self._draining.set()
+            timeout_s = self._spec.drain_timeout_s if timeout_s is None else timeout_s
+            threading.Thread(target=self._drain, args=(timeout_s,), name="drain", daemon=True).start()
+
+    def _drain_on_signal(self) -> None:
+        log.info("%s: SIGTERM, draining", self._spec.worker)
+        self.drain()
+
+    def _drain(self, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        self._changed.set()
+        stopped = self._consumer.stop_consuming()
+        while True:
+            agreed = stopped.wait(0.02)
+            self._consumer.give_back(self._slots.take_buffered())
+            if agreed or time.monotonic() > deadline_s:
+                break
+        while self._slots.totals().running_count and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        self._consumer.close(max(0.1, deadline_s - time.monotonic()))
+        self._killed_count = self._slots.totals().running_count
+        run_close(self._handler, self._slots.run, CLOSE_HANDLER_S)
+        self._drained = True
+        self._changed.set()
+
+    def _check_publish(self, topic: str, headers: Mapping[str, Any]) -> None:
+        routes = self._queue.routes
+        if topic not in routes:
+            raise ValueError(f"this deployment has no topic {topic!r} to publish to, only {', '.join(sorted(routes))}")
+        check_headers(headers)
+
+    def _report_for_ever(self) -> None:
+        interval_s = self._spec.report_interval_s
+        while True:
+            self._changed.wait(interval_s)
+            self._changed.clear()
+            drained = self._drained
+            wanted_s = self._outlet.report(self._report())
+            if drained:
+                self._outlet.end()
+                return
+            interval_s = self._spec.report_interval_s if wanted_s is None else wanted_s
+            self._adapt_prefetch()
+
+    def _adapt_prefetch(self) -> None:
+        totals, now_s = self._slots.totals(), time.monotonic()
+        if self._spec.prefetch is not None or totals.finished_count < PREFETCH_MIN_SAMPLE or self._draining.is_set():
+            return
+        if self._prefetch_changed_s is not None and now_s - self._prefetch_changed_s < PREFETCH_CHANGE_EVERY_S:
+            return
+        now = self._consumer.prefetch
+        wanted = prefetch_count(totals.busy_s / totals.finished_count, self._concurrency)
+        if not 1 / PREFETCH_CHANGE_RATIO < wanted / now < PREFETCH_CHANGE_RATIO:
+            self._prefetch_changed_s = now_s
+            self._consumer.set_prefetch(wanted)
+
+    def _phase(self) -> str:
+        if self._drained:
+            return "drained"
+        if self._draining.is_set():
+            return "draining"
+        if self._consumer.consuming:
+            return "consuming"
+        return "connecting"
+
+    def _report(self) -> dict[str, Any]:
+        """Cumulative totals since the start, so that a lost or repeated report costs freshness only."""
+        self._seq += 1
+        consumer, totals = self._consumer, self._slots.totals()
+        counts = consumer.counts
+        self._busy_s = max(self._busy_s, totals.busy_s)  # read while a slot ends, its run may be missing
+        return {
+            "version": REPORT_VERSION,
+            "worker": self._spec.worker,
+            "topic": self._spec.queue.topic,
+            "pid": os.getpid(),
+            "seq": self._seq,
+            "revision": self._spec.revision,
+            "settings": self._queue.settings,
+            "at_s": time.time(),
+            "phase": self._phase(),
+            "concurrency": self._concurrency,
+            "prefetch": consumer.prefetch,
+            "held": consumer.held_count,
+            "running": totals.running_count,
+            "longest_running_s": totals.longest_running_s,
+            "received": counts.received,
+            "given_back": counts.given_back,
+            "acked": counts.acked,
+            "retried": counts.retried,
+            "dead_lettered_permanent": counts.dead_lettered_permanent,
+            "dead_lettered_attempts": counts.dead_lettered_attempts,
+            "finished": totals.finished_count,
+            "finished_s": totals.finished_s,
+            "busy_s": self._busy_s,
+            "wait_s": totals.wait_s,
+            "service": totals.service,
+            "wait": totals.wait,
+            "durations": totals.durations,
+            "reconnects": consumer.reconnect_count,
+            "lost_reason": consumer.lost_reason,
+            "killed": self._killed_count,
+        }
+
+
+def spare_the_collector() -> None:
+    """Leave what is loaded out of garbage collections, and have fewer of them: a delivery makes no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def _on_sigterm(drain: Any) -> None:
+    """Call ``drain`` in a thread on SIGTERM.
+
+    Python runs signal handlers in the main thread between bytecodes, and Ray's sits in C++ between calls: the byte that
+    the C handler writes to the wake-up descriptor arrives at once.
+    """
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+
+    def wait() -> None:
+        while signal.SIGTERM not in os.read(readable, 16):
+            pass
+        drain()
+
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    threading.Thread(target=wait, name="SIGTERM", daemon=True).start()

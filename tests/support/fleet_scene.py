@@ -1,0 +1,133 @@
+"""A crew with Ray faked at its edge: a pool that notes what it is told, and workers that report what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from hermes_ray.broker.settlement import QueueSpec
+from hermes_ray.cluster.worker_pool import StartResult
+from hermes_ray.config.loading import Config, load
+from hermes_ray.core.model import Bundle, Capacity, Node
+from hermes_ray.deploy.plan import Plan, worker_spec
+from hermes_ray.scaler.fleet import EARLY_DEATH_S, Crew
+from hermes_ray.scaler.roster import Roster
+from hermes_ray.worker.worker import WorkerSpec
+from tests.support.reports import report
+
+T0 = 1_000_000.0
+PLENTY = Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=1000)),))
+
+
+@dataclass
+class FakePool:
+    """Starts at once whatever is asked for; drains and kills are noted and end nothing by themselves."""
+
+    workers: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+    drained: list[tuple[str, float]] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    adapted: list[str] = field(default_factory=list)
+    specs: dict[str, WorkerSpec] = field(default_factory=dict)
+    results: list[StartResult] = field(default_factory=list)
+    names: Iterable[int] = field(default_factory=count)
+
+    def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
+        worker = f"{topic}/{next(iter(self.names)):08x}"
+        self.workers.append(worker)
+        self.started.append(worker)
+        self.specs[worker] = spec
+        return worker
+
+    def living(self) -> list[str]:
+        return list(self.workers)
+
+    def start_results(self) -> list[StartResult]:
+        results, self.results = self.results, []
+        return results
+
+    def drain(self, worker: str, timeout_s: float) -> None:
+        self.drained.append((worker, timeout_s))
+
+    def adapt(self, worker: str, queue: QueueSpec) -> None:
+        self.adapted.append(worker)
+
+    def kill(self, worker: str) -> None:
+        self.killed.append(worker)
+
+
+@dataclass
+class FakeView:
+    """A cluster of which Ray says what the test says, noting how it was asked."""
+
+    answer: Capacity | None = None
+    asked: list[tuple[dict[str, dict[str, int]], list[Bundle]]] = field(default_factory=list)
+
+    def capacity(
+        self,
+        ours: Mapping[str, Mapping[str, int]],
+        unplaced: Iterable[Bundle],
+        sizes: Mapping[str, Bundle],
+        now_s: float,
+    ) -> Capacity | None:
+        self.asked.append(({node: dict(topics) for node, topics in ours.items()}, list(unplaced)))
+        return self.answer
+
+
+def config(*words: str) -> Config:
+    both = ["topics.light.handler=m:f", "topics.heavy.handler=m:f", "topics.heavy.weight=10"]
+    return load(None, [*both, *words])
+
+
+def plan(*words: str, code: str = "") -> Plan:
+    made = config(*words)
+    return Plan(config=made, concurrency=dict.fromkeys(made.topics, 4), code=code)
+
+
+class Scene:
+    """A crew, its pool and a clock that the test turns; a tick is what the scaler does each second."""
+
+    def __init__(self, *words: str) -> None:
+        self.pool, self.view, self.now_s = FakePool(), FakeView(), T0
+        self.plan = plan(*words)
+        self.crew = Crew(self.plan, self.pool, self.view)
+        self.seqs = count(1)
+
+    def applied(self, *words: str, code: str = "") -> None:
+        """The crew of the next plan goes on from what the one before it has written down."""
+        self.plan = plan(*words, code=code)
+        self.crew = Crew(self.plan, self.pool, self.view, Roster({}, self.crew.roster.remembered(), self.now_s))
+
+    def tick(
+        self, after_s: float = 1.0, capacity: Capacity | None = PLENTY, *, light: int = 0, heavy: int = 0
+    ) -> list[str]:
+        self.now_s += after_s
+        lines = self.crew.sync(self.now_s)
+        self.crew.match({"light": light, "heavy": heavy}, capacity, self.now_s)
+        return lines
+
+    def says(self, worker: str, **said: Any) -> None:
+        topic = worker.partition("/")[0]
+        spec = self.pool.specs.get(worker) or (
+            worker_spec(self.plan, topic) if topic in self.plan.config.topics else None
+        )
+        made = {} if spec is None else {"revision": spec.revision, "settings": spec.queue.settings}
+        self.crew.roster.take(report(worker, next(self.seqs), **(made | said)), self.now_s)
+
+    def fails(self, worker: str, error: str = "ImportError: no module") -> None:
+        """Its constructor raised: Ray tells us, and the actor is gone by the next look."""
+        self.pool.results.append(StartResult(worker=worker, error=error))
+
+    def gone(self, *workers: str) -> None:
+        for worker in workers:
+            self.pool.workers.remove(worker)
+
+    def up(self, *, light: int = 0, heavy: int = 0) -> list[str]:
+        """Workers that consume and have done so for a while."""
+        self.tick(light=light, heavy=heavy)
+        for worker in self.pool.started:
+            self.says(worker)
+        self.tick(after_s=EARLY_DEATH_S + 1, light=light, heavy=heavy)
+        return list(self.pool.started)

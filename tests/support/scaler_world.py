@@ -1,0 +1,201 @@
+"""A whole scaler but for Ray and RabbitMQ: a keeper over queues and workers that a test plays second by second.
+
+A worker handles each message in half a second, four at once, and reports at the end of each second. ``written`` is the
+file that a restarted scaler finds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from hermes_ray.broker.depth import DepthProber, ProbeFailure
+from hermes_ray.cluster.worker_pool import StartResult
+from hermes_ray.core.histogram import BUCKET_COUNT, bucket
+from hermes_ray.core.model import Probe
+from hermes_ray.deploy.plan import Owner, Plan, worker_spec
+from hermes_ray.scaler.codec import from_plain
+from hermes_ray.scaler.control_loop import Keeper
+from hermes_ray.scaler.fleet import Crew
+from hermes_ray.scaler.memory import Memory, recalled
+from hermes_ray.scaler.roster import Roster
+from hermes_ray.telemetry.figures import TopicCut
+from tests.support.fleet_scene import PLENTY, T0, FakePool, FakeView, config
+from tests.support.reports import report
+
+SLOTS, SERVICE_S = 4, 0.5
+START_S = 1.0
+COUNTS = ("probe_failures", "start_failures", "deaths", "ups", "downs")
+
+
+@dataclass
+class FakeProber:
+    """Sees the depths that the world has; counts failures since its own start, as the real one does."""
+
+    seen: dict[str, Probe] = field(default_factory=dict)
+    failures: dict[str, ProbeFailure] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    looked_again: list[str] = field(default_factory=list)
+
+    def probes(self) -> Mapping[str, Probe]:
+        return dict(self.seen)
+
+    def failure_count(self, topic: str) -> int:
+        return self.counts[topic]
+
+    def look_again(self, topic: str) -> None:
+        self.looked_again.append(topic)
+
+    def fails(self, topic: str) -> None:
+        self.counts[topic] += 1
+        self.failures[topic] = ProbeFailure(count=1, text="404 no queue")
+
+
+@dataclass
+class Consumer:
+    """One living worker."""
+
+    since_s: float
+    seq: int = 0
+    acked: int = 0
+    is_draining: bool = False
+
+
+class ScalerWorld:
+    """Two topics, ``light`` and ``heavy``; messages come at ``rate_hz`` and by hand into ``ready``."""
+
+    def __init__(self, *words: str) -> None:
+        self.plan = Plan(config=config(*words), concurrency={"light": SLOTS, "heavy": SLOTS}, generation=1)
+        self.pool, self.view, self.now_s = FakePool(names=iter(range(10**6))), FakeView(answer=PLENTY), T0
+        self.consumers: dict[str, Consumer] = {}
+        self.ready: Counter[str] = Counter()
+        self.rate_hz: Counter[str] = Counter()
+        self.handled: Counter[str] = Counter()
+        self.unwell: set[str] = set()  # topics whose probes fail,
+        self.broken: set[str] = set()  # and whose new workers do not start
+        self.unheard: set[str] = set()  # workers whose reports are lost
+        self.written: dict[str, Any] = {}
+        self.writes: list[float] = []
+        self.write_error: OSError | None = None
+        self.write_s = 0.0
+        self.scaler_starts(None)
+
+    # What happens to the scaler
+
+    def scaler_starts(self, memory: Memory | None, cluster_id: str = "here") -> None:
+        known = recalled(memory, self.plan, cluster_id)
+        retired = {topic: past.retired for topic, past in known.topics.items()}
+        self.prober = FakeProber()
+        self.crew = Crew(self.plan, self.pool, self.view, Roster(retired, known.workers, self.now_s))
+        self.keeper = Keeper(self.plan, known, self.crew, cast("DepthProber", self.prober), self._write)
+        self.keeper.save(self.now_s, at_once=True)
+
+    def memory(self) -> Memory:
+        """What the file holds."""
+        return from_plain(Memory, json.loads(json.dumps(self.written)))
+
+    def scaler_is_killed(self, away_s: int = 0) -> None:
+        """By kill -9; Ray has it back ``away_s`` seconds later. What its workers reported meanwhile is lost."""
+        for _ in range(away_s):
+            self._world_goes_on()
+        self.scaler_starts(self.memory())
+
+    def applied(self, *words: str, owner: Owner | None = None) -> None:
+        """The next plan; the scaler before has left its memory."""
+        slots = {"light": SLOTS, "heavy": SLOTS}
+        generation = self.plan.generation + 1
+        self.keeper.save(self.now_s, at_once=True)
+        self.plan = Plan(config=config(*words), concurrency=slots, generation=generation, owner=owner)
+        self.scaler_starts(self.memory())
+
+    def _write(self, tree: Mapping[str, Any]) -> None:
+        if self.write_error is not None:
+            raise self.write_error
+        self.written = dict(tree)
+        self.writes.append(self.now_s)
+        self.keeper.saved_in(self.write_s, self.now_s + self.write_s)
+
+    # What happens to the world
+
+    def fork(self) -> ScalerWorld:
+        """The same once more, to see what else could have happened."""
+        return deepcopy(self)
+
+    def tick(self, seconds: int = 1) -> None:
+        for _ in range(seconds):
+            self.keeper.tick(self._world_goes_on(), self.now_s)
+
+    def dies(self, worker: str) -> None:
+        del self.consumers[worker]
+        self.pool.workers.remove(worker)
+
+    def of(self, topic: str) -> list[str]:
+        return [worker for worker in self.pool.workers if worker.startswith(topic)]
+
+    def cut(self, topic: str) -> TopicCut:
+        assert self.keeper.cut is not None
+        return self.keeper.cut.topics[topic]
+
+    def counts(self) -> dict[str, float]:
+        """Everything shown that must never go back, by name."""
+        found: dict[str, float] = {}
+        for topic in self.plan.config.topics:
+            cut = self.cut(topic)
+            found |= {f"{topic}.{key}": getattr(cut, key) for key in COUNTS}
+            found |= {f"{topic}.{reason}": count for reason, count in cut.decisions.items()}
+            found |= {f"{topic}.{key}": getattr(cut.sums, key) for key in ("acked", "received", "finished", "busy_s")}
+            found |= {f"{topic}.service.{n}": count for n, count in enumerate(cut.sums.service)}
+        return found
+
+    def _world_goes_on(self) -> list[tuple[dict[str, Any], float]]:
+        self.now_s += 1.0
+        self.ready += self.rate_hz
+        drained = [worker for worker, consumer in self.consumers.items() if consumer.is_draining]
+        asked = {worker for worker, _ in self.pool.drained} | set(self.pool.killed)
+        for worker in [name for name in self.pool.workers if name not in self.consumers]:
+            if worker.partition("/")[0] in self.broken:
+                self.pool.results.append(StartResult(worker=worker, error="ImportError: no module"))
+                self.pool.workers.remove(worker)
+        reports = [self._work(worker, worker in asked) for worker in list(self.pool.workers) if worker not in drained]
+        for worker in drained:
+            self.dies(worker)
+        for topic in self.plan.config.topics:
+            if topic in self.unwell:
+                self.prober.fails(topic)
+            else:
+                self.prober.failures.pop(topic, None)
+                self.prober.seen[topic] = Probe(at_s=self.now_s, ready_count=self.ready[topic])
+        return [(said, self.now_s) for said in reports if said is not None and said["worker"] not in self.unheard]
+
+    def _work(self, worker: str, is_asked_to_drain: bool) -> dict[str, Any] | None:
+        topic = worker.partition("/")[0]
+        consumer = self.consumers.setdefault(worker, Consumer(since_s=self.now_s))
+        if self.now_s - consumer.since_s < START_S:
+            return None
+        consumer.is_draining = is_asked_to_drain
+        count = 0 if is_asked_to_drain else min(self.ready[topic], int(SLOTS / SERVICE_S))
+        self.ready[topic] -= count
+        self.handled[topic] += count
+        consumer.acked += count
+        consumer.seq += 1
+        service = [0] * BUCKET_COUNT
+        service[bucket(SERVICE_S)] = consumer.acked
+        spec = worker_spec(self.plan, topic)
+        return report(
+            worker,
+            consumer.seq,
+            phase="drained" if is_asked_to_drain else "consuming",
+            revision=spec.revision,
+            settings=spec.queue.settings,
+            concurrency=SLOTS,
+            received=consumer.acked,
+            acked=consumer.acked,
+            finished=consumer.acked,
+            finished_s=SERVICE_S * consumer.acked,
+            busy_s=SERVICE_S * consumer.acked,
+            service=tuple(service),
+        )

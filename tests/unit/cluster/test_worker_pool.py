@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from hermes_ray.cluster.worker_pool import packed, unpacked
+from hermes_ray.config.loading import Config, TopicConfig
+from hermes_ray.deploy.plan import Plan
+
+RAY_KEEPS_BYTES = 100 * 1024
+
+
+def test_a_plan_of_a_thousand_topics_travels_in_pieces_that_ray_keeps_with_the_actor() -> None:
+    config = Config(topics={f"topic_number_{n}": TopicConfig(handler="package.module:Handler") for n in range(1000)})
+    plan = Plan(config=config, concurrency=dict.fromkeys(config.topics, 4))
+    pieces = packed(plan)
+    assert len(pieces) > 1
+    assert max(map(len, pieces)) < RAY_KEEPS_BYTES
+    assert unpacked(pieces) == plan

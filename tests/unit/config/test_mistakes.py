@@ -1,0 +1,238 @@
+"""Wrong files and words, each with what its one sentence must say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hermes_ray.config.loading import parse_command
+from hermes_ray.errors import UserMistake
+
+TOPIC = "topics: {a: {handler: m:f}}"
+
+
+def topic(body: str) -> str:
+    """A file with one sound topic ``a`` that also holds ``body``."""
+    return f"topics: {{a: {{handler: m:f, {body}}}}}"
+
+
+IN_FILE = [
+    # keys that do not exist
+    ("toppics: {a: {handler: m:f}}", "there is no key 'toppics': did you mean 'topics'?"),
+    (topic("wokers: {max: 4}"), "there is no key 'topics.a.wokers': did you mean 'topics.a.workers'?"),
+    (topic("workers: {maxx: 4}"), "there is no key 'topics.a.workers.maxx': did you mean 'topics.a.workers.max'?"),
+    (topic("prefetch: 4"), "there is no key 'topics.a.prefetch': did you mean 'topics.a.worker.prefetch'?"),
+    (topic("scaling: {threshold: {up_ratios: 4}}"), "did you mean 'topics.a.scaling.threshold.up_ratio'?"),
+    ("topics: {a.b: {handler: m:f, wieght: 2}}", "'topics[a.b].wieght': did you mean 'topics[a.b].weight'?"),
+    ("zzz: 1", "there is no key 'zzz': valid here are cluster, broker, drain_timeout_s, state_dir, metrics, topics"),
+    (f"{TOPIC}\n7: 1", "there is no key '7': valid here are cluster"),
+    # containers
+    ("topics: 3", "topics is 3: it must be a mapping of topic names to topics"),
+    ("topics: null", "topics is null: it must be a mapping of topic names to topics"),
+    ("topics: [a]", "topics is a list: it must be a mapping of topic names to topics"),
+    ("topics: {}", "there are no topics: give config=FILE, or write topics.NAME.handler=package.module:name"),
+    ("topics: {a: null}", "topics.a is null: it must be a mapping, with at least handler: package.module:name"),
+    ("topics: {a: m:f}", "topics.a is 'm:f': it must be a mapping, with at least handler"),
+    (topic("retry: null"), "topics.a.retry is null: it must be a mapping (keys: max_attempts, base_delay_s"),
+    (topic("workers: [0, 4]"), "topics.a.workers is a list: it must be a mapping (keys: min, max)"),
+    (topic("workers: 4"), "topics.a.workers is 4: it must be a mapping (keys: min, max)"),
+    (topic("weight: {x: 1}"), "topics.a.weight is a mapping: it must be a number above 0"),
+    (topic("options: 3"), "topics.a.options is 3: it must be a mapping"),
+    (topic("options: hunter2"), "topics.a.options is text: it must be a mapping"),
+    (topic("options: {a b: 1}"), "topics.a.options holds the name 'a b': it must be a keyword argument's"),
+    # handler, names, queues
+    ("topics: {a: {}}", "topics.a.handler is missing: it must be package.module:name"),
+    ("topics: {a: {handler: '???'}}", "topics.a.handler is missing: it must be package.module:name"),
+    ("topics: {a: {handler: m.f}}", "topics.a.handler is 'm.f': it must be package.module:name"),
+    ("topics: {a: {handler: 'm:f()'}}", "topics.a.handler is 'm:f()': it must be package.module:name"),
+    ("topics: {a: {handler: 7}}", "topics.a.handler is 7: it must be text: put it in quotes"),
+    ("topics: {a b: {handler: m:f}}", "topics holds the name 'a b': it must be text of letters, digits"),
+    ("topics: {7: {handler: m:f}}", "topics holds the name 7: it must be text of letters, digits"),
+    ("topics: {a: {handler: m:f}, b: {handler: m:f, queue: a}}", "topics.b.queue is 'a', which topics.a uses too"),
+    ("topics: {a: {handler: m:f}, a.dead: {handler: m:f}}", "topics[a.dead].queue is 'a.dead', where topics.a keeps"),
+    ("topics: {a: {handler: m:f}, b: {handler: m:f, queue: a.wait.1000}}", "topics.b.queue is 'a.wait.1000', where"),
+    (topic("queue: amq.a"), "topics.a.queue is 'amq.a': it must be a name of 1 to 241 bytes"),
+    (topic("queue: ''"), "topics.a.queue is '': it must be a name of 1 to 241 bytes"),
+    (topic(f"queue: {'é' * 121}"), "it must be a name of 1 to 241 bytes"),
+    (topic('queue: "a\\nb"'), "topics.a.queue is 'a\\nb': it must be a name of 1 to 241 bytes without control"),
+    (topic("queue_type: stream"), "topics.a.queue_type is 'stream': it must be quorum or classic"),
+    (topic("topology: none"), "topics.a.topology is 'none': it must be declare or passive"),
+    (topic("scaling: {policy: fixd}"), "topics.a.scaling.policy is 'fixd': it must be adaptive or threshold or fixed"),
+    (f"cluster: {{name: a/b}}\n{TOPIC}", "cluster.name is 'a/b': it must be letters, digits, '_', '.' and '-'"),
+    (f"cluster: {{name: 2024}}\n{TOPIC}", "cluster.name is 2024: it must be text: put it in quotes"),
+    (f"state_dir: ''\n{TOPIC}", "state_dir is '': it must be the absolute path of a directory, or one from ~"),
+    # numbers
+    (topic("workers: {max: many}"), "topics.a.workers.max is 'many': it must be a whole number 0 to 100000 (workers)"),
+    (topic("workers: {max: -1}"), "topics.a.workers.max is -1: it must be a whole number 0 to 100000 (workers)"),
+    (topic("workers: {max: 2.5}"), "topics.a.workers.max is 2.5: it must be a whole number"),
+    (topic("workers: {max: true}"), "topics.a.workers.max is true: it must be a whole number"),
+    (topic("workers: {max: null}"), "topics.a.workers.max is null: it must be a whole number"),
+    (topic(f"workers: {{max: {'9' * 400}}}"), "topics.a.workers.max is a huge number: it must be a whole number"),
+    (topic("workers: {min: 5, max: 3}"), "topics.a.workers.min is 5: it must not exceed topics.a.workers.max, which"),
+    (topic("weight: .nan"), "topics.a.weight is nan: it must be a number above 0"),
+    (topic("weight: .inf"), "topics.a.weight is inf: it must be a number above 0"),
+    (topic("weight: 0"), "topics.a.weight is 0: it must be a number above 0"),
+    (topic("latency_objective_s: 0"), "topics.a.latency_objective_s is 0: it must be a number 0.001 to 604800 (s)"),
+    (topic("latency_objective_ratio: 1"), "topics.a.latency_objective_ratio is 1: it must be a number above 0 and be"),
+    (topic("worker: {concurrency: 0}"), "topics.a.worker.concurrency is 0: it must be a whole number 1 to 10000"),
+    (topic("worker: {prefetch: 70000}"), "topics.a.worker.prefetch is 70000: it must be a whole number 1 to 65535"),
+    (topic("worker: {num_cpus: 0.00001}"), "topics.a.worker.num_cpus is 1e-05: it must be a number 0 or 0.0001 to"),
+    (topic("worker: {memory: 500MB}"), "topics.a.worker.memory is '500MB': it must be a whole number"),
+    (topic("worker: {resources: {gpu: -1}}"), "topics.a.worker.resources.gpu is -1: it must be a number 0 or 0.0001"),
+    (topic("worker: {resources: {CPU: 1}}"), "topics.a.worker.resources holds the name 'CPU': it must be a custom"),
+    (topic("retry: {max_attempts: 0}"), "topics.a.retry.max_attempts is 0: it must be a whole number 1 to 1000"),
+    (topic("retry: {base_delay_s: 9, max_delay_s: 3}"), "topics.a.retry.base_delay_s is 9: it must not exceed"),
+    (topic("scaling: {threshold: {min_step: 20}}"), "topics.a.scaling.threshold.min_step is 20: it must not exceed"),
+    (f"metrics: {{port: 65536}}\n{TOPIC}", "metrics.port is 65536: it must be a whole number 0 to 65535"),
+    (f"drain_timeout_s: -1\n{TOPIC}", "drain_timeout_s is -1: it must be a number 0 to 86400 (s)"),
+    # the broker
+    (
+        f"broker: {{url: 'http://h'}}\n{TOPIC}",
+        "broker.url is 'http://h': the scheme must be amqp or amqps; write amqp://",
+    ),
+    (f"broker: {{url: 'amqp:///v'}}\n{TOPIC}", "broker.url is 'amqp:///v': the host is missing; write amqp://"),
+    (f"broker: {{url: 'amqp://h:x'}}\n{TOPIC}", "broker.url is 'amqp://h:x': its host or port (1 to 65535) cannot be"),
+    (f"broker: {{url: 'amqp://h:0'}}\n{TOPIC}", "broker.url is 'amqp://h:0': the port must be 1 to 65535"),
+    (f"broker: {{url: 'amqp://h/a/b'}}\n{TOPIC}", "broker.url is 'amqp://h/a/b': the virtual host must not hold '/'"),
+    (f"broker: {{url: 'amqp://h?heartbeat=x'}}\n{TOPIC}", "the URL parameter 'heartbeat' must be a whole number"),
+    (
+        f"broker: {{url: 'amqp://h?haertbeat=5'}}\n{TOPIC}",
+        "broker.url is 'amqp://h?haertbeat=5': there is no URL param",
+    ),
+    (f"broker: {{url: ''}}\n{TOPIC}", "broker.url is '': the scheme must be amqp or amqps"),
+    (f"broker: {{url: []}}\n{TOPIC}", "broker.url is an empty list: it must be amqp://USER:PASSWORD@HOST:PORT/VHOST"),
+    (f"broker: {{url: [amqp://h, 5]}}\n{TOPIC}", "broker.url[1] is 5: it must be an AMQP URL"),
+    (
+        f"broker: {{url: [amqp://h, 'ftp://h']}}\n{TOPIC}",
+        "broker.url[1] is 'ftp://h': the scheme must be amqp or amqps",
+    ),
+    (f"broker: {{url: null}}\n{TOPIC}", "broker.url is null: it must be amqp://USER:PASSWORD@HOST:PORT/VHOST"),
+    # ${...}
+    (
+        topic("options: {dsn: '${oc.env:NOT_SET_ANYWHERE}'}"),
+        "topics.a.options.dsn needs the environment variable NOT_S",
+    ),
+    (topic("queue: '${topics.b.queue}'"), "topics.a.queue refers to 'topics.b.queue', which does not exist"),
+    (topic("queue: '${topics.a.queue}'"), "topics.a.queue holds a ${...} that cannot be resolved"),
+    (topic("queue: '${vault:x}'"), "topics.a.queue uses an unknown kind of ${...}: write ${oc.env:NAME}"),
+    (topic("queue: '${oc.env:X'"), "topics.a.queue holds a ${...} that cannot be read: check its braces and quotes"),
+    # YAML
+    ("topics: {null: {handler: m:f}}", "topics cannot be read: it must be a mapping of text keys to plain values"),
+    ("topics:\n  a: {handler: m:f\n  b: 1", "hermes.yaml, line 3 is not valid YAML"),
+    ("topics:\n\ta: 1", "hermes.yaml, line 2 is not valid YAML"),
+    (f"{TOPIC}\n{TOPIC}", "hermes.yaml, line 2 is not valid YAML: found duplicate key topics"),
+    ("x: !!python/object/apply:os.getcwd []", "hermes.yaml, line 1 is not valid YAML"),
+    ("", "hermes.yaml is empty: write at least topics: {NAME: {handler: package.module:name}}"),
+    ("# nothing\n", "hermes.yaml is empty"),
+    ("[a, b]", "hermes.yaml holds no mapping"),
+    ("hello", "hermes.yaml holds no mapping"),
+    ("topics: &t {a: *t}", "hermes.yaml, line 1 is not valid YAML: YAML recursive aliases are not supported"),
+    ("? [a]\n: 1", "hermes.yaml, line 1 is not valid YAML: found unhashable key"),
+]
+
+ON_COMMAND_LINE = [
+    (["topics"], "'topics' is no key=value word: write it like topics.NAME.workers.max=40"),
+    (["detach"], "'detach' is no key=value word: write it like detach=..."),
+    (["--detach"], "'--detach' is no key=value word"),
+    (["=3"], "'' is no key of a key=value word"),
+    (["topics..a=3"], "'topics..a' is no key of a key=value word"),
+    (["topics[a.b.weight=3"], "'topics[a.b.weight' is no key of a key=value word"),
+    (["topics.a.handler=[m"], "the value of topics.a.handler is not valid YAML: put it in quotes"),
+    (["topics.a.handler=${oc.env:X"], "holds a ${...} that cannot be read: check its braces and quotes"),
+    (["detatch=true"], "there is no key 'detatch': did you mean 'detach'?"),
+    (["workers.max=4"], "there is no key 'workers': did you mean 'topics.NAME.workers'?"),
+    (["config=~no_such_user/x"], "config='~no_such_user/x' cannot be read (there is no such user)"),
+    (["detach=yes"], "detach is 'yes': it must be true or false"),
+    (["roll="], "roll is '': it must be true or false"),
+    (["topics.a.wokers.max=4"], "there is no key 'topics.a.wokers': did you mean 'topics.a.workers'?"),
+    (["topics.a.workers.max=-4"], "topics.a.workers.max is -4: it must be a whole number 0 to 100000 (workers)"),
+    (["topics.a.workers.max="], "topics.a.workers.max is null: it must be a whole number"),
+    (["topics[x.y].weight=2"], "topics[x.y].handler is missing: it must be package.module:name"),
+    (["broker.url=[]"], "broker.url is an empty list"),
+    (["cluster=5"], "cluster is 5: it must be a mapping (keys: name)"),
+    (["config=nowhere.yaml"], "config='nowhere.yaml' cannot be read (No such file or directory): give the path"),
+    (["config="], "config is empty: give the path of a YAML file"),
+    (["config=/"], "config='/' cannot be read (Is a directory)"),
+]
+
+ADVICE = "holds a password, and command lines can be read by others: put it in an environment variable and write"
+
+PUBLIC_PASSWORDS = [
+    "broker.url=amqp://me:hunter2@rabbit:5672/%2F",
+    "broker.url=amqp://guest:guest@rabbit",
+    "broker.url=amqp://guest:hunter2@localhost",
+    "broker.url=[amqp://guest:guest@localhost,'amqp://me:hunter2@rabbit']",
+    "broker.url=amqp://me:hun/ter2@rabbit",
+    "broker.url=amqp://me:hun@ter2@rabbit",
+    "broker.url=${oc.env:URL,'amqp://me:hunter2@rabbit'}",
+    "broker.url=amqp://me:${oc.env:PASSWORD,hunter2}@rabbit",
+    "broker={url: 'amqp://me:hunter2@rabbit'}",
+    "topics.a.options.db=postgresql://me:hunter2@db/x",
+    "topics.a.options.db=postgresql://db/x?user=me&password=hunter2",
+    "topics.a.options.db='host=db password=hunter2'",
+    "topics.a.options.password=hunter2",
+    "topics.a.options.db_password=12345",
+    "topics.a.options.apiKey=hunter2",
+    "topics.a.options.access_token=hunter2",
+    "topics.a.options.secrets=[hunter2]",
+    "topics.a.options.auth={user: me, passwd: hunter2}",
+    "topics.a.options.token=${oc.env:TOKEN,hunter2}",
+    "topics.a={handler: m:f, options: {secret: hunter2}}",
+    "topics={a: {handler: m:f, options: {url: 'http://me:hunter2@api'}}}",
+    "broker.password=hunter2",
+]
+
+
+def sentence(words: list[str]) -> str:
+    """What the mistake in ``words`` is told as; checks what holds for each such sentence."""
+    with pytest.raises(UserMistake) as caught:
+        parse_command(words)
+    text = str(caught.value)
+    assert caught.value.exit_code == 2
+    assert text.isprintable(), "one line, nothing that upsets a terminal"
+    assert len(text) < 400
+    assert "omegaconf" not in text.lower()
+    assert "Error" not in text
+    return text
+
+
+@pytest.mark.parametrize(("text", "expected"), IN_FILE, ids=[expected[:60] for _, expected in IN_FILE])
+def test_a_mistake_in_the_file_is_one_sentence_that_names_the_key(text: str, expected: str, tmp_path: Path) -> None:
+    file = tmp_path / "hermes.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert expected in sentence([f"config={file}"])
+
+
+@pytest.mark.parametrize(("words", "expected"), ON_COMMAND_LINE, ids=[" ".join(words) for words, _ in ON_COMMAND_LINE])
+def test_a_mistake_on_the_command_line_is_one_sentence_that_names_the_key(words: list[str], expected: str) -> None:
+    assert expected in sentence(["topics.a.handler=m:f", *words])
+
+
+@pytest.mark.parametrize("word", PUBLIC_PASSWORDS)
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(word: str) -> None:
+    text = sentence(["topics.a.handler=m:f", word])
+    assert ADVICE in text
+    assert "${oc.env:NAME}" in text
+    assert "hunter2" not in text
+    assert "ter2" not in text
+    assert "12345" not in text
+
+
+def test_a_file_that_is_not_utf8_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "hermes.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+    assert "it is no UTF-8 text" in sentence([f"config={file}"])
+
+
+def test_the_password_of_a_broken_broker_url_is_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "hermes.yaml"
+    for url in ("amqp://me:hun#ter2@h:5/x", "amqp://me:hunter2@h:x", "http://me:hun/ter2@h", "me:hunter2@h"):
+        file.write_text(f"broker: {{url: '{url}'}}\n{TOPIC}", encoding="utf-8")
+        text = sentence([f"config={file}"])
+        assert "broker.url is '" in text
+        assert "ter2" not in text
+
+
+def test_no_topics_at_all_says_what_to_write() -> None:
+    assert sentence([]).endswith("write topics.NAME.handler=package.module:name for each topic")

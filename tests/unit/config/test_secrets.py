@@ -1,0 +1,87 @@
+"""What people see of a configuration: everything but its secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hermes_ray.config.loading import mask_url, masked_yaml
+from hermes_ray.config.secrets import looks_secret, without_secrets
+
+
+def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "hunter2")
+    options = {
+        "plain": "value",
+        "rows": 7,
+        "from_env": "${oc.env:KEY}",
+        "default": "${oc.env:NOT_SET_ANYWHERE,hunter2}",
+        "chained": "${topics.a.options.from_env}",
+        "part": "x-${oc.env:KEY}",
+        "password": "hunter2",
+        "nested": {"api_key": ["hunter2", 12345], "urls": ["http://me:hunter2@h/p"]},
+        "dsn": "host=h password=hunter2 user=me",
+        "literal": "$HOME",
+    }
+    broker = {"url": ["amqp://me:hunter2@h1", "amqp://h2"]}
+    tree = {"broker": broker, "topics": {"a": {"handler": "m:f", "options": options}}}
+    file = tmp_path / "hermes.yaml"
+    file.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    text = masked_yaml(file, ["cluster.name=blue"])
+    assert "hunter2" not in text
+    assert "12345" not in text
+    shown = yaml.safe_load(text)
+    assert shown["broker"]["url"] == ["amqp://me:***@h1", "amqp://h2"]
+    assert shown["cluster"]["name"] == "blue"
+    assert shown["topics"]["a"]["workers"] == {"min": 0, "max": 10}
+    assert shown["topics"]["a"]["options"] == {
+        "plain": "value",
+        "rows": 7,
+        "from_env": "***",
+        "default": "***",
+        "chained": "***",
+        "part": "***",
+        "password": "***",
+        "nested": {"api_key": ["***", "***"], "urls": ["http://me:***@h/p"]},
+        "dsn": "host=h password=*** user=me",
+        "literal": "$HOME",
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("amqp://me:pw@h:5672/v", "amqp://me:***@h:5672/v"),
+        ("amqp://:pw@h", "amqp://:***@h"),
+        ("amqp://me:p/w@h", "amqp://me:***@h"),
+        ("amqp://me:p@w@h", "amqp://me:***@h"),
+        ("amqp://me@corp:pw@h", "amqp://me@corp:***@h"),
+        ("me:pw@h", "***@h"),
+        ("amqp://h:5672/v", "amqp://h:5672/v"),
+        ("amqp://me@h", "amqp://me@h"),
+        ("tried amqp://a:b@h1 and amqp://c:d@h2", "tried amqp://a:***@h1 and amqp://c:***@h2"),
+        ("postgresql://h/db?user=me&password=pw", "postgresql://h/db?user=me&password=***"),
+    ],
+)
+def test_mask_url_hides_the_password_only(url: str, masked: str) -> None:
+    assert mask_url(url) == masked
+
+
+def test_options_are_secret_by_their_last_word() -> None:
+    assert all(map(looks_secret, ["password", "dbPassword", "PGPASSWORD", "authToken", "api-key", "client_secret"]))
+    assert not any(map(looks_secret, ["max_tokens", "key", "keyspace", "bypass", "password_file", "secret_name"]))
+
+
+def test_secrets_among_options_are_hidden_in_what_a_driver_says_about_them() -> None:
+    options = {
+        "dsn": "postgresql://app:s3cret@db/x",
+        "api": {"token": "abc123"},
+        "path": "/data/orders.db",
+        "retries": 3,
+    }
+    text = "cannot parse 'postgres//app:s3cret@db/x' with abc123: see /data/orders.db after 3 tries"
+    assert without_secrets(text, options) == (
+        "cannot parse 'postgres//app:***@db/x' with ***: see /data/orders.db after 3 tries"
+    )

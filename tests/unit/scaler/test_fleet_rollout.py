@@ -1,0 +1,277 @@
+"""Workers of old code or settings are replaced one by one, whatever else happens meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from hermes_ray.core.model import Bundle, Capacity, Node
+from hermes_ray.scaler.fleet import EARLY_DEATH_S
+from tests.support.fleet_scene import Scene
+
+CPU = "topics.heavy.worker.num_cpus=1"
+
+
+class Rollout(Scene):
+    """``heavy`` on a node of ``places``; workers are up ``start_s`` after their start, and gone 2 s after a drain.
+
+    ``broken`` ones never come up, ``fragile`` ones end 3 s after they did.
+    """
+
+    def __init__(self, *, places: int = 1000, start_s: float = 1.0) -> None:
+        super().__init__(CPU)
+        self.places, self.start_s = places, start_s
+        self.broken: Callable[[str], bool] = lambda worker: False
+        self.fragile: Callable[[str], bool] = lambda worker: False
+        self.up_since_s: dict[str, float] = {}
+        self.asked_s: dict[str, float] = {}
+        self.started_s: dict[str, float] = {}
+        self.consuming_counts: list[int] = []
+        self.draining_counts: list[int] = []
+
+    def play(self, seconds: int, heavy: int) -> None:
+        for _ in range(seconds):
+            for worker in list(self.pool.workers):
+                self._live(worker)
+            placed = sum(worker in self.up_since_s for worker in self.pool.workers)
+            node = Node(node_id="node", available=Bundle(num_cpus=self.places), workers={"heavy": placed})
+            self.tick(capacity=Capacity(nodes=(node,)), heavy=heavy)
+            for worker, _timeout_s in self.pool.drained:
+                self.asked_s.setdefault(worker, self.now_s)
+            for worker in self.pool.started:
+                self.started_s.setdefault(worker, self.now_s)
+            leaving = [worker for worker in self.pool.workers if worker in self.asked_s]
+            consuming = [worker for worker in self.pool.workers if worker in self.up_since_s and worker not in leaving]
+            self.consuming_counts.append(len(consuming))
+            self.draining_counts.append(len(leaving))
+            assert len(self.pool.workers) <= self.places
+
+    def _live(self, worker: str) -> None:
+        asked_s = self.asked_s.get(worker)
+        if asked_s is not None and self.now_s - asked_s >= 2.0:
+            self.gone(worker)
+        elif worker not in self.up_since_s and self.broken(worker):
+            self.fails(worker)
+            self.gone(worker)
+        elif self.fragile(worker) and self.now_s - self.up_since_s.get(worker, self.now_s) >= 3.0:
+            self.gone(worker)
+        elif asked_s is not None or self.now_s - self.started_s[worker] >= self.start_s - 1.0:
+            self.up_since_s.setdefault(worker, self.now_s)
+            self.says(worker, phase="consuming" if asked_s is None else "draining")
+
+    def begun(self, heavy: int) -> list[str]:
+        """So many workers of old code, and a plan of new code."""
+        self.play(int(EARLY_DEATH_S) + 3, heavy)
+        old = list(self.pool.workers)
+        self.consuming_counts.clear()
+        self.draining_counts.clear()
+        self.applied(CPU, code="new")
+        return old
+
+    def rests(self, heavy: int) -> bool:
+        """Whether a further two minutes start and drain nobody."""
+        before = (len(self.pool.started), len(self.pool.drained))
+        self.play(120, heavy)
+        return before == (len(self.pool.started), len(self.pool.drained))
+
+
+def test_with_room_a_new_one_comes_first_and_there_are_never_fewer_than_wanted() -> None:
+    scene = Rollout()
+    old = scene.begun(4)
+    scene.play(40, heavy=4)
+    assert not set(old) & set(scene.pool.workers)
+    assert len(scene.pool.workers) == 4
+    assert min(scene.consuming_counts) == 4
+    assert max(scene.consuming_counts) <= 5, "one above the target at most"
+    assert scene.rests(4)
+    assert len(scene.pool.started) == 8
+
+
+def test_on_a_full_cluster_one_old_drains_first_and_never_two_at_a_time() -> None:
+    scene = Rollout(places=4)
+    old = scene.begun(4)
+    scene.play(60, heavy=4)
+    assert not set(old) & set(scene.pool.workers)
+    assert len(scene.pool.workers) == 4
+    assert min(scene.consuming_counts) == 3
+    assert max(scene.draining_counts) == 1
+    assert scene.rests(4)
+
+
+def test_the_only_worker_of_a_full_cluster_is_replaced_too() -> None:
+    scene = Rollout(places=1)
+    (old,) = scene.begun(1)
+    scene.play(20, heavy=1)
+    assert len(scene.pool.workers) == 1
+    assert old not in scene.pool.workers
+    assert scene.rests(1)
+
+
+@pytest.mark.parametrize(("places", "lost"), [(1000, 0), (4, 1)])
+def test_new_code_that_does_not_start_costs_one_worker_at_most_and_is_tried_after_growing_pauses(
+    places: int, lost: int
+) -> None:
+    scene = Rollout(places=places)
+    old = scene.begun(4)
+    scene.broken = lambda worker: worker not in old
+    scene.play(300, heavy=4)
+    assert len(set(old) & set(scene.pool.workers)) == 4 - lost
+    assert scene.consuming_counts[-1] == 4 - lost
+    tries_s = [scene.started_s[worker] for worker in scene.pool.started if worker not in old]
+    pauses_s = [later - earlier for earlier, later in pairwise(tries_s)]
+    assert pauses_s == [6.0, 11.0, 21.0, 41.0, 81.0]
+    scene.broken = lambda worker: False
+    scene.play(600, heavy=4)
+    assert not set(old) & set(scene.pool.workers), "mended, it goes on by itself"
+    assert len(scene.pool.workers) == 4
+
+
+@pytest.mark.parametrize(("places", "start_s", "lost"), [(1000, 1.0, 3), (8, 1.0, 3), (1000, 4.0, 1), (8, 4.0, 2)])
+def test_new_code_that_ends_with_its_first_messages_goes_no_further_once_that_shows(
+    places: int, start_s: float, lost: int
+) -> None:
+    """A new one lives for 3 s: what is replaced meanwhile is lost."""
+    scene = Rollout(places=places, start_s=start_s)
+    old = scene.begun(8)
+    scene.fragile = lambda worker: worker not in old
+    scene.play(30, heavy=8)
+    left = set(old) & set(scene.pool.workers)
+    assert len(left) >= 8 - lost
+    scene.play(600, heavy=8)
+    assert left == set(old) & set(scene.pool.workers)
+    scene.fragile = lambda worker: False
+    scene.play(240, heavy=8)
+    assert not set(old) & set(scene.pool.workers), "mended, it goes on by itself"
+    assert len(scene.pool.workers) == 8
+
+
+@pytest.mark.parametrize("places", [1000, 4])
+def test_after_a_start_that_failed_the_next_has_to_stand_its_trial_before_another_old_one_goes(places: int) -> None:
+    scene = Rollout(places=places)
+    old = scene.begun(4)
+    scene.broken = lambda worker: worker not in old
+    scene.play(6, heavy=4)
+    scene.broken = lambda worker: False
+    lost = 4 - len(set(old) & set(scene.pool.workers))
+    started = len(scene.pool.started)
+    while len(scene.pool.started) == started:
+        scene.play(1, heavy=4)
+    scene.play(int(EARLY_DEATH_S), heavy=4)
+    assert len(scene.pool.started) == started + 1
+    assert 4 - len(set(old) & set(scene.pool.workers)) == max(lost, 1)
+    scene.play(40, heavy=4)
+    assert not set(old) & set(scene.pool.workers)
+
+
+def test_a_place_that_somebody_else_takes_costs_no_second_worker() -> None:
+    scene = Scene(CPU)
+    scene.up(heavy=3)
+    scene.applied(CPU, code="new")
+    full = Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=3), workers={"heavy": 3}),))
+    scene.tick(capacity=full, heavy=3)
+    ((drained, _),) = scene.pool.drained
+    scene.gone(drained)
+    taken = Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=2), workers={"heavy": 2}),))
+    for _ in range(30):
+        scene.tick(capacity=taken, heavy=3)
+    assert len(scene.pool.drained) == 1
+
+
+@pytest.mark.parametrize("at_s", range(8))
+@pytest.mark.parametrize("target", [3, 2, 1])
+def test_while_the_pool_shrinks_in_the_middle_there_are_never_fewer_than_wanted(at_s: int, target: int) -> None:
+    scene = Rollout(start_s=3.0)
+    old = scene.begun(4)
+    scene.play(at_s, heavy=4)
+    scene.play(60, heavy=target)
+    assert min(scene.consuming_counts[at_s:]) == target
+    assert len(scene.pool.workers) == target
+    assert not set(old) & set(scene.pool.workers)
+    assert scene.rests(target)
+
+
+@pytest.mark.parametrize("places", [1000, 6])
+@pytest.mark.parametrize("at_s", range(8))
+def test_while_the_pool_grows_in_the_middle_nobody_is_missing_for_longer_than_a_start_takes(
+    at_s: int, places: int
+) -> None:
+    scene = Rollout(places=places)
+    old = scene.begun(4)
+    scene.play(at_s, heavy=4)
+    scene.play(60, heavy=6)
+    assert min(scene.consuming_counts) >= 4
+    assert min(scene.consuming_counts[at_s + 5 :]) >= (6 if places > 6 else 5)
+    assert len(scene.pool.workers) == 6
+    assert not set(old) & set(scene.pool.workers)
+    assert scene.rests(6)
+
+
+@pytest.mark.parametrize("at_s", range(5))
+def test_a_pause_in_the_middle_drains_the_old_and_the_new(at_s: int) -> None:
+    scene = Rollout()
+    scene.begun(4)
+    scene.play(at_s, heavy=4)
+    scene.play(6, heavy=0)
+    assert scene.pool.workers == []
+    scene.play(5, heavy=4)
+    assert len(scene.pool.workers) == 4
+    assert scene.rests(4)
+
+
+def test_a_new_one_that_has_lost_the_broker_takes_nobodys_place_until_it_is_back() -> None:
+    scene = Scene()
+    old = scene.up(heavy=2)
+    scene.applied(code="new")
+    scene.tick(heavy=2)
+    (new,) = set(scene.pool.started) - set(old)
+    for _ in range(5):
+        scene.says(new, phase="connecting")
+        scene.tick(heavy=2)
+    assert scene.pool.drained == []
+    scene.says(new)
+    scene.tick(heavy=2)
+    ((drained, _),) = scene.pool.drained
+    assert drained in old
+
+
+def test_nobody_is_replaced_by_a_plan_that_changes_nothing_a_worker_is_made_of() -> None:
+    scene = Rollout()
+    old = scene.begun(3)
+    scene.applied(CPU, "topics.heavy.workers.max=40", "topics.heavy.weight=2", "topics.heavy.retry.max_attempts=9")
+    assert scene.rests(3)
+    assert scene.pool.workers == old
+
+
+def test_a_second_plan_in_the_middle_replaces_those_of_both_before_it() -> None:
+    scene = Rollout()
+    old = scene.begun(4)
+    scene.play(5, heavy=4)
+    between = list(scene.pool.workers)
+    assert set(between) & set(old)
+    assert set(between) - set(old)
+    scene.applied(CPU, code="newest")
+    scene.play(60, heavy=4)
+    assert not set(scene.pool.workers) & {*old, *between}
+    assert min(scene.consuming_counts) == 4
+
+
+def test_back_to_the_old_code_in_the_middle_keeps_the_old_ones_that_are_left() -> None:
+    scene = Rollout()
+    old = scene.begun(4)
+    scene.play(5, heavy=4)
+    left = [worker for worker in old if worker in scene.pool.workers and worker not in scene.asked_s]
+    scene.applied(CPU)
+    scene.play(60, heavy=4)
+    assert set(left) <= set(scene.pool.workers)
+    assert min(scene.consuming_counts) == 4
+
+
+def test_each_topic_rolls_by_itself() -> None:
+    scene = Scene()
+    old = scene.up(heavy=2, light=2)
+    scene.applied(code="new")
+    scene.tick(heavy=2, light=2)
+    new = [worker.partition("/")[0] for worker in scene.pool.started if worker not in old]
+    assert sorted(new) == ["heavy", "light"]

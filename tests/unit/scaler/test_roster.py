@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hermes_ray.core.model import WorkerCounts
+from hermes_ray.scaler.roster import Departure, Roster
+from tests.support.reports import histogram, report
+
+
+def roster(*workers: str) -> Roster:
+    made = Roster()
+    for n, worker in enumerate(workers):
+        made.started(worker, float(n))
+    return made
+
+
+def leaves(made: Roster, *gone: str, now_s: float = 100.0) -> list[Departure]:
+    return made.sync([r.worker for r in made.all() if r.worker not in gone], now_s)
+
+
+WORK: dict[str, Any] = {
+    "acked": 10,
+    "dead_lettered_permanent": 2,
+    "retried": 3,
+    "finished": 15,
+    "busy_s": 7.5,
+    "service": histogram(0.5, 0.5),
+    "wait": histogram(0.1),
+}
+
+
+def test_sums_run_over_all_workers_of_a_topic_and_no_other() -> None:
+    made = roster("a/1", "a/2", "b.c/1")
+    for worker in ("a/1", "a/2", "b.c/1"):
+        made.take(report(worker, held=4, running=2, longest_running_s=9.0 if worker == "a/2" else 1.0, **WORK), 1.0)
+    totals = made.totals("a")
+    assert (totals.held_count, totals.running_count, totals.longest_running_s) == (8, 4, 9.0)
+    assert (totals.left_count, totals.finished_count, totals.busy_s) == (24, 30, 15.0)
+    assert totals.service == histogram(0.5, 0.5, 0.5, 0.5)
+    assert totals.wait == histogram(0.1, 0.1)
+    assert (made.sums("a").retried, made.sums("a").dead_lettered) == (6, 4)
+    assert made.totals("b.c").left_count == 12
+
+
+def test_a_lost_report_costs_nothing_as_the_next_one_says_it_all() -> None:
+    every, some = roster("a/1"), roster("a/1")
+    for seq in range(1, 6):
+        said = report("a/1", seq, acked=seq * 10, busy_s=float(seq))
+        every.take(said, seq)
+        if seq in (1, 5):
+            some.take(said, seq)
+    assert every.totals("a") == some.totals("a")
+    assert some.totals("a").left_count == 50
+
+
+def test_a_repeated_or_late_report_changes_nothing() -> None:
+    made = roster("a/1")
+    made.take(report("a/1", 1, acked=1), 1.0)
+    made.take(report("a/1", 2, acked=5), 2.0)
+    before = made.totals("a")
+    made.take(report("a/1", 2, acked=5), 3.0)
+    made.take(report("a/1", 1, acked=1), 4.0)
+    assert made.totals("a") == before
+
+
+def test_a_report_of_a_worker_that_is_gone_or_was_never_ours_changes_nothing() -> None:
+    made = roster("a/1")
+    made.take(report("a/1", 1, acked=5), 1.0)
+    leaves(made, "a/1")
+    made.take(report("a/1", 2, acked=9), 101.0)
+    made.take(report("x/1", 1, acked=9), 101.0)
+    assert made.totals("a").left_count == 5
+    assert made.all() == []
+
+
+def test_what_a_worker_did_stays_counted_when_it_leaves_and_what_it_held_does_not() -> None:
+    made = roster("a/1", "a/2")
+    made.take(report("a/1", held=4, running=2, longest_running_s=3.0, **WORK), 1.0)
+    made.take(report("a/2", held=1, acked=1), 1.0)
+    leaves(made, "a/1")
+    totals = made.totals("a")
+    assert (totals.held_count, totals.running_count, totals.longest_running_s) == (1, 0, 0.0)
+    assert (totals.left_count, totals.finished_count, totals.busy_s) == (13, 15, 7.5)
+    assert (totals.service, totals.wait) == (histogram(0.5, 0.5), histogram(0.1))
+    assert (made.sums("a").retried, made.sums("a").dead_lettered) == (3, 2)
+
+
+def test_an_adopted_worker_counts_from_its_first_report_on() -> None:
+    made = roster()
+    assert made.sync(["a/1"], 50.0) == []
+    made.take(report("a/1", 700, held=3, **WORK), 51.0)
+    totals = made.totals("a")
+    assert (totals.left_count, totals.finished_count, totals.busy_s, totals.held_count) == (0, 0, 0.0, 3)
+    assert sum(totals.service) == sum(totals.wait) == 0
+    more = WORK | {"acked": 14, "retried": 4, "finished": 20, "busy_s": 9.0, "service": histogram(0.5, 0.5, 2.0)}
+    made.take(report("a/1", 701, **more), 52.0)
+    assert (made.totals("a").left_count, made.totals("a").finished_count, made.totals("a").busy_s) == (4, 5, 1.5)
+    assert made.totals("a").service == histogram(2.0)
+    assert (made.sums("a").retried, made.sums("a").dead_lettered) == (1, 0)
+    leaves(made, "a/1")
+    assert (made.totals("a").left_count, made.totals("a").finished_count, made.totals("a").busy_s) == (4, 5, 1.5)
+    assert (made.sums("a").retried, made.sums("a").dead_lettered) == (1, 0)
+
+
+def test_sums_never_fall_while_workers_come_report_and_go() -> None:
+    made, seen = roster(), [0]
+    for n in range(1, 30):
+        made.started(f"a/{n}", float(n))
+        for seq in (1, 2):
+            made.take(report(f"a/{n}", seq, acked=seq * n), float(n))
+            seen.append(made.totals("a").left_count)
+        if n % 3 == 0:
+            leaves(made, f"a/{n - 1}")
+            seen.append(made.totals("a").left_count)
+    assert seen == sorted(seen)
+    assert seen[-1] == sum(2 * n for n in range(1, 30))
+
+
+def test_sums_mean_something_once_every_adopted_worker_has_reported_or_had_its_time() -> None:
+    made = roster("a/1")
+    assert made.is_complete("a", 0.0), "a worker we started has done nothing we miss"
+    made.sync(["a/1", "a/2"], 10.0)
+    assert not made.is_complete("a", 11.0)
+    assert made.is_complete("b.c", 11.0)
+    made.take(report("a/2"), 12.0)
+    assert made.is_complete("a", 12.0)
+    made.sync(["a/1", "a/2", "a/3"], 20.0)
+    assert not made.is_complete("a", 24.0)
+    assert made.is_complete("a", 25.5)
+
+
+@pytest.mark.parametrize(
+    ("phase", "asked", "expected"),
+    [
+        (None, False, WorkerCounts(starting=1)),
+        ("connecting", False, WorkerCounts(starting=1)),
+        ("consuming", False, WorkerCounts(observed=1)),
+        ("draining", False, WorkerCounts(draining=1)),
+        ("drained", False, WorkerCounts(draining=1)),
+        (None, True, WorkerCounts(draining=1)),
+        ("connecting", True, WorkerCounts(draining=1)),
+        ("consuming", True, WorkerCounts(draining=1)),
+        ("draining", True, WorkerCounts(draining=1)),
+    ],
+)
+def test_every_worker_is_in_exactly_one_state(phase: str | None, asked: bool, expected: WorkerCounts) -> None:
+    made = roster("a/1")
+    if phase is not None:
+        made.take(report("a/1", phase=phase), 1.0)
+    if asked:
+        made.all()[0].drain_asked_s = 2.0
+    assert made.counts("a") == expected
+
+
+def test_states_of_many_add_up_to_the_workers_there_are() -> None:
+    made = roster(*(f"a/{n}" for n in range(6)), "b.c/0")
+    for n, phase in enumerate(("connecting", "consuming", "consuming", "draining", "drained")):
+        made.take(report(f"a/{n}", phase=phase), 1.0)
+    assert made.counts("a") == WorkerCounts(observed=2, starting=2, draining=2)
+    assert [record.worker for record in made.of("a")] == [f"a/{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("said", "killed", "expected"),
+    [
+        (None, 0, False),
+        ({"running": 3}, 3, False),
+        ({"phase": "draining", "running": 2}, 2, True),
+        ({"phase": "drained", "running": 2, "killed": 2}, 2, True),
+        ({"phase": "drained", "running": 0, "killed": 1}, 1, True),
+        ({"phase": "drained"}, 0, True),
+    ],
+)
+def test_a_departure_says_whether_we_wanted_it_and_how_many_handlers_it_cut_short(
+    said: dict[str, Any] | None, killed: int, expected: bool
+) -> None:
+    made = roster("a/1")
+    if said is not None:
+        made.take(report("a/1", **said), 1.0)
+    (departure,) = leaves(made, "a/1")
+    assert (departure.record.worker, departure.killed_count, departure.expected) == ("a/1", killed, expected)
+    assert leaves(made) == [], "a departure is told once"
+
+
+def test_a_worker_whose_drain_was_asked_for_departs_as_expected_even_before_it_says_so() -> None:
+    made = roster("a/1")
+    made.take(report("a/1", running=1), 1.0)
+    made.all()[0].drain_asked_s = 2.0
+    (departure,) = leaves(made, "a/1")
+    assert departure.expected
+
+
+def test_a_report_of_an_unknown_version_shows_that_the_worker_lives_and_no_more() -> None:
+    made = roster("a/1")
+    made.take({"version": 99, "worker": "a/1", "shape": "unknown"}, 5.0)
+    record = made.all()[0]
+    assert (record.reported_s, record.report, record.phase) == (5.0, None, "starting")
+    assert made.totals("a").left_count == 0
