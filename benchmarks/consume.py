@@ -25,7 +25,7 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
 from hermes_ray.broker.outgoing import fresh
 from hermes_ray.broker.private.local import LocalBroker
-from hermes_ray.broker.settlement import QueueSpec
+from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.message import Message
 from hermes_ray.worker.handlers import Handler

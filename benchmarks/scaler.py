@@ -15,13 +15,12 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from hermes_ray.broker.depth import DepthProber, ProbeFailure
-from hermes_ray.config.loading import Config, TopicConfig
-from hermes_ray.config.settings import WorkersConfig
+from hermes_ray.config.settings import Config, TopicConfig, WorkersConfig
 from hermes_ray.core.model import Bundle, Capacity, Node, Probe
 from hermes_ray.deploy.plan import Plan, worker_spec
 from hermes_ray.scaler.checkpoint import Checkpoint
-from hermes_ray.scaler.control_loop import Keeper
-from hermes_ray.scaler.fleet import Crew
+from hermes_ray.scaler.control_loop import ControlLoop
+from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import Memory
 from tests.support.fleet_scene import FakePool, FakeView
 from tests.support.reports import report
@@ -57,14 +56,14 @@ def measure(topic_count: int, worker_count: int, directory: Path) -> dict[str, A
     specs = {topic: worker_spec(plan, topic) for topic in topics}
     pool, depths, checkpoint = FakePool(), Depths(topics), Checkpoint(directory / "scaler.json")
     nodes = (Node(node_id="node", available=Bundle(num_cpus=1e5)),)
-    crew = Crew(plan, pool, FakeView(answer=Capacity(nodes=nodes)))
-    keeper = Keeper(plan, Memory(generation=0, cluster_id=""), crew, cast("DepthProber", depths), checkpoint.write)
+    fleet = Fleet(plan, pool, FakeView(answer=Capacity(nodes=nodes)))
+    loop = ControlLoop(plan, Memory(generation=0, cluster_id=""), fleet, cast("DepthProber", depths), checkpoint.write)
     took_s = []
     for tick in range(1, TICKS + 1):
         depths.now_s = 1e6 + tick
         said = [_says(worker, tick, specs[worker.rpartition("/")[0]]) for worker in pool.workers]
         began_s = time.process_time()
-        keeper.tick([(each, depths.now_s) for each in said], depths.now_s)
+        loop.tick([(each, depths.now_s) for each in said], depths.now_s)
         took_s.append(time.process_time() - began_s)
     return {
         "topics": topic_count,

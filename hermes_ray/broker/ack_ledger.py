@@ -1,14 +1,8 @@
-"""Settling deliveries: which acks go on the wire, and how long a failed message waits."""
+"""Which acks go on the wire: the delivery tags of one channel."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-
-__all__ = ["AckLedger", "prefetch_count", "retry_rung_ms", "rungs_ms"]
-
-_BUFFER_S = 0.2  # of work kept at hand: far more than a round trip, far less than a latency objective
-_MAX_PREFETCH = 500
+__all__ = ["AckLedger"]
 
 
 class AckLedger:
@@ -76,41 +70,3 @@ class AckLedger:
             gone.update(settled)
             settled.clear()
         return acks
-
-
-def rungs_ms(base_delay_s: float, max_delay_s: float, max_attempts: int) -> tuple[int, ...]:
-    """Every delay a retry of this policy can have, in ms, ascending: ``base_delay_s x 2^(k/2)`` up to ``max_delay_s``.
-
-    The n-th failure (from 1) waits about ``base x 2^(n-1)``, rung k = 2(n-1), jittered one rung either way; the last
-    retry follows failure ``max_attempts - 1``. Base 1 s, 5 attempts: 1000, 1414, 2000, ... 11314 (k = 0 to 7).
-    """
-    if max_attempts < 2:
-        return ()
-    highest = 2 * (max_attempts - 2) + 1
-    rungs: list[int] = []
-    for k in range(highest + 1):
-        delay_s = base_delay_s * 2 ** (k / 2)
-        if rungs and delay_s > max_delay_s * (1 + 1e-9):
-            break
-        rungs.append(max(1, round(1000 * delay_s)))
-    return tuple(dict.fromkeys(rungs))
-
-
-def retry_rung_ms(rungs: Sequence[int], failures: int, choose: Callable[[Sequence[int]], int]) -> int:
-    """The delay in ms after ``failures`` (>= 1) failed attempts: ``choose`` picks a rung below, at or above 2^(n-1).
-
-    ``choose`` is given one to three rungs and draws uniformly. After the 3rd failure of base 1 s: 2828, 4000 or 5657.
-    """
-    middle = min(2 * (failures - 1), len(rungs) - 1)
-    return choose(rungs[max(0, middle - 1) : middle + 2])
-
-
-def prefetch_count(service_s: float | None, concurrency: int) -> int:
-    """Deliveries a worker should hold: one per slot plus 0.2 s of work, at most 500 (or one per slot, if that is more).
-
-    4 slots: 4 while the service time is unknown or long, 84 at 10 ms a message.
-    """
-    if service_s is None:
-        return concurrency
-    buffered = concurrency * _BUFFER_S / max(service_s, 1e-6)
-    return max(concurrency, min(_MAX_PREFETCH, math.floor(concurrency + buffered)))

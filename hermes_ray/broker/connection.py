@@ -13,7 +13,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from hermes_ray import __version__
-from hermes_ray.config.loading import mask_url
+from hermes_ray.config.secrets import mask_url
 from hermes_ray.errors import OperationFailed, UserMistake
 
 __all__ = ["backoff_s", "connect", "parameters"]

@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
+from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.link import IoThread, Link
 from hermes_ray.broker.publisher import Publisher
-from hermes_ray.broker.settlement import Delivery, QueueSpec, SettlementCounts, Settler
+from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.broker.settlement import SettlementCounts, Settler
 from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.message import Outcome
 

@@ -8,57 +8,29 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
-from pika.spec import BasicProperties
 
-from hermes_ray.broker.ack_ledger import AckLedger, retry_rung_ms
+from hermes_ray.broker.ack_ledger import AckLedger
+from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, retry
 from hermes_ray.broker.publisher import Answer, Publisher
+from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import dead_queue, queue_arguments, wait_arguments, wait_queue
+from hermes_ray.core.retry_rungs import retry_rung_ms
 from hermes_ray.message import DeadLetter, Done, Outcome, Retry
 
-__all__ = ["Delivery", "QueueSpec", "SettlementCounts", "Settler"]
+__all__ = ["SettlementCounts", "Settler"]
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["acked", "retried", "dead_lettered_permanent", "dead_lettered_attempts"]
 
 REPUBLISH_DELAY_S = 1.0  # after the broker refused a retry or dead letter
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSpec:
-    """What a consumer must know of its queue. ``routes`` maps each topic of the deployment to its queue."""
-
-    topic: str
-    queue: str
-    queue_type: str = "quorum"
-    declare: bool = True
-    max_attempts: int = 5
-    rungs_ms: tuple[int, ...] = ()
-    routes: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def settings(self) -> str:
-        """What may change under a living consumer, as text to compare."""
-        return f"{self.max_attempts} {self.rungs_ms} {sorted(self.routes.items())}"
-
-
-class Delivery:
-    """One delivery on its way through a slot. ``epoch`` numbers the channel that ``tag`` belongs to."""
-
-    __slots__ = ("body", "epoch", "properties", "tag")
-
-    def __init__(self, epoch: int, tag: int, properties: BasicProperties, body: bytes) -> None:
-        self.epoch = epoch
-        self.tag = tag
-        self.properties = properties
-        self.body = body
 
 
 @dataclass(slots=True)

@@ -19,8 +19,9 @@ from hermes_ray.broker.topology import survey
 from hermes_ray.cluster.capacity import ClusterView
 from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_running_cluster
-from hermes_ray.config.loading import Config, mask_url, parse_command
-from hermes_ray.config.settings import worker_bundle
+from hermes_ray.config.loading import parse_command
+from hermes_ray.config.secrets import mask_url
+from hermes_ray.config.settings import Config, worker_bundle
 from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.model import Bundle, Capacity
 from hermes_ray.core.room import flat
@@ -85,7 +86,7 @@ def _findings(config: Config) -> Iterator[Finding]:
     yield Finding(about="configuration", topic=None, ok=True, text=f"valid, {', '.join(config.topics)}")
     is_joined, error = False, None
     try:
-        is_joined = join_running_cluster(config.cluster.name)
+        is_joined = join_running_cluster(config.deployment.name)
     except HermesError as raised:
         error = str(raised)
     for topic in config.topics:
@@ -128,7 +129,7 @@ def _default_slots_here(config: Config, topic: str) -> int:
 
 def _queues(config: Config) -> Iterator[Finding]:
     try:
-        connection = connect(config.broker.urls, name=f"{config.cluster.name}/check")
+        connection = connect(config.broker.urls, name=f"{config.deployment.name}/check")
     except HermesError as error:
         yield Finding(about="broker", topic=None, ok=False, text=str(error))
         return
@@ -164,7 +165,7 @@ def _capacity(config: Config) -> Capacity | None:
     sizes = {topic: worker_bundle(chosen.worker) for topic, chosen in config.topics.items()}
     ours: dict[str, Counter[str]] = {}
     unplaced = []
-    for worker in _living(config.cluster.name):
+    for worker in _living(config.deployment.name):
         topic, node_id = worker["topic"], worker["node"]
         if node_id is None and topic in sizes:
             unplaced.append(sizes[topic])

@@ -43,8 +43,8 @@ def publish(words: Sequence[str]) -> int:
         raise UserMistake("topic=NAME is missing: name the topic, or a queue, to publish to")
     queue = topic if topic not in config.topics else config.topics[topic].queue or topic
     load, make_body, ids = _load(own), _body(own.get("body", DEFAULT_BODY)), _ids_file(own.get("ids"))
-    connect(config.broker.urls, name=f"{config.cluster.name}/publish", wait_s=CONNECT_WAIT_S).close()
-    run = Run(config.broker.urls, name=f"{config.cluster.name}/publish", ids=ids)
+    connect(config.broker.urls, name=f"{config.deployment.name}/publish", wait_s=CONNECT_WAIT_S).close()
+    run = Run(config.broker.urls, name=f"{config.deployment.name}/publish", ids=ids)
     try:
         run.play(load, lambda n: fresh(queue, make_body(n)))
         interrupted = False

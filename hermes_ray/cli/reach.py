@@ -13,8 +13,8 @@ __all__ = ["bare_words", "need_topic", "perhaps_topic", "reach"]
 
 
 def reach(words: Sequence[str]) -> Deployment:
-    """The running deployment of ``cluster.name``; raises ``UserMistake`` if there is no cluster or no such one."""
-    name = parse_command(words, need_topics=False).config.cluster.name
+    """The running deployment of ``deployment.name``; raises ``UserMistake`` if there is no cluster or no such one."""
+    name = parse_command(words, need_topics=False).config.deployment.name
     join_cluster(name)
     return Deployment.find(name)
 

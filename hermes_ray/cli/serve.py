@@ -32,7 +32,7 @@ def serve(words: Sequence[str]) -> int:
     0 if every worker drained, or if another command owns the deployment now.
     """
     command = parse_command(words)
-    config, name = command.config, command.config.cluster.name
+    config, name = command.config, command.config.deployment.name
     joined = join_running_cluster(name)
     if command.detach and not joined:
         raise UserMistake("detach=true needs a running Ray cluster: one started here would end with this command")
@@ -50,9 +50,9 @@ def serve(words: Sequence[str]) -> int:
 
 
 def stop(words: Sequence[str]) -> int:
-    """Drain the deployment of ``cluster.name`` and end it; 0 if every worker drained."""
+    """Drain the deployment of ``deployment.name`` and end it; 0 if every worker drained."""
     config = parse_command(words, need_topics=False).config
-    name = config.cluster.name
+    name = config.deployment.name
     join_cluster(name)
     say = _Lines()
     deployment = Deployment.running(name)

@@ -26,7 +26,7 @@ COLUMNS = ("depth", "held", "retrying", "oldest s", "arrivals/s", "slot does/s",
 
 
 def status(words: Sequence[str], as_json: bool) -> int:
-    """Print what the scaler of ``cluster.name`` knows."""
+    """Print what the scaler of ``deployment.name`` knows."""
     deployment = reach(words)
     seen = deployment.status()
     if as_json:
@@ -74,11 +74,11 @@ def _table(topics: Mapping[str, Mapping[str, Any]]) -> Table:
     table = plain_table(["topic"], COLUMNS)
     for topic, state in topics.items():
         values = [figure(state[key]) for key in (*COUNTS, *RATES)]
-        table.add_row(escape(topic), *values, _crew(state), _target(state))
+        table.add_row(escape(topic), *values, _workers(state), _target(state))
     return table
 
 
-def _crew(state: Mapping[str, Any]) -> str:
+def _workers(state: Mapping[str, Any]) -> str:
     """Those that consume, +starting, -draining, and how many are yet to be replaced: ``8 +2, 3 old``."""
     workers = state["workers"]
     starting = f" +{workers['starting']}" if workers["starting"] else ""

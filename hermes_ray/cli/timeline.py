@@ -46,12 +46,12 @@ def draw(record: Record, title: str, subtitle: str, path: Path, burst: tuple[str
         )
         figure.patch.set_facecolor(PAPER)
         for n, (topic, color) in enumerate(zip(record.moments, COLORS, strict=True)):
-            flow, crew, gap = axes[3 * n : 3 * n + 3]
+            flow, pool, gap = axes[3 * n : 3 * n + 3]
             gap.set_visible(False)
             _draw_flow(flow, topic, record.moments[topic], color)
-            _draw_crew(crew, record.moments[topic], record.marks[topic], color)
+            _draw_pool(pool, record.moments[topic], record.marks[topic], color)
             if topic == burst[0]:
-                _shade(flow, crew, burst[1])
+                _shade(flow, pool, burst[1])
         _finish(figure, axes, record, title, subtitle)
         figure.savefig(path, dpi=DPI, facecolor=PAPER)
         pyplot.close(figure)
@@ -94,21 +94,21 @@ def _draw_flow(flow: Any, topic: str, moments: Sequence[Moment], color: str) -> 
     queue.spines[["top", "left", "bottom", "right"]].set_visible(False)
 
 
-def _draw_crew(crew: Any, moments: Sequence[Moment], marks: Sequence[Mark], color: str) -> None:
+def _draw_pool(pool: Any, moments: Sequence[Moment], marks: Sequence[Mark], color: str) -> None:
     """Workers that consume as steps, the target dashed, and what was decided above them."""
     times = [moment.at_s for moment in moments]
     observed = [float(moment.observed) for moment in moments]
     target = [_number(moment.target) for moment in moments]
-    crew.fill_between(times, observed, step="post", color=color, alpha=0.55, linewidth=0)
-    crew.step(times, target, where="post", color=INK, linewidth=1.1, linestyle=(0, (3, 2)))
+    pool.fill_between(times, observed, step="post", color=color, alpha=0.55, linewidth=0)
+    pool.step(times, target, where="post", color=INK, linewidth=1.1, linestyle=(0, (3, 2)))
     top = _top(observed + target, 1.0)
-    crew.set_ylim(0, top * 1.6)
-    crew.set_ylabel("workers", fontsize=10)
-    crew.yaxis.set_label_coords(-LABEL_AT, 0.5)
-    crew.locator_params(axis="y", nbins=4, integer=True)
-    crew.tick_params(length=0)
+    pool.set_ylim(0, top * 1.6)
+    pool.set_ylabel("workers", fontsize=10)
+    pool.yaxis.set_label_coords(-LABEL_AT, 0.5)
+    pool.locator_params(axis="y", nbins=4, integer=True)
+    pool.tick_params(length=0)
     shown = [mark for mark in marks if mark.at_s >= times[0]] if times else []
-    crew.plot(
+    pool.plot(
         [mark.at_s for mark in shown],
         [mark.target for mark in shown],
         linestyle="none",
@@ -120,7 +120,7 @@ def _draw_crew(crew: Any, moments: Sequence[Moment], marks: Sequence[Mark], colo
         zorder=5,
     )
     for mark in spaced(shown, LABEL_GAP_S):
-        crew.annotate(
+        pool.annotate(
             f"{mark.before} → {mark.target}",
             (mark.at_s, max(mark.before, mark.target)),
             xytext=(0, 7),
@@ -131,8 +131,8 @@ def _draw_crew(crew: Any, moments: Sequence[Moment], marks: Sequence[Mark], colo
         )
 
 
-def _shade(flow: Any, crew: Any, burst: tuple[float, float]) -> None:
-    for axis in (flow, crew):
+def _shade(flow: Any, pool: Any, burst: tuple[float, float]) -> None:
+    for axis in (flow, pool):
         axis.axvspan(*burst, color=FAINT, alpha=0.13, linewidth=0, zorder=0)
     flow.annotate(
         "burst", (sum(burst) / 2, 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom", color=FAINT

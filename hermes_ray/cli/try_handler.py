@@ -20,7 +20,8 @@ import click
 
 from hermes_ray.broker.outgoing import check_headers
 from hermes_ray.cli.reach import need_topic
-from hermes_ray.config.loading import Config, parse_command
+from hermes_ray.config.loading import parse_command
+from hermes_ray.config.settings import Config
 from hermes_ray.config.validation import nearest
 from hermes_ray.errors import OperationFailed, PermanentError, UserMistake
 from hermes_ray.message import Message, Publish

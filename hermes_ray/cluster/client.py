@@ -15,7 +15,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from hermes_ray.cluster.capacity import SCALER_NAME
 from hermes_ray.cluster.scaler_actor import Scaler
 from hermes_ray.cluster.worker_pool import Pool, cause_text, create_scaler, find_scaler
-from hermes_ray.config.loading import Config
+from hermes_ray.config.settings import Config
 from hermes_ray.config.validation import nearest
 from hermes_ray.core.policy import PolicyState
 from hermes_ray.deploy.plan import Owner, Plan
@@ -72,7 +72,7 @@ class Deployment:
     @classmethod
     def start(cls, plan: Plan) -> Deployment:
         """Start the scaler of ``plan``; raises ``Taken`` if there is one."""
-        name = plan.config.cluster.name
+        name = plan.config.deployment.name
         try:
             deployment = cls(name, create_scaler(Scaler, name, plan))
             deployment._ask("ping", timeout_s=SCALER_START_S)
@@ -100,14 +100,14 @@ class Deployment:
     def decisions(self, since_s: float, topic: str | None = None) -> list[dict[str, Any]]:
         """Decisions that changed a target since ``since_s`` (Unix seconds), of one topic or all, oldest first."""
         topics = list(self.status()["topics"]) if topic is None else [self.known(topic)]
-        rows: list[dict[str, Any]] = [row for name in topics for row in self._answer("decisions", name)["told"]]
+        rows: list[dict[str, Any]] = [row for name in topics for row in self._answer("decisions", name)["recent"]]
         return sorted((row for row in rows if row["at"] >= since_s), key=lambda row: row["at"])
 
     def why(self, topic: str) -> dict[str, Any]:
         """What rules ``topic`` now, and the last decisions that changed its target."""
         state, said = self.status()["topics"][self.known(topic)], self._answer("decisions", topic)
         kept = {key: state[key] for key in ("override", "conditions", "start_error", "depth_error")}
-        return {"topic": topic, "now": said["now"], "decisions": said["told"], **kept}
+        return {"topic": topic, "now": said["now"], "decisions": said["recent"], **kept}
 
     def follow(self, cursor: int, driver: str | None = None) -> dict[str, Any] | None:
         """See ``Scaler.follow``; None while the scaler is away: Ray restarts it, or another one takes its place."""
@@ -204,7 +204,7 @@ def orphans(name: str) -> list[str]:
 
 def forget_overrides(config: Config) -> None:
     """Take pauses and pins out of what a scaler that is gone has left, if that is on this machine."""
-    checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.cluster.name))
+    checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.deployment.name))
     with contextlib.suppress(OSError, ValueError, TypeError):
         if (tree := checkpoint.read()) is not None:
             memory = from_plain(Memory, tree)
@@ -230,6 +230,8 @@ def drain_without_scaler(name: str, timeout_s: float) -> int:
 def _no_deployment(name: str) -> str:
     names = sorted(a["namespace"] for a in ray.util.list_named_actors(all_namespaces=True) if a["name"] == SCALER_NAME)
     if not names:
-        return f"no deployment runs on this cluster: start one with hermes serve (looked for cluster.name={name})"
+        return f"no deployment runs on this cluster: start one with hermes serve (looked for deployment.name={name})"
     near = get_close_matches(name, names, 1, 0) or names
-    return f"no deployment named {name} runs on this cluster, but {', '.join(names)} does: say cluster.name={near[0]}"
+    return (
+        f"no deployment named {name} runs on this cluster, but {', '.join(names)} does: say deployment.name={near[0]}"
+    )

@@ -1,4 +1,4 @@
-"""The scaler as an actor: answers calls, keeps the time, and leaves the rest to its ``Keeper``.
+"""The scaler as an actor: answers calls, keeps the time, and leaves the rest to its ``ControlLoop``.
 
 It is a plain class; ``cluster/worker_pool.py`` makes it the detached actor. Ray's main thread only answers calls: the
 ticks have a thread of their own. What a call wants changed is done by that thread, between two ticks, and is on disk
@@ -26,8 +26,8 @@ from hermes_ray.deploy.plan import Owner, Plan, probed_topology
 from hermes_ray.errors import OperationFailed
 from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
 from hermes_ray.scaler.codec import from_plain
-from hermes_ray.scaler.control_loop import Keeper
-from hermes_ray.scaler.fleet import Crew
+from hermes_ray.scaler.control_loop import ControlLoop
+from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import Memory, recalled
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.scaler.status_rows import decision_row, override_row, worker_row
@@ -71,7 +71,7 @@ class Scaler:
         plan: Plan = unpacked(packed_plan)
         config = plan.config
         self._plan = plan
-        self._checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.cluster.name))
+        self._checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.deployment.name))
         memory = self._recall()
         self._clock = steady_clock(memory.saved_s)
         self._reports: SimpleQueue[tuple[Tree, float]] = SimpleQueue()
@@ -83,20 +83,20 @@ class Scaler:
         self._driver_seen_s = 0.0
         self._ticked_s = self._clock()
         retired = {topic: past.retired for topic, past in memory.topics.items()}
-        self._crew = Crew(
-            plan, Pool(config.cluster.name), ClusterView(), Roster(retired, memory.workers, self._clock())
+        self._fleet = Fleet(
+            plan, Pool(config.deployment.name), ClusterView(), Roster(retired, memory.workers, self._clock())
         )
         self._prober = DepthProber(
             config.broker.urls,
             [probed_topology(plan, topic) for topic in config.topics],
-            name=f"{config.cluster.name}/scaler/depth",
+            name=f"{config.deployment.name}/scaler/depth",
             clock=self._clock,
         )
-        self._keeper = Keeper(plan, memory, self._crew, self._prober, self._write)
-        self._exporter = Exporter(config.metrics.host, config.metrics.port, lambda: self._keeper.cut, self._unhealthy)
-        if not memory.saved_s and self._crew.has_living():
-            self._keeper.say(f"there is no checkpoint at {self._checkpoint.path}: rates are learnt anew")
-        self._keeper.save(self._clock(), at_once=True)
+        self._loop = ControlLoop(plan, memory, self._fleet, self._prober, self._write)
+        self._exporter = Exporter(config.metrics.host, config.metrics.port, lambda: self._loop.figures, self._unhealthy)
+        if not memory.saved_s and self._fleet.has_living():
+            self._loop.say(f"there is no checkpoint at {self._checkpoint.path}: rates are learnt anew")
+        self._loop.save(self._clock(), at_once=True)
         self._prober.start()
         threading.Thread(target=self._run, name="ticks", daemon=True).start()
 
@@ -115,48 +115,48 @@ class Scaler:
 
     def status(self) -> dict[str, Any]:
         """What ``hermes status --json`` prints."""
-        keeper, owner = self._keeper, self._keeper.owner
+        loop, owner = self._loop, self._loop.owner
         alive = self._clock() - self._driver_seen_s < DRIVER_SILENT_S
         return {
-            "stopping": keeper.stop_by_s is not None or keeper.result is not None,
+            "stopping": loop.stop_by_s is not None or loop.result is not None,
             "driver": "alive" if alive else "none",
             "owner": None if owner is None else owner.label,
             "generation": self._plan.generation,
             "applied_at": self._plan.generation / 1000,
             "metrics_url": self._exporter.url,
-            "warnings": [text for text in (self._exporter.warning, keeper.write_error) if text],
-            "topics": keeper.topics,
+            "warnings": [text for text in (self._exporter.warning, loop.write_error) if text],
+            "topics": loop.topics,
         }
 
     def applied(self) -> dict[str, Any]:
         """What was applied last, for the next apply to compare with; without secrets."""
-        keeper = self._keeper
-        return {**applied(self._plan), "stopped": keeper.stopped(), "stopping": keeper.stop_by_s is not None}
+        loop = self._loop
+        return {**applied(self._plan), "stopped": loop.stopped(), "stopping": loop.stop_by_s is not None}
 
     def workers(self) -> list[dict[str, Any]]:
         """A row for each living worker."""
-        now_s, crew = self._clock(), self._crew
-        return [worker_row(record, crew.is_outdated(record), now_s) for record in crew.roster.all()]
+        now_s, fleet = self._clock(), self._fleet
+        return [worker_row(record, fleet.is_outdated(record), now_s) for record in fleet.roster.all()]
 
     def decisions(self, topic: str) -> dict[str, Any]:
         """What was decided for ``topic`` last, and the last decisions that changed its target."""
-        now = self._keeper.decision(topic)
-        return {"now": None if now is None else decision_row(now), "told": list(self._keeper.told(topic))}
+        now = self._loop.decision(topic)
+        return {"now": None if now is None else decision_row(now), "recent": list(self._loop.recent_decisions(topic))}
 
     def follow(self, cursor: int, driver: str | None = None) -> dict[str, Any]:
         """What happened since line ``cursor``; calls of the driver that owns the deployment show that it lives."""
-        keeper, owner = self._keeper, self._keeper.owner
+        loop, owner = self._loop, self._loop.owner
         superseded = driver is not None and owner is not None and owner.key != driver
         if owner is not None and owner.key == driver and owner.stays:
             self._driver_seen_s = self._clock()
-        if keeper.result is not None:
+        if loop.result is not None:
             self._result_seen.set()
         return {
-            "lines": [text for number, text in list(keeper.lines) if number > cursor],
-            "cursor": keeper.line_count,
+            "lines": [text for number, text in list(loop.lines) if number > cursor],
+            "cursor": loop.line_count,
             "superseded_by": owner.label if superseded and owner is not None else None,
-            "stopping": keeper.stop_by_s is not None,
-            "result": keeper.result,
+            "stopping": loop.stop_by_s is not None,
+            "result": loop.result,
         }
 
     # Orders: on disk when they return
@@ -166,13 +166,13 @@ class Scaler:
 
         Returns the seconds that running handlers still have.
         """
-        if self._keeper.result is not None:
+        if self._loop.result is not None:
             return 0.0
-        return self._do(lambda: self._keeper.stop(kill, self._clock()))
+        return self._do(lambda: self._loop.stop(kill, self._clock()))
 
     def own(self, owner: Owner) -> None:
         """Another command, that changes nothing, speaks for the deployment from now on."""
-        self._do(lambda: self._keeper.own(owner))
+        self._do(lambda: self._loop.own(owner))
 
     def override(self, topic: str, changes: Mapping[str, Any], for_s: float | None = None) -> dict[str, Any] | None:
         """Change fields of what a person has said about ``topic``, a pin ``for_s``; returns what rules now.
@@ -180,8 +180,8 @@ class Scaler:
         Raises ``OperationFailed`` if it would not last.
         """
         pin = {} if for_s is None else {"pinned_until_s": self._clock() + for_s}
-        override = self._do(lambda: self._keeper.override(topic, lambda said: replace(said, **{**changes, **pin})))
-        if (error := self._keeper.write_error) is not None:
+        override = self._do(lambda: self._loop.override(topic, lambda said: replace(said, **{**changes, **pin})))
+        if (error := self._loop.write_error) is not None:
             raise OperationFailed(f"{topic} obeys, but a restarted scaler would not know: {error}")
         return override_row(override, self._clock())
 
@@ -192,12 +192,12 @@ class Scaler:
         """
 
         def leave() -> None:
-            if self._keeper.stop_by_s is not None:
+            if self._loop.stop_by_s is not None:
                 raise OperationFailed("nothing was applied: the deployment is stopping")
             before = self._checkpoint
-            self._checkpoint = Checkpoint(checkpoint_path(state_dir, urls, self._plan.config.cluster.name))
-            self._keeper.save(self._clock(), at_once=True)
-            if (error := self._keeper.write_error) is not None:
+            self._checkpoint = Checkpoint(checkpoint_path(state_dir, urls, self._plan.config.deployment.name))
+            self._loop.save(self._clock(), at_once=True)
+            if (error := self._loop.write_error) is not None:
                 self._checkpoint = before
                 raise OperationFailed(f"nothing was applied: {error}; correct state_dir or make room")
             self._over.set()
@@ -223,11 +223,11 @@ class Scaler:
                 self._tick()
             except Exception:
                 log.exception("this tick failed; the next one starts afresh")
-            if self._keeper.result is not None:
+            if self._loop.result is not None:
                 self._over.set()
                 if self._result_seen.wait(LAST_WORDS_S):
                     time.sleep(FOLLOWERS_S)
-            interval_s = TICK_S if self._keeper.stop_by_s is None else STOPPING_TICK_S
+            interval_s = TICK_S if self._loop.stop_by_s is None else STOPPING_TICK_S
             self._woken.wait(max(0.05, interval_s - (time.monotonic() - started_s)))
             self._woken.clear()
             self._obey()
@@ -237,17 +237,17 @@ class Scaler:
 
     def _tick(self) -> None:
         started_s = time.monotonic()
-        calls = len(self._crew.roster.all()) / MAX_CALLS_PER_S
+        calls = len(self._fleet.roster.all()) / MAX_CALLS_PER_S
         self._report_interval_s = min(max(TICK_S, calls), MAX_REPORT_INTERVAL_S)
-        self._keeper.tick(_all_of(self._reports), self._clock())
-        self._keeper.tick_s = time.monotonic() - started_s
+        self._loop.tick(_all_of(self._reports), self._clock())
+        self._loop.tick_s = time.monotonic() - started_s
         self._ticked_s = self._clock()
 
     def _obey(self) -> None:
         for action, done in _all_of(self._orders):
             try:
                 answer = action()
-                self._keeper.save(self._clock(), at_once=True)
+                self._loop.save(self._clock(), at_once=True)
                 done.set_result(answer)
             except Exception as error:
                 done.set_exception(error)
@@ -255,7 +255,7 @@ class Scaler:
     def _write(self, tree: Tree) -> None:
         started_s = time.monotonic()
         self._checkpoint.write(tree)
-        self._keeper.saved_in(time.monotonic() - started_s, self._clock())
+        self._loop.saved_in(time.monotonic() - started_s, self._clock())
 
     def _recall(self) -> Memory:
         memory, tree = None, self._checkpoint.read()

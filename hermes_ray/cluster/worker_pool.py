@@ -5,30 +5,24 @@ from __future__ import annotations
 import pickle
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from hermes_ray.broker.settlement import QueueSpec
+from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.cluster.capacity import SCALER_NAME, RayOutlet, head_node_id
 from hermes_ray.core.model import Bundle
-from hermes_ray.worker.worker import Worker, WorkerSpec
+from hermes_ray.scaler.ports import StartResult
+from hermes_ray.worker.spec import WorkerSpec
+from hermes_ray.worker.worker import Worker
 
 __all__ = ["Pool", "StartResult", "actor_names", "cause_text", "create_scaler", "find_scaler", "packed", "start_once"]
 __all__ += ["unpacked"]
 
 INLINE_BYTES = 64_000  # Ray's limit is 100 KiB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartResult:
-    """How a start ended: ``error`` is None when the worker is up, else why it is not."""
-
-    worker: str
-    error: str | None
 
 
 class Pool:

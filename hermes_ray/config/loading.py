@@ -27,12 +27,20 @@ from omegaconf.errors import (
 )
 
 from hermes_ray.config.secrets import mask_url, masked_tree, public_secrets
-from hermes_ray.config.settings import NAME, Config, TopicConfig, knob, topic_params
+from hermes_ray.config.settings import NAME, Config, TopicConfig, knob
 from hermes_ray.config.validation import build, dotted, shown, unknown_key, valid_keys
 from hermes_ray.errors import UserMistake
 
-__all__ = ["COMMAND_WORDS", "Command", "Config", "SchemaRow", "TopicConfig", "load", "mask_url", "masked_yaml"]
-__all__ += ["parse_command", "schema_rows", "split_words", "topic_params"]
+__all__ = [
+    "COMMAND_WORDS",
+    "Command",
+    "SchemaRow",
+    "load",
+    "masked_yaml",
+    "parse_command",
+    "schema_rows",
+    "split_words",
+]
 
 COMMAND_WORDS = ("config", "detach", "roll")
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from hermes_ray.core.model import Bundle, ThresholdRule, TopicParams
 
-__all__ = ["BrokerConfig", "ClusterConfig", "Config", "Knob", "MetricsConfig", "RetryConfig", "ScalingConfig"]
+__all__ = ["BrokerConfig", "Config", "DeploymentConfig", "Knob", "MetricsConfig", "RetryConfig", "ScalingConfig"]
 __all__ += ["ThresholdConfig", "TopicConfig", "WorkerConfig", "WorkersConfig", "knob", "topic_params", "worker_bundle"]
 
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
@@ -97,8 +97,8 @@ NAME_WORDS = "letters, digits, '_', '.' and '-'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterConfig:
-    """The deployment within a Ray cluster."""
+class DeploymentConfig:
+    """What tells this deployment from others on the cluster and at the broker."""
 
     name: str = _text("hermes", NAME, NAME_WORDS, "The deployment's name and its Ray namespace.")
 
@@ -250,7 +250,7 @@ class TopicConfig:
 class Config:
     """A whole deployment."""
 
-    cluster: ClusterConfig = _section(ClusterConfig, "The deployment.")
+    deployment: DeploymentConfig = _section(DeploymentConfig, "The deployment.")
     broker: BrokerConfig = _section(BrokerConfig, "RabbitMQ.")
     drain_timeout_s: float = _number(30.0, 0, DAY_S, "s", "How long stopping lets running handlers finish.")
     state_dir: str = _text(

@@ -20,6 +20,8 @@ __all__ = ["build", "dotted", "nearest", "shown", "unknown_key", "valid_keys"]
 
 SHOWN_CHARACTERS = 80
 
+RENAMED = {"cluster": "deployment"}
+
 RESERVED_QUEUE = re.compile(r"(?P<queue>.+)\.(?:dead|wait\.\d+)", re.DOTALL)
 
 _KEYS: dict[Any, tuple[Callable[[str], bool], str]] = {
@@ -196,6 +198,8 @@ def unknown_key(section: type, path: str, key: Any, also: tuple[str, ...] = ()) 
     here = {entry.name: dotted(path, entry.name) for entry in dataclasses.fields(section)} | {w: w for w in also}
     deeper = {at.rpartition(".")[2]: at for at, *_ in reversed([*valid_keys(section, path)])}
     start = f"there is no key {mask_url(dotted(path, key))!r}"
+    if not path and key in RENAMED:
+        return UserMistake(f"{start} any more: what was {key}.name is {RENAMED[key]}.name now")
     for names, cutoff in ((deeper, 1.0), (here, 0.6), (deeper, 0.8)):
         if near := difflib.get_close_matches(str(key), names, n=1, cutoff=cutoff):
             return UserMistake(f"{start}: did you mean {names[near[0]]!r}?")

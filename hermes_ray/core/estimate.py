@@ -28,7 +28,7 @@ _MIN_SPACING_S = 0.75  # keeps a history within 100 points however often it is f
 _MIN_SPAN_S = 1.0
 _JITTER_S = 0.25  # ticks are not exactly a second apart
 _REPORT_LAG_S = 1.0
-_ALIGNED_LAG_S = 0.2  # reports are interpolated as if work flowed evenly between them
+_INTERPOLATED_LAG_S = 0.2  # reports are interpolated as if work flowed evenly between them
 _ENOUGH_RUNS = 20
 _MIN_RUN_S = 1e-6
 _TAIL_RATIO = 0.95
@@ -71,14 +71,15 @@ class History:
 
 
 def observe(
-    history: History, probe: Probe | None, totals: Totals, now_s: float, aligned: Arrived | None = None
+    history: History, probe: Probe | None, totals: Totals, now_s: float, arrived_at_probe: Arrived | None = None
 ) -> History:
     """The history after what was seen now. ``probe`` is None when the broker gave no answer; repeats are harmless.
 
-    ``aligned`` counts arrivals for a moment that both a probe and the reports cover. Without it the fresh depth is put
-    beside totals of up to a report interval ago, which errs by what moved in between.
+    ``arrived_at_probe`` counts arrivals for a moment that both a probe and the reports cover. Without it the fresh
+    depth is put beside totals of up to a report interval ago, which errs by what moved in between.
     """
-    counted, lag_s = (aligned, _ALIGNED_LAG_S) if aligned else (_beside(probe, totals, now_s), _REPORT_LAG_S)
+    counted = arrived_at_probe or _beside(probe, totals, now_s)
+    lag_s = _INTERPOLATED_LAG_S if arrived_at_probe else _REPORT_LAG_S
     probe = probe or history.probe
     arrived, queue = history.arrived, history.queue
     if counted is not None:
@@ -159,7 +160,7 @@ def learnt(history: History) -> Learnt | None:
 def _beside(probe: Probe | None, totals: Totals, now_s: float) -> Arrived | None:
     if probe is None or not _is_fresh(probe, now_s):
         return None  # an old depth beside fresh totals would count twice what moved in between
-    count = probe.ready_count + probe.retrying_count + totals.held_count + totals.left_count
+    count = probe.ready_count + probe.retrying_count + totals.held_count + totals.settled_count
     return Arrived(at_s=probe.at_s, count=count)
 
 

@@ -111,7 +111,7 @@ class Totals:
     """Sums over all workers a topic ever had (departed ones included), as last reported; all never decrease
     except ``held_count`` and ``running_count``, which are of the living workers now.
 
-    ``left_count``: deliveries gone for good (acked after success, or moved to the dead-letter queue); a retry is not
+    ``settled_count``: deliveries gone for good (acked after success, or moved to the dead-letter queue); a retry is not
     counted: it waits in ``Probe.retrying_count``. ``busy_s``: slot-seconds in handlers, running ones up to now too.
     ``finished_count``: handler runs that ended, whatever the outcome. ``service`` and ``wait``: log-bucket histograms
     (see histogram.py) of handler durations and of waits (publish, or retry due, to handler start).
@@ -120,7 +120,7 @@ class Totals:
     held_count: int = 0
     running_count: int = 0
     longest_running_s: float = 0.0
-    left_count: int = 0
+    settled_count: int = 0
     finished_count: int = 0
     busy_s: float = 0.0
     service: tuple[int, ...] = ()

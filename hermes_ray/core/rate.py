@@ -37,7 +37,7 @@ def arrival_rate_hz(points: Sequence[Counted]) -> float | None:
 
     Agreeing: the shorter window's count is within 3 sigma (Poisson) of what the longer one's rate makes of it, plus
     what the lag between depths and reports can shift. 200/s for a minute expects 400 in 2 s, give or take 3 x 20 + 40
-    where the two are aligned.
+    where the two are of one moment.
     """
     if len(points) < 2 or points[-1].at_s - points[0].at_s < _MIN_SPAN_S:
         return None

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.cluster.connect import start_cluster, stop_cluster
-from hermes_ray.config.loading import Config, parse_command
+from hermes_ray.config.loading import parse_command
+from hermes_ray.config.settings import Config
 from hermes_ray.demo.children import adopt_orphans, end_descendants
 from hermes_ray.deploy.apply import reach_broker
 from hermes_ray.errors import OperationFailed
@@ -82,7 +83,7 @@ class House:
         with step(self._console, "a local Ray"):
             self._stack.callback(stop_cluster)
             try:
-                self.dashboard = f"http://{start_cluster(self.config.cluster.name, NUM_CPUS)}"
+                self.dashboard = f"http://{start_cluster(self.config.deployment.name, NUM_CPUS)}"
             except SystemExit:  # Ray takes SIGTERM while it starts, and leaves
                 raise KeyboardInterrupt from None
             _interrupt_on_signals()

@@ -16,7 +16,7 @@ from hermes_ray.broker.dead_letters import dead_letter_ids
 from hermes_ray.cli.record import Record
 from hermes_ray.cli.timeline import draw
 from hermes_ray.cli.view import line, view
-from hermes_ray.config.loading import Config
+from hermes_ray.config.settings import Config
 from hermes_ray.demo.house import OUT, SAMPLE, House, step
 from hermes_ray.demo.summary import summarise, summary_table, wait_text
 from hermes_ray.demo.traffic import BURST, BURST_TOPIC, LOAD_S, Traffic

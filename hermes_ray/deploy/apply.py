@@ -16,8 +16,7 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import ensure
 from hermes_ray.cluster.capacity import node_totals
 from hermes_ray.cluster.client import Deployment, Refused, Taken
-from hermes_ray.config.loading import Config
-from hermes_ray.config.settings import worker_bundle
+from hermes_ray.config.settings import Config, worker_bundle
 from hermes_ray.core.room import flat
 from hermes_ray.deploy.changes import Change, compare
 from hermes_ray.deploy.fingerprint import code_identity
@@ -42,12 +41,12 @@ class Applied:
 
 def reach_broker(config: Config) -> None:
     """Wait up to 30 s for the broker; raises ``OperationFailed`` with one sentence."""
-    connect(config.broker.urls, name=f"{config.cluster.name}/serve", wait_s=BROKER_WAIT_S).close()
+    connect(config.broker.urls, name=f"{config.deployment.name}/serve", wait_s=BROKER_WAIT_S).close()
 
 
 def _declare_queues(config: Config) -> None:
     """Make sure every topic's queues exist; waits up to 30 s for the broker."""
-    connection = connect(config.broker.urls, name=f"{config.cluster.name}/serve", wait_s=BROKER_WAIT_S)
+    connection = connect(config.broker.urls, name=f"{config.deployment.name}/serve", wait_s=BROKER_WAIT_S)
     with contextlib.closing(connection):
         ensure(connection, [topology_of(config, topic) for topic in config.topics])
 
@@ -61,7 +60,7 @@ def this_command(*, stays: bool) -> Owner:
 def apply(
     config: Config, owner: Owner, *, roll: bool, say: Callable[[str], None], before_touching: Callable[[], object]
 ) -> Applied:
-    """Bring the deployment of ``cluster.name`` to ``config`` and the code of this working directory.
+    """Bring the deployment of ``deployment.name`` to ``config`` and the code of this working directory.
 
     Handlers of what is new are tried before anything is touched; up to ``before_touching`` the caller may be
     interrupted, and nothing has happened. Raises ``OperationFailed`` if one fails, or if no scaler comes up in the end:
@@ -86,17 +85,17 @@ def apply(
                     continue
                 raise
             return Applied(deployment=Deployment.start(plan), changes=changes)
-    raise OperationFailed(f"other commands keep applying to deployment {config.cluster.name}: run this one again")
+    raise OperationFailed(f"other commands keep applying to deployment {config.deployment.name}: run this one again")
 
 
 def _settled(config: Config, say: Callable[[str], None]) -> Deployment | None:
     """The deployment there is; one that is stopping is waited for."""
     deadline_s = time.monotonic() + STOPPING_WAIT_S + config.drain_timeout_s
-    while (running := Deployment.running(config.cluster.name)) is not None and _is_stopping(running):
-        say(f"deployment {config.cluster.name} is stopping: waiting for its end")
+    while (running := Deployment.running(config.deployment.name)) is not None and _is_stopping(running):
+        say(f"deployment {config.deployment.name} is stopping: waiting for its end")
         if not running.wait_gone(max(0.0, deadline_s - time.monotonic())):
             raise OperationFailed(
-                f"deployment {config.cluster.name} is still stopping: run this again once it has ended"
+                f"deployment {config.deployment.name} is still stopping: run this again once it has ended"
             )
     return running
 

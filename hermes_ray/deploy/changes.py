@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hermes_ray.config.loading import Config, mask_url
-from hermes_ray.config.settings import knob
+from hermes_ray.config.secrets import mask_url
+from hermes_ray.config.settings import Config, knob
 from hermes_ray.config.validation import dotted
 from hermes_ray.deploy.plan import Plan, digest, revision, topology_of
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from hermes_ray.broker.ack_ledger import rungs_ms
-from hermes_ray.broker.settlement import QueueSpec
+from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import TopicTopology
-from hermes_ray.config.loading import Config
-from hermes_ray.worker.worker import WorkerSpec
+from hermes_ray.config.settings import Config
+from hermes_ray.core.retry_rungs import rungs_ms
+from hermes_ray.worker.spec import WorkerSpec
 
 __all__ = ["Owner", "Plan", "digest", "revision", "topology_of", "worker_spec"]
 
@@ -105,7 +105,7 @@ def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
     """What every worker of a topic is built from; its name comes with its start."""
     config, chosen = plan.config, plan.config.topics[topic]
     return WorkerSpec(
-        cluster=config.cluster.name,
+        cluster=config.deployment.name,
         worker=topic,
         urls=config.broker.urls,
         queue=queue_spec(config, topic),

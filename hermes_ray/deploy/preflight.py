@@ -12,7 +12,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from hermes_ray.broker.connection import connect
 from hermes_ray.cluster.worker_pool import cause_text, start_once
-from hermes_ray.config.loading import Config
+from hermes_ray.config.settings import Config
 from hermes_ray.deploy.plan import digest
 from hermes_ray.errors import OperationFailed
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
@@ -50,7 +50,7 @@ def try_handlers(config: Config, topics: Iterable[str], paths: tuple[str, ...]) 
 
 def _start(config: Config, topic: str, paths: tuple[str, ...]) -> Any:
     chosen = config.topics[topic]
-    name = f"{config.cluster.name}/{topic}/trial"
+    name = f"{config.deployment.name}/{topic}/trial"
     return start_once(_trial, chosen.handler, chosen.options, paths, config.broker.urls, name)
 
 

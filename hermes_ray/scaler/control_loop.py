@@ -21,12 +21,12 @@ from hermes_ray.core.model import Decision, Override, Probe, Reason, Snapshot
 from hermes_ray.core.policy import PolicyState, step
 from hermes_ray.deploy.plan import Owner, Plan
 from hermes_ray.scaler.codec import to_plain
-from hermes_ray.scaler.fleet import Crew
+from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import Memory, TopicMemory, without_overrides
 from hermes_ray.scaler.status_rows import decision_row, topic_row
-from hermes_ray.telemetry.figures import Cut, TopicCut
+from hermes_ray.telemetry.figures import Figures, TopicFigures
 
-__all__ = ["Keeper"]
+__all__ = ["ControlLoop"]
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +39,18 @@ SAVE_SHARE = 10  # a memory that takes long to write is written less often
 Tree = Mapping[str, Any]
 
 
-class Keeper:
+class ControlLoop:
     """Keeps every topic of ``plan`` at its size, going on from ``memory``; ``write`` puts a memory on disk.
 
     All of it belongs to one thread, but for ``lines``, ``cut`` and ``topics``, which are replaced, not changed.
     """
 
     def __init__(
-        self, plan: Plan, memory: Memory, crew: Crew, prober: DepthProber, write: Callable[[Tree], None]
+        self, plan: Plan, memory: Memory, fleet: Fleet, prober: DepthProber, write: Callable[[Tree], None]
     ) -> None:
         self._plan = plan
         self._memory = memory
-        self._crew = crew
+        self._fleet = fleet
         self._prober = prober
         self._write = write
         self._topics = {topic: memory.topics.get(topic, TopicMemory()) for topic in plan.config.topics}
@@ -63,7 +63,7 @@ class Keeper:
         self._decisions: dict[str, Decision] = {}
         self._placeless: set[str] = set()
         self._is_capacity_known = False
-        self._killed_before = crew.killed_count
+        self._killed_before = fleet.killed_count
         self._kill_now = False
         self._next_save_s = 0.0
         self.owner = memory.owner
@@ -73,7 +73,7 @@ class Keeper:
         self.lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
         self.line_count = 0
         self.tick_s = 0.0
-        self.cut: Cut | None = None
+        self.figures: Figures | None = None
         self.topics: dict[str, dict[str, Any]] = {}
 
     # Orders
@@ -81,7 +81,7 @@ class Keeper:
     def stop(self, kill: bool, now_s: float) -> float:
         """Wind down within ``drain_timeout_s``, or at once; returns the seconds running handlers still have."""
         if self.stop_by_s is None:
-            self._killed_before = self._crew.killed_count
+            self._killed_before = self._fleet.killed_count
             self.stop_by_s = now_s + self._plan.config.drain_timeout_s
         self._kill_now = self._kill_now or kill
         return max(0.0, self.stop_by_s - now_s)
@@ -106,9 +106,9 @@ class Keeper:
         """The topics that are left out until the next apply."""
         return [topic for topic, memory in self._topics.items() if memory.override.stopped]
 
-    def told(self, topic: str) -> tuple[Tree, ...]:
+    def recent_decisions(self, topic: str) -> tuple[Tree, ...]:
         """The last decisions that changed something for ``topic``, oldest first."""
-        return self._topics[topic].told
+        return self._topics[topic].recent_decisions
 
     def say(self, line: str) -> None:
         """A line for the log and whoever follows."""
@@ -146,20 +146,20 @@ class Keeper:
         self._next_save_s = now_s + SAVE_SHARE * took_s
 
     def _collect(self, reports: Iterable[tuple[Tree, float]], now_s: float) -> None:
-        roster = self._crew.roster
+        roster = self._fleet.roster
         for report, at_s in reports:
             roster.take(report, at_s)
-        for line in self._crew.sync(now_s):
+        for line in self._fleet.sync(now_s):
             self.say(line)
         for topic, memory in self._topics.items():
             if roster.is_complete(topic, now_s):
-                self._topics[topic] = self._observed(topic, memory, now_s)
+                self._topics[topic] = self._with_what_is_seen(topic, memory, now_s)
 
-    def _observed(self, topic: str, memory: TopicMemory, now_s: float) -> TopicMemory:
-        roster, probe, recent = self._crew.roster, self._prober.probes().get(topic), self._probes[topic]
+    def _with_what_is_seen(self, topic: str, memory: TopicMemory, now_s: float) -> TopicMemory:
+        roster, probe, recent = self._fleet.roster, self._prober.probes().get(topic), self._probes[topic]
         if probe is not None and (not recent or probe.at_s > recent[-1].at_s):
             recent.append(probe)
-        retried = roster.sums(topic).retried
+        retried = roster.counters(topic).retried
         if retried > self._retried.get(topic, 0):
             self._retried[topic] = retried
             self._prober.look_again(topic)
@@ -167,18 +167,18 @@ class Keeper:
         return replace(memory, history=observe(memory.history, probe, roster.totals(topic), now_s, arrived))
 
     def _snapshots(self, now_s: float) -> dict[str, Snapshot]:
-        roster = self._crew.roster
+        roster = self._fleet.roster
         return {
             topic: snapshot(memory.history, topic, roster.counts(topic), now_s, roster.slot_count(topic))
             for topic, memory in self._topics.items()
         }
 
     def _decide(self, now_s: float) -> None:
-        capacity = self._crew.capacity(now_s)
+        capacity = self._fleet.capacity(now_s)
         self._is_capacity_known = capacity is not None
         overrides = {topic: memory.override for topic, memory in self._topics.items()}
         seen = self._snapshots(now_s)
-        self._policy, decisions = step(self._policy, seen, capacity, self._crew.params, now_s, overrides)
+        self._policy, decisions = step(self._policy, seen, capacity, self._fleet.params, now_s, overrides)
         placeless = {d.topic for d in decisions if d.target == 0 and d.reason is Reason.CAPACITY}
         for decision in decisions:
             self._note(decision, now_s)
@@ -188,7 +188,7 @@ class Keeper:
         self._placeless = placeless
         self._decisions = {decision.topic: decision for decision in decisions}
         self._targets = {decision.topic: decision.target for decision in decisions}
-        self._crew.match(self._targets, capacity, now_s)
+        self._fleet.match(self._targets, capacity, now_s)
 
     def _note(self, decision: Decision, now_s: float) -> None:
         memory = self._topics[decision.topic]
@@ -200,39 +200,40 @@ class Keeper:
                 decisions={**memory.decisions, reason: memory.decisions.get(reason, 0) + 1},
                 ups=memory.ups + grew,
                 downs=memory.downs + (not grew),
-                told=(*memory.told, decision_row(decision))[-KEPT_DECISIONS:],
+                recent_decisions=(*memory.recent_decisions, decision_row(decision))[-KEPT_DECISIONS:],
             )
         self._topics[decision.topic] = memory
 
     def _judged(self, effect: Effect, decision: Decision, now_s: float) -> Effect:
-        concurrency = self._crew.params[decision.topic].concurrency
+        concurrency = self._fleet.params[decision.topic].concurrency
         return judge(effect, decision, decision.snapshot, now_s, concurrency=concurrency)
 
     def _wind_down(self, now_s: float, stop_by_s: float) -> None:
         self._targets = dict.fromkeys(self._targets, 0)
         kill = self._kill_now or now_s > stop_by_s + KILL_GRACE_S
-        if not self._crew.wind_down(max(0.0, stop_by_s - now_s), kill, now_s):
-            killed = self._crew.killed_count - self._killed_before
-            self.result = {"drained": self._crew.drained_count, "killed": killed}
+        if not self._fleet.wind_down(max(0.0, stop_by_s - now_s), kill, now_s):
+            killed = self._fleet.killed_count - self._killed_before
+            self.result = {"drained": self._fleet.drained_count, "killed": killed}
             # The order stays: this process lives on for a moment, and restarted in it would begin anew.
             self._policy = PolicyState()
             self._topics = without_overrides(self._topics)
 
     def _remembered(self, now_s: float) -> Memory:
-        crew = self._crew
+        fleet = self._fleet
         topics = {
             topic: replace(
                 memory,
                 history=thinned(memory.history),
-                retired=crew.roster.departed_sums(topic),
+                retired=fleet.roster.departed_counters(topic),
                 probe_failures=self._before(topic).probe_failures + self._prober.failure_count(topic),
-                start_failures=self._before(topic).start_failures + crew.failed_starts[topic],
-                deaths=self._before(topic).deaths + crew.deaths[topic],
+                start_failures=self._before(topic).start_failures + fleet.failed_starts[topic],
+                deaths=self._before(topic).deaths + fleet.deaths[topic],
             )
             for topic, memory in self._topics.items()
         }
         left_out = {
-            topic: replace(memory, retired=crew.roster.departed_sums(topic)) for topic, memory in self._left_out.items()
+            topic: replace(memory, retired=fleet.roster.departed_counters(topic))
+            for topic, memory in self._left_out.items()
         }
         return replace(
             self._memory,
@@ -241,29 +242,31 @@ class Keeper:
             stop_by_s=self.stop_by_s,
             policy=self._policy,
             topics={**left_out, **topics},
-            workers=tuple(crew.roster.remembered()),
+            workers=tuple(fleet.roster.remembered()),
         )
 
     def _before(self, topic: str) -> TopicMemory:
         return self._base.get(topic, TopicMemory())
 
     def _show(self, memory: Memory, now_s: float) -> None:
-        cuts = {topic: self._cut_of(topic, memory.topics[topic], s) for topic, s in self._snapshots(now_s).items()}
-        self.topics = {
-            topic: topic_row(cut, memory.topics[topic], self._crew, self._prober.failures.get(topic))
-            for topic, cut in cuts.items()
+        all_figures = {
+            topic: self._topic_figures(topic, memory.topics[topic], s) for topic, s in self._snapshots(now_s).items()
         }
-        self.cut = Cut(at_s=now_s, tick_s=self.tick_s, topics=cuts)
+        self.topics = {
+            topic: topic_row(figures, memory.topics[topic], self._fleet, self._prober.failures.get(topic))
+            for topic, figures in all_figures.items()
+        }
+        self.figures = Figures(at_s=now_s, tick_s=self.tick_s, topics=all_figures)
 
-    def _cut_of(self, topic: str, memory: TopicMemory, seen: Snapshot) -> TopicCut:
-        crew, failure, winner = self._crew, self._prober.failures.get(topic), memory.override.winner(seen.at_s)
-        return TopicCut(
+    def _topic_figures(self, topic: str, memory: TopicMemory, seen: Snapshot) -> TopicFigures:
+        fleet, failure, winner = self._fleet, self._prober.failures.get(topic), memory.override.winner(seen.at_s)
+        return TopicFigures(
             topic=topic,
             queue=self._plan.config.topics[topic].queue or topic,
             snapshot=seen,
             target=self._targets.get(topic),
-            slot_count=crew.roster.slot_count(topic),
-            sums=crew.roster.sums(topic),
+            slot_count=fleet.roster.slot_count(topic),
+            counters=fleet.roster.counters(topic),
             probe_failures=memory.probe_failures,
             start_failures=memory.start_failures,
             deaths=memory.deaths,
@@ -271,14 +274,14 @@ class Keeper:
             ups=memory.ups,
             downs=memory.downs,
             effectiveness_ratio=memory.effect.ratio,
-            report_lag_s=crew.roster.report_lag_s(topic, seen.at_s),
+            report_lag_s=fleet.roster.report_lag_s(topic, seen.at_s),
             override=None if winner is None else winner[0],
             conditions=conditions(
                 seen,
                 self._decisions.get(topic),
-                crew.params[topic],
+                fleet.params[topic],
                 probe_failure_count=0 if failure is None else failure.count,
-                start_failure_count=crew.start_failure_count(topic),
+                start_failure_count=fleet.start_failure_count(topic),
                 is_capacity_known=self._is_capacity_known,
             ),
         )

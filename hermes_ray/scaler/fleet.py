@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
-from hermes_ray.broker.settlement import QueueSpec
-from hermes_ray.cluster.worker_pool import StartResult
-from hermes_ray.config.loading import topic_params
+from hermes_ray.config.settings import topic_params
 from hermes_ray.core.model import Bundle, Capacity, TopicParams
 from hermes_ray.core.room import Room
 from hermes_ray.deploy.plan import Plan, worker_spec
+from hermes_ray.scaler.ports import CapacityView, WorkerPool
 from hermes_ray.scaler.roster import Departure, Record, Roster
-from hermes_ray.scaler.start_backoff import FIRST_BACKOFF_S, Starts
-from hermes_ray.worker.worker import WorkerSpec
+from hermes_ray.scaler.start_backoff import FIRST_BACKOFF_S, StartBackoff
 
-__all__ = ["CapacityView", "Crew", "WorkerPool"]
+__all__ = ["Fleet"]
 
 START_DEADLINE_S = 120.0  # to be placed and to consume; a handler that loads a model takes its time
 EARLY_DEATH_S = 10.0  # a worker that died sooner has failed to start, whatever it reported
@@ -25,42 +22,7 @@ LEAVING_S = 900.0  # for the last handlers of a topic that was removed, whose se
 HUNG_S = 30.0  # past its drain deadline a worker does not end itself any more
 
 
-class WorkerPool(Protocol):
-    """Where workers are started and ended: ``cluster.worker_pool.Pool``."""
-
-    def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
-        """Ask for one more worker; returns its name ``TOPIC/xxxxxxxx``."""
-
-    def living(self) -> list[str]:
-        """Names of the workers there are, those on their way included."""
-
-    def start_results(self) -> list[StartResult]:
-        """The starts that ended since the last call."""
-
-    def drain(self, worker: str, timeout_s: float) -> None:
-        """Ask ``worker`` to drain; asking again does no harm."""
-
-    def adapt(self, worker: str, queue: QueueSpec) -> None:
-        """Tell ``worker`` of changed retry settings and routes; telling again does no harm."""
-
-    def kill(self, worker: str) -> None:
-        """End ``worker`` at once."""
-
-
-class CapacityView(Protocol):
-    """What the cluster can hold of our workers: ``cluster.capacity.ClusterView``."""
-
-    def capacity(
-        self,
-        ours: Mapping[str, Mapping[str, int]],
-        unplaced: Iterable[Bundle],
-        sizes: Mapping[str, Bundle],
-        now_s: float,
-    ) -> Capacity | None:
-        """Capacity by node; None when unknown."""
-
-
-class Crew:
+class Fleet:
     """The workers of a deployment: who there is, and the actions that change it."""
 
     def __init__(self, plan: Plan, pool: WorkerPool, view: CapacityView, roster: Roster | None = None) -> None:
@@ -68,7 +30,7 @@ class Crew:
         self._config = config
         self._pool = pool
         self._view = view
-        self._starts = {topic: Starts() for topic in config.topics}
+        self._backoffs = {topic: StartBackoff() for topic in config.topics}
         self._specs = {topic: worker_spec(plan, topic) for topic in config.topics}
         self.params: dict[str, TopicParams] = {
             name: topic_params(name, topic, plan.concurrency[name]) for name, topic in config.topics.items()
@@ -85,11 +47,11 @@ class Crew:
 
     def start_error(self, topic: str) -> str | None:
         """Why the last start of this topic failed; None once one succeeded."""
-        return self._starts[topic].error
+        return self._backoffs[topic].error
 
     def start_failure_count(self, topic: str) -> int:
         """Starts of this topic that failed in a row."""
-        return self._starts[topic].failures
+        return self._backoffs[topic].failures
 
     def is_outdated(self, record: Record) -> bool:
         """Whether a worker is of other code or settings than those applied last."""
@@ -109,10 +71,10 @@ class Crew:
         for departure in self.roster.sync(living, now_s):
             lines += self._departed(departure, now_s)
         for record in self.roster.all():
-            if record.topic not in self._starts:
+            if record.topic not in self._backoffs:
                 continue
             if record.phase == "consuming" and now_s - record.since_s > EARLY_DEATH_S:
-                self._starts[record.topic].succeeded(record.since_s)
+                self._backoffs[record.topic].succeeded(record.since_s)
             elif record.reported_s is None and not record.failed and now_s - record.since_s > START_DEADLINE_S:
                 self._pool.kill(record.worker)
                 lines.append(self._start_failed(record, f"not up after {START_DEADLINE_S:.0f} s", now_s))
@@ -156,11 +118,11 @@ class Crew:
         for topic in sorted(targets, key=lambda name: (-self.params[name].weight, name)):
             staying = self._staying(topic)
             missing = targets[topic] - len(staying)
-            starts, params = self._starts[topic], self.params[topic]
-            if now_s < starts.next_s:
+            backoff, params = self._backoffs[topic], self.params[topic]
+            if now_s < backoff.next_s:
                 continue
-            if starts.failures:  # one worker shows whether the others can start
-                missing = 0 if starts.is_trying(record.since_s for record in staying) else min(missing, 1)
+            if backoff.failures:  # one worker shows whether the others can start
+                missing = 0 if backoff.is_trying(record.since_s for record in staying) else min(missing, 1)
             while missing > 0 and room.take(params.worker):
                 self._start(topic, now_s)
                 missing -= 1
@@ -177,8 +139,8 @@ class Crew:
             staying = self._staying(topic)
             outdated = [record for record in staying if self.is_outdated(record)]
             busy = len(staying) != target or any(r.phase != "consuming" and not self.is_outdated(r) for r in staying)
-            starts = self._starts[topic]
-            if not outdated or busy or now_s < starts.next_s or starts.is_trying(r.since_s for r in staying):
+            backoff = self._backoffs[topic]
+            if not outdated or busy or now_s < backoff.next_s or backoff.is_trying(r.since_s for r in staying):
                 continue
             if room.take(self.params[topic].worker):
                 self._start(topic, now_s)
@@ -243,14 +205,14 @@ class Crew:
     def _start_failed(self, record: Record, error: str, now_s: float) -> str:
         record.failed = True
         self.failed_starts[record.topic] += 1
-        if record.topic not in self._starts:
+        if record.topic not in self._backoffs:
             return f"{record.topic}: worker {record.worker} did not start: {error}"
-        starts, worker = self._starts[record.topic], f"{record.topic}: worker {record.worker}"
+        backoff, worker = self._backoffs[record.topic], f"{record.topic}: worker {record.worker}"
         if record.report is not None:
             # It worked, so the next one will too, until the message that ended it comes again: never a hot loop.
-            pause_s = starts.failed(error, now_s, FIRST_BACKOFF_S)
+            pause_s = backoff.failed(error, now_s, FIRST_BACKOFF_S)
             return f"{worker} ended within {EARLY_DEATH_S:.0f} s: {error}; the next starts in {pause_s:.0f} s"
-        pause_s = starts.failed(error, now_s)
+        pause_s = backoff.failed(error, now_s)
         return f"{worker} did not start: {error}; next try in {pause_s:.0f} s"
 
     def _departed(self, departure: Departure, now_s: float) -> list[str]:

@@ -11,15 +11,15 @@ from hermes_ray.core.estimate import History, learnt
 from hermes_ray.core.model import Override
 from hermes_ray.core.policy import PolicyState
 from hermes_ray.deploy.plan import Owner, Plan
-from hermes_ray.worker.counters import Sums
+from hermes_ray.worker.counters import Counters
 
 __all__ = ["Memory", "TopicMemory", "recalled", "without_overrides"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicMemory:
-    """One topic, configured now or once. ``retired``: what its workers that are gone had done; ``told``: its last
-    decisions, oldest first.
+    """One topic, configured now or once. ``retired``: what its workers that are gone had done;
+    ``recent_decisions``: oldest first.
 
     The counts are of the whole life of the deployment on this cluster.
     """
@@ -27,14 +27,14 @@ class TopicMemory:
     history: History = field(default_factory=History)
     effect: Effect = field(default_factory=Effect)
     override: Override = field(default_factory=Override)
-    retired: Sums = field(default_factory=Sums)
+    retired: Counters = field(default_factory=Counters)
     probe_failures: int = 0
     start_failures: int = 0
     deaths: int = 0
     decisions: Mapping[str, int] = field(default_factory=dict)
     ups: int = 0
     downs: int = 0
-    told: tuple[Mapping[str, Any], ...] = ()
+    recent_decisions: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

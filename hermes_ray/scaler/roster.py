@@ -1,4 +1,4 @@
-"""Who works: every worker the scaler knows, what each last reported, and the sums the policy sees."""
+"""Who works: every worker the scaler knows, what each last reported, and the counters the policy sees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hermes_ray.core.model import Arrived, Probe, Totals, WorkerCounts
-from hermes_ray.worker.counters import Sums, of_report, plus, since
+from hermes_ray.worker.counters import Counters, of_report, plus, since
 from hermes_ray.worker.worker import REPORT_VERSION
 
 __all__ = ["Departure", "Record", "Roster"]
@@ -16,12 +16,12 @@ __all__ = ["Departure", "Record", "Roster"]
 Report = Mapping[str, Any]
 
 SILENT_S = 3.0
-FORGOTTEN = ("base", "sums", "unheard_since_s")  # rebuilt, or new with each scaler
+FORGOTTEN = ("base", "counters", "unheard_since_s")  # rebuilt, or new with each scaler
 
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """One living worker. ``base``: its sums when first seen, if it was not started by this deployment's scaler."""
+    """One living worker. ``base``: its counters when first seen, if it was not started by this deployment's scaler."""
 
     worker: str
     since_s: float
@@ -30,12 +30,12 @@ class Record:
     reported_s: float | None = None
     before_s: float | None = None  # when the report before this one came,
     before_taken: float = 0.0  # and what it had taken
-    base: Sums | None = None
+    base: Counters | None = None
     drain_asked_s: float | None = None
     drain_by_s: float | None = None
     adapt_asked_s: float | None = None
     failed: bool = False  # its start did; what is left of it is on its way out
-    sums: Sums = field(default_factory=Sums)
+    counters: Counters = field(default_factory=Counters)
     unheard_since_s: float | None = None  # one this scaler did not start, and has yet to hear from
 
     @property
@@ -58,21 +58,21 @@ class Record:
     @property
     def taken(self) -> float:
         """Deliveries it has had off the queue for good so far: those it holds and those that left through it."""
-        return 0 if self.report is None else self.report["held"] + self.own.left
+        return 0 if self.report is None else self.report["held"] + self.own.settled
 
     @property
-    def own(self) -> Sums:
+    def own(self) -> Counters:
         """What it did since it was first seen."""
-        return self.sums if self.base is None else since(self.sums, self.base)
+        return self.counters if self.base is None else since(self.counters, self.base)
 
     def hear(self, report: Report, now_s: float) -> None:
         """Take a newer report."""
         self.unheard_since_s = None
         if self.report is not None and self.reported_s is not None:
             self.before_s, self.before_taken = self.reported_s, self.taken
-        self.report, self.reported_s, self.sums = report, now_s, of_report(report)
+        self.report, self.reported_s, self.counters = report, now_s, of_report(report)
         if self.adopted and self.base is None:
-            self.base = self.sums
+            self.base = self.counters
 
     def taken_at(self, at_s: float) -> float:
         """``taken`` at a moment of the last report interval, in proportion; the nearest report's outside of it."""
@@ -104,20 +104,20 @@ class Departure:
 
 
 class Roster:
-    """Living workers by name and the running sums of those that left. A late or repeated report changes nothing.
+    """Living workers by name and the running counters of those that left. A late or repeated report changes nothing.
 
-    One goes on from another's ``departed_sums`` and ``remembered`` workers, at ``now_s``.
+    One goes on from another's ``departed_counters`` and ``remembered`` workers, at ``now_s``.
     """
 
     def __init__(
         self,
-        departed: Mapping[str, Sums] | None = None,
+        departed: Mapping[str, Counters] | None = None,
         records: Iterable[Mapping[str, Any]] = (),
         now_s: float = 0.0,
     ) -> None:
         self._records: dict[str, Record] = {}
         self._by_topic: defaultdict[str, list[Record]] = defaultdict(list)
-        self._departed: defaultdict[str, Sums] = defaultdict(Sums, departed or {})
+        self._departed: defaultdict[str, Counters] = defaultdict(Counters, departed or {})
         for kept in records:
             self._add(_restored(kept, now_s))
 
@@ -126,12 +126,14 @@ class Roster:
         return [
             {
                 **{name: getattr(record, name) for name in KEPT},
-                "base": None if record.base is None else {f.name: getattr(record.base, f.name) for f in fields(Sums)},
+                "base": None
+                if record.base is None
+                else {f.name: getattr(record.base, f.name) for f in fields(Counters)},
             }
             for record in self._records.values()
         ]
 
-    def departed_sums(self, topic: str) -> Sums:
+    def departed_counters(self, topic: str) -> Counters:
         """What the topic's workers that are gone had done."""
         return self._departed[topic]
 
@@ -169,7 +171,7 @@ class Roster:
         return self._records.get(worker)
 
     def is_complete(self, topic: str, now_s: float, patience_s: float = 5.0) -> bool:
-        """Whether sums over this topic are of now: every worker that was there before us has reported, or had time
+        """Whether totals over this topic are of now: every worker that was there before us has reported, or had time
         enough. Those of a scaler before us would make all that was settled since look like arrivals of this second.
         """
         return all(r.unheard_since_s is None or now_s - r.unheard_since_s > patience_s for r in self.of(topic))
@@ -185,7 +187,7 @@ class Roster:
         if not covered:
             return None
         probe = max(covered, key=lambda probe: probe.at_s)
-        taken = self._departed[topic].left + sum(r.taken_at(probe.at_s) for r in self.of(topic))
+        taken = self._departed[topic].settled + sum(r.taken_at(probe.at_s) for r in self.of(topic))
         return Arrived(at_s=probe.at_s, count=probe.ready_count + probe.retrying_count + taken)
 
     def counts(self, topic: str) -> WorkerCounts:
@@ -204,7 +206,7 @@ class Roster:
         """The age of the oldest last report of a living worker, None if none has reported."""
         return max((now_s - r.reported_s for r in self.of(topic) if r.reported_s is not None), default=None)
 
-    def sums(self, topic: str) -> Sums:
+    def counters(self, topic: str) -> Counters:
         """Departed workers plus living ones, less what adopted ones did before they were adopted."""
         total = self._departed[topic]
         for record in self.of(topic):
@@ -213,16 +215,16 @@ class Roster:
 
     def totals(self, topic: str) -> Totals:
         """What the policy sees of a topic's workers."""
-        sums, living = self.sums(topic), [r for r in self.of(topic) if r.report is not None]
+        counters, living = self.counters(topic), [r for r in self.of(topic) if r.report is not None]
         return Totals(
             held_count=int(sum(r.number("held") for r in living)),
             running_count=int(sum(r.number("running") for r in living)),
             longest_running_s=max((r.number("longest_running_s") for r in living), default=0.0),
-            left_count=sums.left,
-            finished_count=sums.finished,
-            busy_s=sums.busy_s,
-            service=sums.service,
-            wait=sums.wait,
+            settled_count=counters.settled,
+            finished_count=counters.finished,
+            busy_s=counters.busy_s,
+            service=counters.service,
+            wait=counters.wait,
         )
 
     def _add(self, record: Record) -> None:
@@ -246,7 +248,7 @@ def _restored(kept: Mapping[str, Any], now_s: float) -> Record:
     known["report"] = report if report is not None and report.get("version") == REPORT_VERSION else None
     return Record(
         **known,
-        sums=Sums() if report is None else of_report(report),
+        counters=Counters() if report is None else of_report(report),
         base=None if base is None else of_report(base),
         unheard_since_s=now_s,
     )

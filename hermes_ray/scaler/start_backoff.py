@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["FIRST_BACKOFF_S", "MAX_BACKOFF_S", "Starts"]
+__all__ = ["FIRST_BACKOFF_S", "MAX_BACKOFF_S", "StartBackoff"]
 
 FIRST_BACKOFF_S = 5.0
 MAX_BACKOFF_S = 300.0
 
 
 @dataclass(slots=True)
-class Starts:
+class StartBackoff:
     """How starting workers of one topic goes: failures in a row, and when the next try is due."""
 
     failures: int = 0

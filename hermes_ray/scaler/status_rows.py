@@ -7,19 +7,19 @@ from typing import Any
 from hermes_ray.broker.depth import ProbeFailure
 from hermes_ray.core.histogram import quantile
 from hermes_ray.core.model import Decision, Override, Reason
-from hermes_ray.scaler.fleet import Crew
+from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import TopicMemory
 from hermes_ray.scaler.roster import Record
-from hermes_ray.telemetry.figures import TopicCut
+from hermes_ray.telemetry.figures import TopicFigures
 
 __all__ = ["decision_row", "override_row", "topic_row", "worker_row"]
 
 Row = dict[str, Any]
 
 
-def topic_row(cut: TopicCut, memory: TopicMemory, crew: Crew, failure: ProbeFailure | None) -> Row:
+def topic_row(figures: TopicFigures, memory: TopicMemory, fleet: Fleet, failure: ProbeFailure | None) -> Row:
     """One topic's part of ``hermes status --json``; unknown is None. ``failure``: why its last depth probe failed."""
-    seen, workers = cut.snapshot, cut.snapshot.workers
+    seen, workers = figures.snapshot, figures.snapshot.workers
     return {
         "depth": seen.ready_count,
         "held": seen.held_count,
@@ -35,19 +35,19 @@ def topic_row(cut: TopicCut, memory: TopicMemory, crew: Crew, failure: ProbeFail
             "observed": workers.observed,
             "starting": workers.starting,
             "draining": workers.draining,
-            "target": cut.target,
+            "target": figures.target,
         },
-        "outdated": sum(crew.is_outdated(record) for record in crew.roster.of(cut.topic)),
-        "slots": cut.slot_count,
+        "outdated": sum(fleet.is_outdated(record) for record in fleet.roster.of(figures.topic)),
+        "slots": figures.slot_count,
         "override": override_row(memory.override, seen.at_s),
-        "conditions": sorted(map(str, cut.conditions)),
-        "last_decision": memory.told[-1] if memory.told else None,
-        "waits": {f"p{percent}_s": quantile(cut.sums.wait, percent / 100) for percent in (50, 95, 99)},
-        "start_error": crew.start_error(cut.topic),
+        "conditions": sorted(map(str, figures.conditions)),
+        "last_decision": memory.recent_decisions[-1] if memory.recent_decisions else None,
+        "waits": {f"p{percent}_s": quantile(figures.counters.wait, percent / 100) for percent in (50, 95, 99)},
+        "start_error": fleet.start_error(figures.topic),
         "depth_error": None if failure is None else failure.text,
-        "handled": cut.sums.acked,
-        "retried": cut.sums.retried,
-        "dead_lettered": cut.sums.dead_lettered,
+        "handled": figures.counters.acked,
+        "retried": figures.counters.retried,
+        "dead_lettered": figures.counters.dead_lettered,
     }
 
 
@@ -96,9 +96,9 @@ def worker_row(record: Record, outdated: bool, now_s: float) -> Row:
         "age_s": now_s - record.since_s,
         "report_age_s": None if record.reported_s is None else now_s - record.reported_s,
         "outdated": outdated,
-        "acked": record.sums.acked,
-        "retried": record.sums.retried,
-        "dead_lettered": record.sums.dead_lettered,
-        "reconnects": record.sums.reconnects,
+        "acked": record.counters.acked,
+        "retried": record.counters.retried,
+        "dead_lettered": record.counters.dead_lettered,
+        "reconnects": record.counters.reconnects,
         "lost_reason": said.get("lost_reason"),
     }

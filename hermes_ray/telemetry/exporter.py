@@ -1,4 +1,4 @@
-"""Serves the metrics over HTTP, one consistent cut per scrape."""
+"""Serves the metrics over HTTP, all of one moment."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from hermes_ray.errors import OperationFailed
-from hermes_ray.telemetry.figures import Cut
-from hermes_ray.telemetry.metrics import CUT_METRICS, TOPIC_METRICS, Buckets, Metric, Value
+from hermes_ray.telemetry.figures import Figures
+from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS, Buckets, Metric, Value
 
-__all__ = ["CutCollector", "Exporter"]
+__all__ = ["Exporter", "FiguresCollector"]
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogr
 EVERYWHERE = ("0.0.0.0", "::")
 
 
-class CutCollector(Collector):
-    """All metrics of the cut there is at each scrape; before the first one they have no samples."""
+class FiguresCollector(Collector):
+    """All metrics of the figures there are at each scrape; before the first ones they have no samples."""
 
-    def __init__(self, cut: Callable[[], Cut | None]) -> None:
-        self._cut = cut
+    def __init__(self, figures: Callable[[], Figures | None]) -> None:
+        self._figures = figures
 
     def collect(self) -> Iterator[Family]:
-        return _families(self._cut())
+        return _families(self._figures())
 
     def describe(self) -> Iterator[Family]:
         """The metrics there are: without them a scrape could not ask for some by name."""
@@ -57,14 +57,16 @@ class Exporter:
     ``healthy`` returns what is wrong in a sentence, None if nothing is.
     """
 
-    def __init__(self, host: str, port: int, cut: Callable[[], Cut | None], healthy: Callable[[], str | None]) -> None:
+    def __init__(
+        self, host: str, port: int, figures: Callable[[], Figures | None], healthy: Callable[[], str | None]
+    ) -> None:
         self.url: str | None = None
         self.warning: str | None = None
         self._server: WSGIServer | None = None
         if port == 0:
             return
         registry = CollectorRegistry()
-        registry.register(CutCollector(cut))
+        registry.register(FiguresCollector(figures))
         try:
             self._server = server = _listen(host, port, _application(registry, healthy))
         except OperationFailed as error:
@@ -83,13 +85,13 @@ class Exporter:
             server.server_close()
 
 
-def _families(cut: Cut | None) -> Iterator[Family]:
-    topics = list(cut.topics.values()) if cut else []
+def _families(figures: Figures | None) -> Iterator[Family]:
+    topics = list(figures.topics.values()) if figures else []
     for metric in TOPIC_METRICS:
         by_queue = metric.labels[0] == "queue_name"
         yield _family(metric, (([topic.queue if by_queue else topic.topic], metric.read(topic)) for topic in topics))
-    for scalar in CUT_METRICS:
-        yield _family(scalar, [([], scalar.read(cut))] if cut else [])
+    for scalar in DEPLOYMENT_METRICS:
+        yield _family(scalar, [([], scalar.read(figures))] if figures else [])
 
 
 def _family(metric: Metric[Any], values: Iterable[tuple[list[str], Value]]) -> Any:

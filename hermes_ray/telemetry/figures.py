@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from hermes_ray.core.conditions import Condition
 from hermes_ray.core.model import Reason, Snapshot
-from hermes_ray.worker.counters import Sums
+from hermes_ray.worker.counters import Counters
 
-__all__ = ["Cut", "TopicCut"]
+__all__ = ["Figures", "TopicFigures"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TopicCut:
-    """One topic. ``sums`` and the counts never decrease, whatever becomes of workers and scaler.
+class TopicFigures:
+    """One topic. ``counters`` and the counts never decrease, whatever becomes of workers and scaler.
 
     ``decisions`` counts decisions that changed the target by reason, ``ups`` and ``downs`` by direction;
     ``override`` is what rules instead of the policy; ``slot_count`` are slots of consuming workers;
@@ -26,7 +26,7 @@ class TopicCut:
     snapshot: Snapshot
     target: int | None
     slot_count: int = 0
-    sums: Sums = field(default_factory=Sums)
+    counters: Counters = field(default_factory=Counters)
     probe_failures: int = 0
     start_failures: int = 0
     deaths: int = 0
@@ -40,9 +40,9 @@ class TopicCut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class Figures:
     """All topics at ``at_s`` (Unix seconds); the tick that made it took ``tick_s``."""
 
     at_s: float
     tick_s: float
-    topics: Mapping[str, TopicCut]
+    topics: Mapping[str, TopicFigures]

@@ -13,9 +13,9 @@ from typing import Generic, Literal, TypeVar
 from hermes_ray.core.conditions import MEANINGS, Condition
 from hermes_ray.core.histogram import COARSE_BUCKETS_S, DURATION_BUCKETS_S, coarse
 from hermes_ray.core.model import Reason
-from hermes_ray.telemetry.figures import Cut, TopicCut
+from hermes_ray.telemetry.figures import Figures, TopicFigures
 
-__all__ = ["CUT_METRICS", "TOPIC_METRICS", "Buckets", "Metric", "Value"]
+__all__ = ["DEPLOYMENT_METRICS", "TOPIC_METRICS", "Buckets", "Metric", "Value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +53,17 @@ class Metric(Generic[Of]):
         return last if last in UNITS else ""
 
 
-def _worker_throughput_hz(topic: TopicCut) -> float | None:
+def _worker_throughput_hz(topic: TopicFigures) -> float | None:
     finish_rate_hz, workers = topic.snapshot.finish_rate_hz, topic.snapshot.workers.observed
     return None if finish_rate_hz is None or workers == 0 else finish_rate_hz / workers
 
 
-def _worker_count(topic: TopicCut) -> int:
+def _worker_count(topic: TopicFigures) -> int:
     workers = topic.snapshot.workers
     return workers.observed + workers.starting + workers.draining
 
 
-_GO_HERMES: tuple[Metric[TopicCut], ...] = (
+_GO_HERMES: tuple[Metric[TopicFigures], ...] = (
     Metric(
         name="queue_worker_count",
         labels=("queue_name",),
@@ -83,7 +83,10 @@ _GO_HERMES: tuple[Metric[TopicCut], ...] = (
         kind="counter",
         labels=("queue_name", "status"),
         help="Deliveries settled: success is an ack, error a retry or a dead letter.",
-        read=lambda topic: {"success": topic.sums.acked, "error": topic.sums.retried + topic.sums.dead_lettered},
+        read=lambda topic: {
+            "success": topic.counters.acked,
+            "error": topic.counters.retried + topic.counters.dead_lettered,
+        },
         answers=("queue_messages_processed_total", "messages_processed_total"),
     ),
     Metric(
@@ -91,7 +94,7 @@ _GO_HERMES: tuple[Metric[TopicCut], ...] = (
         kind="histogram",
         labels=("queue_name",),
         help="How long handler runs took, whatever came of them.",
-        read=lambda topic: Buckets(DURATION_BUCKETS_S, topic.sums.durations, topic.sums.finished_s),
+        read=lambda topic: Buckets(DURATION_BUCKETS_S, topic.counters.durations, topic.counters.finished_s),
         answers=("queue_message_processing_duration_seconds", "message_processing_duration"),
     ),
     Metric(
@@ -104,7 +107,7 @@ _GO_HERMES: tuple[Metric[TopicCut], ...] = (
     ),
 )
 
-_MESSAGES: tuple[Metric[TopicCut], ...] = (
+_MESSAGES: tuple[Metric[TopicFigures], ...] = (
     Metric(
         name="hermes_held_messages",
         help="Messages delivered to workers and not settled yet.",
@@ -134,7 +137,7 @@ _MESSAGES: tuple[Metric[TopicCut], ...] = (
         name="hermes_wait_seconds",
         kind="histogram",
         help="From publish, or from when a retry was due, to the start of the handler; where that time is known.",
-        read=lambda topic: Buckets(COARSE_BUCKETS_S, coarse(topic.sums.wait), topic.sums.wait_s),
+        read=lambda topic: Buckets(COARSE_BUCKETS_S, coarse(topic.counters.wait), topic.counters.wait_s),
     ),
     Metric(
         name="hermes_arrival_rate_hertz",
@@ -156,19 +159,19 @@ _MESSAGES: tuple[Metric[TopicCut], ...] = (
         name="hermes_deliveries_total",
         kind="counter",
         help="Messages that workers received, redelivered ones again.",
-        read=lambda topic: topic.sums.received,
+        read=lambda topic: topic.counters.received,
     ),
     Metric(
         name="hermes_requeues_total",
         kind="counter",
         help="Deliveries that went back to the queue unsettled: a worker drained, or lost its channel.",
-        read=lambda topic: topic.sums.given_back,
+        read=lambda topic: topic.counters.given_back,
     ),
     Metric(
         name="hermes_retries_total",
         kind="counter",
         help="Messages moved to a wait queue because their handler failed.",
-        read=lambda topic: topic.sums.retried,
+        read=lambda topic: topic.counters.retried,
     ),
     Metric(
         name="hermes_dead_letters_total",
@@ -176,13 +179,13 @@ _MESSAGES: tuple[Metric[TopicCut], ...] = (
         labels=("topic", "reason"),
         help="Messages moved to the dead-letter queue: permanent, no retry would help; attempts, all are used up.",
         read=lambda topic: {
-            "permanent": topic.sums.dead_lettered_permanent,
-            "attempts": topic.sums.dead_lettered_attempts,
+            "permanent": topic.counters.dead_lettered_permanent,
+            "attempts": topic.counters.dead_lettered_attempts,
         },
     ),
 )
 
-_WORKERS: tuple[Metric[TopicCut], ...] = (
+_WORKERS: tuple[Metric[TopicFigures], ...] = (
     Metric(
         name="hermes_workers",
         labels=("topic", "state"),
@@ -209,7 +212,7 @@ _WORKERS: tuple[Metric[TopicCut], ...] = (
         name="hermes_busy_seconds_total",
         kind="counter",
         help="Slot time spent in handlers, running ones up to now included.",
-        read=lambda topic: topic.sums.busy_s,
+        read=lambda topic: topic.counters.busy_s,
     ),
     Metric(
         name="hermes_worker_throughput_hertz",
@@ -226,7 +229,7 @@ _WORKERS: tuple[Metric[TopicCut], ...] = (
         name="hermes_reconnects_total",
         kind="counter",
         help="Times workers lost the broker and came back.",
-        read=lambda topic: topic.sums.reconnects,
+        read=lambda topic: topic.counters.reconnects,
     ),
     Metric(
         name="hermes_start_failures_total",
@@ -242,7 +245,7 @@ _WORKERS: tuple[Metric[TopicCut], ...] = (
     ),
 )
 
-_SCALING: tuple[Metric[TopicCut], ...] = (
+_SCALING: tuple[Metric[TopicFigures], ...] = (
     Metric(
         name="hermes_decisions_total",
         kind="counter",
@@ -274,7 +277,7 @@ _SCALING: tuple[Metric[TopicCut], ...] = (
 )
 
 
-def _condition(condition: Condition) -> Metric[TopicCut]:
+def _condition(condition: Condition) -> Metric[TopicFigures]:
     return Metric(
         name=f"hermes_{condition}",
         help=MEANINGS[condition],
@@ -284,17 +287,17 @@ def _condition(condition: Condition) -> Metric[TopicCut]:
 
 TOPIC_METRICS = (*_GO_HERMES, *_MESSAGES, *_WORKERS, *_SCALING, *map(_condition, Condition))
 
-CUT_METRICS: tuple[Metric[Cut], ...] = (
+DEPLOYMENT_METRICS: tuple[Metric[Figures], ...] = (
     Metric(
         name="hermes_tick_duration_seconds",
         labels=(),
         help="How long the scaler's last round of looking, deciding and acting took.",
-        read=lambda cut: cut.tick_s,
+        read=lambda figures: figures.tick_s,
     ),
     Metric(
         name="hermes_cut_timestamp_seconds",
         labels=(),
         help="Unix time at which all these figures were taken.",
-        read=lambda cut: cut.at_s,
+        read=lambda figures: figures.at_s,
     ),
 )

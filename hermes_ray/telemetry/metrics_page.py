@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hermes_ray.core.conditions import MEANINGS, Condition
-from hermes_ray.telemetry.metrics import CUT_METRICS, TOPIC_METRICS, Metric
+from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS, Metric
 
 __all__ = ["page"]
 
@@ -70,7 +70,7 @@ _PATIENCE: Mapping[Condition, str] = {
 
 def page() -> str:
     """The whole page."""
-    metrics: tuple[Metric[Any], ...] = (*TOPIC_METRICS, *CUT_METRICS)
+    metrics: tuple[Metric[Any], ...] = (*TOPIC_METRICS, *DEPLOYMENT_METRICS)
     rows = [(f"`{m.name}`", m.kind, ", ".join(m.labels), m.help) for m in metrics]
     table = _table(("name", "type", "labels", "meaning"), rows)
     answers = _table(("asked for", "here"), [(f"`{name}`", here) for name, here in _answers(metrics).items()])

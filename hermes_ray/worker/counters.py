@@ -8,11 +8,11 @@ from typing import Any
 
 from hermes_ray.core.histogram import add, subtract
 
-__all__ = ["Sums", "plus", "since"]
+__all__ = ["Counters", "plus", "since"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sums:
+class Counters:
     """Cumulative; each field is a key of a worker's report.
 
     ``finished`` handler runs took ``finished_s`` together and fell into ``durations`` (one count per bucket of
@@ -40,29 +40,29 @@ class Sums:
         return self.dead_lettered_permanent + self.dead_lettered_attempts
 
     @property
-    def left(self) -> int:
+    def settled(self) -> int:
         """Deliveries gone for good."""
         return self.acked + self.dead_lettered
 
 
-_KEYS = tuple(entry.name for entry in fields(Sums))
+_KEYS = tuple(entry.name for entry in fields(Counters))
 
 
-def of_report(report: Mapping[str, Any]) -> Sums:
+def of_report(report: Mapping[str, Any]) -> Counters:
     """The counts of one report; what it does not know is zero."""
     said: dict[str, Any] = {key: report[key] for key in _KEYS if report.get(key)}
     said |= {key: tuple(value) for key, value in said.items() if isinstance(value, list)}
-    return Sums(**said)
+    return Counters(**said)
 
 
-def plus(left: Sums, right: Sums) -> Sums:
+def plus(left: Counters, right: Counters) -> Counters:
     """Both together."""
-    return Sums(**{key: _plus(getattr(left, key), getattr(right, key)) for key in _KEYS})
+    return Counters(**{key: _plus(getattr(left, key), getattr(right, key)) for key in _KEYS})
 
 
-def since(later: Sums, earlier: Sums) -> Sums:
+def since(later: Counters, earlier: Counters) -> Counters:
     """What came between two counts of one worker; never negative."""
-    return Sums(**{key: _since(getattr(later, key), getattr(earlier, key)) for key in _KEYS})
+    return Counters(**{key: _since(getattr(later, key), getattr(earlier, key)) for key in _KEYS})
 
 
 def _plus(left: Any, right: Any) -> Any:

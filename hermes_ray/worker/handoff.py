@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from hermes_ray.broker.settlement import Delivery
+from hermes_ray.broker.delivery import Delivery
 
 __all__ = ["Handoff", "take_all"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import PUBLISHED_MS, attempt_of
-from hermes_ray.broker.settlement import Delivery
 from hermes_ray.message import Message
 
-__all__ = ["Check", "Received"]
+__all__ = ["Check", "IncomingMessage"]
 
 Check = Callable[[str, Any], object]
 
 
-class Received(Message):
+class IncomingMessage(Message):
     """A message read off its delivery only as far as the handler asks."""
 
     __slots__ = ("_properties",)

@@ -18,14 +18,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
+from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import DUE_MS, PUBLISHED_MS
-from hermes_ray.broker.settlement import Delivery
 from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
 from hermes_ray.errors import PermanentError
 from hermes_ray.message import DeadLetter, Done, Outcome, Retry
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import Handoff, take_all
-from hermes_ray.worker.incoming import Check, Received
+from hermes_ray.worker.incoming import Check, IncomingMessage
 
 __all__ = ["LoopSlots", "SlotTotals", "ThreadSlots"]
 
@@ -119,7 +119,7 @@ class ThreadSlots:
         outcome: Outcome
         for delivery in self._handoff:
             slot.begin(delivery.properties.headers)
-            message = Received(delivery, topic, check)
+            message = IncomingMessage(delivery, topic, check)
             try:
                 result = contextvars.copy_context().run(call, message)
                 if result is not None and inspect.isawaitable(result):
@@ -200,7 +200,7 @@ class LoopSlots:
                 await self._next()
                 continue
             slot.begin(delivery.properties.headers)
-            message = Received(delivery, topic, check)
+            message = IncomingMessage(delivery, topic, check)
             try:
                 step = contextvars.copy_context().run
                 coroutine = call(message)

@@ -12,17 +12,17 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from hermes_ray.broker.ack_ledger import prefetch_count
 from hermes_ray.broker.consumer import Consumer
 from hermes_ray.broker.outgoing import check_headers
-from hermes_ray.broker.settlement import QueueSpec
+from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
+from hermes_ray.worker.prefetch import prefetch_count
 from hermes_ray.worker.slots import LoopSlots, ThreadSlots
+from hermes_ray.worker.spec import Outlet, WorkerSpec
 
-__all__ = ["REPORT_VERSION", "Outlet", "Worker", "WorkerSpec", "spare_the_collector"]
+__all__ = ["REPORT_VERSION", "Worker", "spare_the_collector"]
 
 log = logging.getLogger(__name__)
 
@@ -31,38 +31,6 @@ CLOSE_HANDLER_S = 10.0
 PREFETCH_CHANGE_RATIO = 1.5
 PREFETCH_CHANGE_EVERY_S = 60.0
 PREFETCH_MIN_SAMPLE = 20
-
-
-class Outlet(Protocol):
-    """How a worker reaches the rest of the deployment."""
-
-    def report(self, report: Mapping[str, Any]) -> float | None:
-        """Hand a report over; returns the seconds until the next one is wanted, None if nobody was there."""
-
-    def end(self) -> None:
-        """End this process once the caller's last words are out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSpec:
-    """All a worker is built from. ``worker`` is ``TOPIC/xxxxxxxx``; ``prefetch`` None derives it from service time.
-
-    ``revision`` names what the worker is made of; it only comes back in its reports.
-    """
-
-    cluster: str
-    worker: str
-    urls: tuple[str, ...]
-    queue: QueueSpec
-    handler: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    import_paths: tuple[str, ...] = ()
-    concurrency: int | None = None
-    prefetch: int | None = None
-    drain_timeout_s: float = 900.0
-    report_interval_s: float = 1.0
-    heartbeat_s: int = 60
-    revision: str = ""
 
 
 class Worker:

@@ -7,8 +7,8 @@ from typing import Any
 
 from hermes_ray.core.conditions import Condition
 from hermes_ray.core.model import Reason, Snapshot, WorkerCounts
-from hermes_ray.telemetry.figures import Cut, TopicCut
-from hermes_ray.worker.counters import Sums
+from hermes_ray.telemetry.figures import Figures, TopicFigures
+from hermes_ray.worker.counters import Counters
 from tests.support.reports import histogram
 
 SNAPSHOT = Snapshot(
@@ -30,7 +30,7 @@ SNAPSHOT = Snapshot(
     workers=WorkerCounts(observed=8, starting=5, draining=3),
 )
 
-SUMS = Sums(
+COUNTERS = Counters(
     received=1501,
     given_back=13,
     acked=1402,
@@ -47,13 +47,13 @@ SUMS = Sums(
     durations=(0, 0, 0, 1, 0, 10, 700, 300, 200, 200, 30, 10, 4, 0, 1),
 )
 
-ORDERS = TopicCut(
+ORDERS = TopicFigures(
     topic="orders",
     queue="shop.orders",
     snapshot=SNAPSHOT,
     target=14,
     slot_count=32,
-    sums=SUMS,
+    counters=COUNTERS,
     probe_failures=7,
     start_failures=10,
     deaths=11,
@@ -66,14 +66,14 @@ ORDERS = TopicCut(
     conditions=frozenset({Condition.SATURATED, Condition.OBJECTIVE_AT_RISK}),
 )
 
-NEW = TopicCut(topic="new", queue="new", snapshot=Snapshot(topic="new", at_s=1_700_000_000.0), target=None)
+NEW = TopicFigures(topic="new", queue="new", snapshot=Snapshot(topic="new", at_s=1_700_000_000.0), target=None)
 
 
-def cut(*topics: TopicCut, at_s: float = 1_700_000_000.5) -> Cut:
-    """A cut of these topics, of ``ORDERS`` and ``NEW`` without any."""
-    return Cut(at_s=at_s, tick_s=0.0625, topics={topic.topic: topic for topic in topics or (ORDERS, NEW)})
+def figures_of(*topics: TopicFigures, at_s: float = 1_700_000_000.5) -> Figures:
+    """A figures of these topics, of ``ORDERS`` and ``NEW`` without any."""
+    return Figures(at_s=at_s, tick_s=0.0625, topics={topic.topic: topic for topic in topics or (ORDERS, NEW)})
 
 
-def orders(**said: Any) -> TopicCut:
+def orders(**said: Any) -> TopicFigures:
     """``ORDERS`` with other figures."""
     return replace(ORDERS, **said)

@@ -1,4 +1,4 @@
-"""A crew with Ray faked at its edge: a pool that notes what it is told, and workers that report what a test says."""
+"""A fleet with Ray faked at its edge: a pool that notes what it is told, and workers that report what a test says."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from hermes_ray.broker.settlement import QueueSpec
-from hermes_ray.cluster.worker_pool import StartResult
-from hermes_ray.config.loading import Config, load
+from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.config.loading import load
+from hermes_ray.config.settings import Config
 from hermes_ray.core.model import Bundle, Capacity, Node
 from hermes_ray.deploy.plan import Plan, worker_spec
-from hermes_ray.scaler.fleet import EARLY_DEATH_S, Crew
+from hermes_ray.scaler.fleet import EARLY_DEATH_S, Fleet
+from hermes_ray.scaler.ports import StartResult
 from hermes_ray.scaler.roster import Roster
-from hermes_ray.worker.worker import WorkerSpec
+from hermes_ray.worker.spec import WorkerSpec
 from tests.support.reports import report
 
 T0 = 1_000_000.0
@@ -87,25 +88,25 @@ def plan(*words: str, code: str = "") -> Plan:
 
 
 class Scene:
-    """A crew, its pool and a clock that the test turns; a tick is what the scaler does each second."""
+    """A fleet, its pool and a clock that the test turns; a tick is what the scaler does each second."""
 
     def __init__(self, *words: str) -> None:
         self.pool, self.view, self.now_s = FakePool(), FakeView(), T0
         self.plan = plan(*words)
-        self.crew = Crew(self.plan, self.pool, self.view)
+        self.fleet = Fleet(self.plan, self.pool, self.view)
         self.seqs = count(1)
 
     def applied(self, *words: str, code: str = "") -> None:
-        """The crew of the next plan goes on from what the one before it has written down."""
+        """The fleet of the next plan goes on from what the one before it has written down."""
         self.plan = plan(*words, code=code)
-        self.crew = Crew(self.plan, self.pool, self.view, Roster({}, self.crew.roster.remembered(), self.now_s))
+        self.fleet = Fleet(self.plan, self.pool, self.view, Roster({}, self.fleet.roster.remembered(), self.now_s))
 
     def tick(
         self, after_s: float = 1.0, capacity: Capacity | None = PLENTY, *, light: int = 0, heavy: int = 0
     ) -> list[str]:
         self.now_s += after_s
-        lines = self.crew.sync(self.now_s)
-        self.crew.match({"light": light, "heavy": heavy}, capacity, self.now_s)
+        lines = self.fleet.sync(self.now_s)
+        self.fleet.match({"light": light, "heavy": heavy}, capacity, self.now_s)
         return lines
 
     def says(self, worker: str, **said: Any) -> None:
@@ -114,7 +115,7 @@ class Scene:
             worker_spec(self.plan, topic) if topic in self.plan.config.topics else None
         )
         made = {} if spec is None else {"revision": spec.revision, "settings": spec.queue.settings}
-        self.crew.roster.take(report(worker, next(self.seqs), **(made | said)), self.now_s)
+        self.fleet.roster.take(report(worker, next(self.seqs), **(made | said)), self.now_s)
 
     def fails(self, worker: str, error: str = "ImportError: no module") -> None:
         """Its constructor raised: Ray tells us, and the actor is gone by the next look."""

@@ -160,7 +160,7 @@ class Project:
 
     def configure(self, topics: Mapping[str, Mapping[str, Any]], **top: Any) -> None:
         """Write ``my.yaml``; a topic's ``handler`` is a name in handlers.py, its ledger comes by itself."""
-        whole = {"cluster": {"name": self.name}, **top, "topics": {}}
+        whole = {"deployment": {"name": self.name}, **top, "topics": {}}
         for topic, settings in topics.items():
             kept = dict(settings)
             kept["handler"] = f"handlers:{settings['handler']}"

@@ -16,7 +16,7 @@ from hermes_ray.deploy.plan import Owner
 from hermes_ray.scaler.codec import from_plain, to_plain
 from hermes_ray.scaler.memory import Memory, TopicMemory
 from hermes_ray.scaler.roster import Roster
-from tests.support.figures import SUMS
+from tests.support.figures import COUNTERS
 from tests.support.looks import durations, ready, watch
 from tests.support.reports import report
 
@@ -32,7 +32,7 @@ def working(at_s: float) -> Totals:
         held_count=4,
         running_count=3,
         longest_running_s=0.25,
-        left_count=finished,
+        settled_count=finished,
         finished_count=finished,
         busy_s=0.5 * finished,
         service=durations(*[0.5] * finished),
@@ -52,14 +52,16 @@ def topic_memory(**changed: Any) -> TopicMemory:
             ratio=0.75, trial=Trial(begun_s=5.0, workers=2, worker_rate_hz=4.5, target=6, settled_since_s=9.5)
         ),
         override=PIN,
-        retired=SUMS,
+        retired=COUNTERS,
         probe_failures=7,
         start_failures=8,
         deaths=9,
         decisions={str(Reason.DEMAND): 3, str(Reason.CAPACITY): 1},
         ups=3,
         downs=1,
-        told=({"topic": "light", "at": 5.5, "from": 1, "to": 2, "limiters": [], "text": "1 -> 2 workers: a"},),
+        recent_decisions=(
+            {"topic": "light", "at": 5.5, "from": 1, "to": 2, "limiters": [], "text": "1 -> 2 workers: a"},
+        ),
     )
     return replace(made, **changed)
 

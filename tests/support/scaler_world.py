@@ -1,4 +1,4 @@
-"""A whole scaler but for Ray and RabbitMQ: a keeper over queues and workers that a test plays second by second.
+"""A whole scaler but for Ray and RabbitMQ: a loop over queues and workers that a test plays second by second.
 
 A worker handles each message in half a second, four at once, and reports at the end of each second. ``written`` is the
 file that a restarted scaler finds.
@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from hermes_ray.broker.depth import DepthProber, ProbeFailure
-from hermes_ray.cluster.worker_pool import StartResult
 from hermes_ray.core.histogram import BUCKET_COUNT, bucket
 from hermes_ray.core.model import Probe
 from hermes_ray.deploy.plan import Owner, Plan, worker_spec
 from hermes_ray.scaler.codec import from_plain
-from hermes_ray.scaler.control_loop import Keeper
-from hermes_ray.scaler.fleet import Crew
+from hermes_ray.scaler.control_loop import ControlLoop
+from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import Memory, recalled
+from hermes_ray.scaler.ports import StartResult
 from hermes_ray.scaler.roster import Roster
-from hermes_ray.telemetry.figures import TopicCut
+from hermes_ray.telemetry.figures import TopicFigures
 from tests.support.fleet_scene import PLENTY, T0, FakePool, FakeView, config
 from tests.support.reports import report
 
@@ -90,9 +90,9 @@ class ScalerWorld:
         known = recalled(memory, self.plan, cluster_id)
         retired = {topic: past.retired for topic, past in known.topics.items()}
         self.prober = FakeProber()
-        self.crew = Crew(self.plan, self.pool, self.view, Roster(retired, known.workers, self.now_s))
-        self.keeper = Keeper(self.plan, known, self.crew, cast("DepthProber", self.prober), self._write)
-        self.keeper.save(self.now_s, at_once=True)
+        self.fleet = Fleet(self.plan, self.pool, self.view, Roster(retired, known.workers, self.now_s))
+        self.loop = ControlLoop(self.plan, known, self.fleet, cast("DepthProber", self.prober), self._write)
+        self.loop.save(self.now_s, at_once=True)
 
     def memory(self) -> Memory:
         """What the file holds."""
@@ -108,7 +108,7 @@ class ScalerWorld:
         """The next plan; the scaler before has left its memory."""
         slots = {"light": SLOTS, "heavy": SLOTS}
         generation = self.plan.generation + 1
-        self.keeper.save(self.now_s, at_once=True)
+        self.loop.save(self.now_s, at_once=True)
         self.plan = Plan(config=config(*words), concurrency=slots, generation=generation, owner=owner)
         self.scaler_starts(self.memory())
 
@@ -117,7 +117,7 @@ class ScalerWorld:
             raise self.write_error
         self.written = dict(tree)
         self.writes.append(self.now_s)
-        self.keeper.saved_in(self.write_s, self.now_s + self.write_s)
+        self.loop.saved_in(self.write_s, self.now_s + self.write_s)
 
     # What happens to the world
 
@@ -127,7 +127,7 @@ class ScalerWorld:
 
     def tick(self, seconds: int = 1) -> None:
         for _ in range(seconds):
-            self.keeper.tick(self._world_goes_on(), self.now_s)
+            self.loop.tick(self._world_goes_on(), self.now_s)
 
     def dies(self, worker: str) -> None:
         del self.consumers[worker]
@@ -136,19 +136,21 @@ class ScalerWorld:
     def of(self, topic: str) -> list[str]:
         return [worker for worker in self.pool.workers if worker.startswith(topic)]
 
-    def cut(self, topic: str) -> TopicCut:
-        assert self.keeper.cut is not None
-        return self.keeper.cut.topics[topic]
+    def figures(self, topic: str) -> TopicFigures:
+        assert self.loop.figures is not None
+        return self.loop.figures.topics[topic]
 
     def counts(self) -> dict[str, float]:
         """Everything shown that must never go back, by name."""
         found: dict[str, float] = {}
         for topic in self.plan.config.topics:
-            cut = self.cut(topic)
-            found |= {f"{topic}.{key}": getattr(cut, key) for key in COUNTS}
-            found |= {f"{topic}.{reason}": count for reason, count in cut.decisions.items()}
-            found |= {f"{topic}.{key}": getattr(cut.sums, key) for key in ("acked", "received", "finished", "busy_s")}
-            found |= {f"{topic}.service.{n}": count for n, count in enumerate(cut.sums.service)}
+            seen = self.figures(topic)
+            found |= {f"{topic}.{key}": getattr(seen, key) for key in COUNTS}
+            found |= {f"{topic}.{reason}": count for reason, count in seen.decisions.items()}
+            found |= {
+                f"{topic}.{key}": getattr(seen.counters, key) for key in ("acked", "received", "finished", "busy_s")
+            }
+            found |= {f"{topic}.service.{n}": count for n, count in enumerate(seen.counters.service)}
         return found
 
     def _world_goes_on(self) -> list[tuple[dict[str, Any], float]]:

@@ -10,7 +10,7 @@ import pytest
 from pika.spec import BasicProperties
 
 from hermes_ray import Message
-from hermes_ray.broker.settlement import Delivery
+from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Outcome
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.slots import LoopSlots, ThreadSlots

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from hermes_ray import Message
-from hermes_ray.broker.settlement import QueueSpec
-from hermes_ray.worker.worker import Worker, WorkerSpec
+from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.worker.spec import WorkerSpec
+from hermes_ray.worker.worker import Worker
 from tests.support.ledger import Ledger, until
 
 QUEUE_KEYS = frozenset(QueueSpec.__dataclass_fields__)

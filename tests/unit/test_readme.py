@@ -86,7 +86,7 @@ def test_what_is_said_to_roll_rolls_and_the_rest_is_live() -> None:
     assert rolling == [*ROLLING_KEYS, "broker.url"]
     assert topology == list(TOPOLOGY_KEYS)
     keys = {entry.name for section in (Config, TopicConfig) for entry in fields(section)}
-    elsewhere = {"topics", "cluster", "broker", "latency_objective_ratio"}  # the last one does nothing yet
+    elsewhere = {"topics", "deployment", "broker", "latency_objective_ratio"}  # the last one does nothing yet
     assert set(live) == keys - {*rolling, *topology} - elsewhere
 
 
@@ -167,7 +167,7 @@ def test_the_map_of_the_house_names_what_is_there() -> None:
 
 
 def test_every_key_the_readme_names_is_one() -> None:
-    keys = {"workers", "worker", "retry", "scaling", "broker", "metrics", "cluster"}
+    keys = {"workers", "worker", "retry", "scaling", "broker", "metrics", "deployment"}
     named = {key for key in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?::[^`]*)?`", README) if key.split(".")[0] in keys}
     assert len(named) >= 12
     known = {at.removeprefix("topics.NAME.") for at, *_ in valid_keys()}

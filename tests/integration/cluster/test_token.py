@@ -55,7 +55,7 @@ def project(guarded: Cluster, token: Path, url: str, tmp_path: Path) -> Project:
 
 
 def state_of(project: Project, topic: str = "orders") -> dict[str, Any]:
-    shown = project.hermes("status", "--json", f"cluster.name={project.name}").stdout
+    shown = project.hermes("status", "--json", f"deployment.name={project.name}").stdout
     state: dict[str, Any] = json.loads(shown)["topics"][topic]
     return state
 
@@ -87,7 +87,7 @@ def test_with_the_token_a_submitted_job_serves_and_every_message_is_handled(
         confirmed = project.publish("orders", rate_hz=100, seconds=5)
         wait_until(lambda: not confirmed - set(project.handled("orders")), 60, "all are handled")
         assert state_of(project)["workers"]["observed"] >= 1
-        assert "every worker drained" in project.hermes("stop", f"cluster.name={project.name}").stdout
+        assert "every worker drained" in project.hermes("stop", f"deployment.name={project.name}").stdout
         assert job.wait(30) == 0, log.read_text()
     finally:
         if job.poll() is None:
@@ -119,7 +119,7 @@ def strangers(directory: Path) -> Iterator[tuple[dict[str, str], str]]:
 def refuse(project: Project, command: str, settings: dict[str, str], reason: str) -> None:
     words = command.split()
     if "config=my.yaml" not in words:
-        words.append(f"cluster.name={project.name}")
+        words.append(f"deployment.name={project.name}")
     done = project.hermes(*words, settings=settings, check=False, within_s=REFUSED_WITHIN_S)
     assert done.returncode == 2, f"{command}: {done.stdout}{done.stderr}"
     (sentence,) = done.stderr.splitlines()
@@ -143,4 +143,4 @@ def test_without_the_token_every_command_is_refused_in_one_sentence_and_no_messa
     after = state_of(project)
     assert after["workers"]["observed"] >= before["observed"] >= 1
     assert after["dead_lettered"] == 0
-    assert "every worker drained" in project.hermes("stop", f"cluster.name={project.name}").stdout
+    assert "every worker drained" in project.hermes("stop", f"deployment.name={project.name}").stdout

@@ -186,7 +186,7 @@ def test_two_deployments_side_by_side_know_nothing_of_each_other(
 ) -> None:
     project.configure({"work": WORK})
     other = f"{project.name}-other"
-    with project.serving() as serve, project.serving(f"cluster.name={other}", "topics.work.queue=work2") as second:
+    with project.serving() as serve, project.serving(f"deployment.name={other}", "topics.work.queue=work2") as second:
         wait_until(lambda: consuming(status, "work") == 2, 30, "the first one is up")
         urls = {Deployment.find(name).status()["metrics_url"] for name in (project.name, other)}
         assert len(urls) == 2

@@ -180,8 +180,8 @@ def test_commands_say_in_one_sentence_what_is_not_there(project: Project) -> Non
     project.configure({"work": {"handler": "Sync"}})
     unreachable = {"RAY_ADDRESS": "127.0.0.1:1"}
     cases: list[tuple[list[str], dict[str, str], int, str]] = [
-        (["status", "cluster.name=nobody"], {}, 2, "no deployment"),
-        (["stop", "cluster.name=nobody"], {}, 2, "no deployment"),
+        (["status", "deployment.name=nobody"], {}, 2, "no deployment"),
+        (["stop", "deployment.name=nobody"], {}, 2, "no deployment"),
         (["status"], unreachable, 2, "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1"),
         (["serve", "config=my.yaml"], unreachable, 2, "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1"),
         (["publish", "topic=work", "count=3"], {}, 1, "there is no queue work"),

@@ -10,7 +10,7 @@ from pika import BasicProperties
 
 from hermes_ray import Message
 from hermes_ray.broker.outgoing import PUBLISHED_MS
-from hermes_ray.broker.settlement import QueueSpec
+from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import queue_arguments
 from tests.support.ledger import Ledger, declare, publish, put, ready_count, take, until
 from tests.support.workers import working

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hermes_ray.broker.ack_ledger import AckLedger, prefetch_count, retry_rung_ms, rungs_ms
+from hermes_ray.broker.ack_ledger import AckLedger
+from hermes_ray.core.retry_rungs import retry_rung_ms, rungs_ms
+from hermes_ray.worker.prefetch import prefetch_count
 
 CHOICE = st.integers(0, 10_000)
 

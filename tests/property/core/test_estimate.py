@@ -28,7 +28,7 @@ def test_whatever_is_seen_signals_are_finite_and_never_negative_and_memory_is_bo
     for wait_s, depth, held, more_left, more_finished, more_busy_s in looks:
         now_s, left, finished, busy_s = now_s + wait_s, left + more_left, finished + more_finished, busy_s + more_busy_s
         probe = None if depth is None else Probe(at_s=now_s, ready_count=depth[0], retrying_count=depth[1])
-        totals = Totals(held_count=held, left_count=left, finished_count=finished, busy_s=busy_s)
+        totals = Totals(held_count=held, settled_count=left, finished_count=finished, busy_s=busy_s)
         history = observe(history, probe, totals, now_s)
         seen = snapshot(history, "t", WorkerCounts(), now_s, slot_count=held)
         for number in (
@@ -89,7 +89,7 @@ def test_two_hundred_a_second_are_seen_within_five_percent_however_reports_fall(
             last_report_s = max(0.0, (now_s - phase) // interval_s * interval_s + phase)
             left += int(share_hz * last_report_s)
         probe = Probe(at_s=now_s, ready_count=backlog)
-        history = observe(history, probe, Totals(left_count=left, finished_count=left), now_s)
+        history = observe(history, probe, Totals(settled_count=left, finished_count=left), now_s)
     assert snapshot(history, "t", WorkerCounts(), 80.0).arrival_rate_hz == pytest.approx(200.0, rel=0.05)
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from hermes_ray.broker.ack_ledger import AckLedger, prefetch_count, retry_rung_ms, rungs_ms
+from hermes_ray.broker.ack_ledger import AckLedger
+from hermes_ray.core.retry_rungs import retry_rung_ms, rungs_ms
+from hermes_ray.worker.prefetch import prefetch_count
 
 
 def ledger(delivered: int, settled: Sequence[int], given_back: Sequence[int] = ()) -> AckLedger:

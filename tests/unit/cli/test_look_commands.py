@@ -162,7 +162,7 @@ def test_decisions_are_asked_for_the_time_and_topic_that_were_named(
         "  7 min ago  idle: 1 -> 0 workers: d",
         "   12 s ago  orders: 8 -> 13 workers: b",
     ]
-    assert len(json.loads(hermes("decisions", "orders", "--json", "cluster.name=hermes").output)) == 2
+    assert len(json.loads(hermes("decisions", "orders", "--json", "deployment.name=hermes").output)) == 2
     assert hermes("decisions", "--since", "5").output == "no decision changed a target within 5 s\n"
     (first_s, all_topics), (second_s, topic), _ = deployment.asked
     assert (round(first_s), all_topics) == (7200, None)
@@ -194,9 +194,9 @@ def test_workers_are_a_row_each_and_those_to_be_replaced_say_so(hermes: Callable
     ("words", "order", "answer"),
     [
         ("pause orders", ("pause", None, None), "is paused until hermes resume orders"),
-        ("resume orders cluster.name=hermes", ("resume", None, None), "follows its policy"),
+        ("resume orders deployment.name=hermes", ("resume", None, None), "follows its policy"),
         ("stop orders", ("stop", None, None), "is stopped until the next hermes apply or serve"),
-        ("stop cluster.name=hermes orders", ("stop", None, None), "is stopped until the next hermes apply or serve"),
+        ("stop deployment.name=hermes orders", ("stop", None, None), "is stopped until the next hermes apply or serve"),
         ("scale orders 7", ("pin", 7, None), "is pinned to 7 workers until hermes resume orders"),
         ("scale orders 0 --for 30m", ("pin", 0, 1800.0), "is pinned to 0 workers for 30 min more"),
         ("scale --for 2h orders 1", ("pin", 1, 7200.0), "is pinned to 1 worker for 120 min more"),
@@ -228,7 +228,7 @@ def test_orders_reach_the_deployment_and_what_rules_then_is_printed(
         ("scale orders 5 --for 0s", "--for is '0s': write a duration above 0"),
         ("decisions --since 1w", "--since is '1w': write a duration above 0 such as 90s, 10m, 2h or 1d"),
         ("why orders topic=orders", "there is no key 'topic'"),
-        ("status cluster.name=other", "no deployment named other"),
+        ("status deployment.name=other", "no deployment named other"),
         ("apply detach=false", "detach is 'false': hermes apply always detaches; hermes serve follows instead"),
     ],
 )
@@ -253,11 +253,11 @@ def test_stop_without_a_topic_and_apply_are_done_by_the_commands_that_serve(
 
     monkeypatch.setattr("hermes_ray.cli.serve.stop", note("stop"))
     monkeypatch.setattr("hermes_ray.cli.apply.serve", note("serve"))
-    assert hermes("stop", "cluster.name=x").exit_code == 0
+    assert hermes("stop", "deployment.name=x").exit_code == 0
     assert hermes("stop").exit_code == 0
     assert hermes("apply", "config=a.yaml", "roll=true").exit_code == 0
     assert called == [
-        ("stop", ["cluster.name=x"]), ("stop", []), ("serve", ["config=a.yaml", "roll=true", "detach=true"])
+        ("stop", ["deployment.name=x"]), ("stop", []), ("serve", ["config=a.yaml", "roll=true", "detach=true"])
     ]  # fmt: skip
 
 

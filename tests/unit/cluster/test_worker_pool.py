@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from hermes_ray.cluster.worker_pool import packed, unpacked
-from hermes_ray.config.loading import Config, TopicConfig
+from hermes_ray.config.settings import Config, TopicConfig
 from hermes_ray.deploy.plan import Plan
 
 RAY_KEEPS_BYTES = 100 * 1024

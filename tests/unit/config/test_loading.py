@@ -15,15 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from hermes_ray.config.loading import (
-    Config,
-    load,
-    parse_command,
-    schema_rows,
-    split_words,
-    topic_params,
-)
-from hermes_ray.config.settings import ThresholdConfig
+from hermes_ray.config.loading import load, parse_command, schema_rows, split_words
+from hermes_ray.config.settings import Config, ThresholdConfig, topic_params
 from hermes_ray.core.model import ThresholdRule
 from hermes_ray.errors import UserMistake
 
@@ -89,9 +82,11 @@ def test_every_key_has_a_meaning_that_is_one_sentence() -> None:
 
 def test_words_win_over_the_file_and_reach_names_with_dots(tmp_path: Path) -> None:
     file = write(tmp_path, "topics: {a.b: {handler: m:f, workers: {min: 2, max: 5}}}")
-    config = load(file, ["topics[a.b].workers.max=40", "cluster.name=blue", "broker.url=[amqp://h1,amqp://h2:5673/v]"])
+    config = load(
+        file, ["topics[a.b].workers.max=40", "deployment.name=blue", "broker.url=[amqp://h1,amqp://h2:5673/v]"]
+    )
     assert dataclasses.asdict(config.topics["a.b"].workers) == {"min": 2, "max": 40}
-    assert config.cluster.name == "blue"
+    assert config.deployment.name == "blue"
     assert config.broker.urls == ("amqp://h1", "amqp://h2:5673/v")
 
 
@@ -120,15 +115,15 @@ def test_the_commands_own_words_are_told_apart(tmp_path: Path) -> None:
     file = write(tmp_path, "topics: {a: {handler: m:f}}")
     command = parse_command([f"config={file}", "detach=true", "topics.a.weight=3"])
     assert (command.detach, command.roll, command.config.topics["a"].weight) == (True, False, 3.0)
-    assert split_words(["topic=a", "rate_hz=5", "cluster.name=x=y"], ["topic", "rate_hz"]) == (
+    assert split_words(["topic=a", "rate_hz=5", "deployment.name=x=y"], ["topic", "rate_hz"]) == (
         {"topic": "a", "rate_hz": "5"},
-        ["cluster.name=x=y"],
+        ["deployment.name=x=y"],
     )
 
 
 def test_status_and_stop_need_no_topics() -> None:
-    command = parse_command(["cluster.name=blue"], need_topics=False)
-    assert (command.config.cluster.name, command.config.topics) == ("blue", {})
+    command = parse_command(["deployment.name=blue"], need_topics=False)
+    assert (command.config.deployment.name, command.config.topics) == ("blue", {})
 
 
 def test_passwords_are_welcome_in_the_file_and_from_the_environment(

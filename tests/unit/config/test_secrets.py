@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hermes_ray.config.loading import mask_url, masked_yaml
-from hermes_ray.config.secrets import looks_secret, without_secrets
+from hermes_ray.config.loading import masked_yaml
+from hermes_ray.config.secrets import looks_secret, mask_url, without_secrets
 
 
 def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,12 +29,12 @@ def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch:
     tree = {"broker": broker, "topics": {"a": {"handler": "m:f", "options": options}}}
     file = tmp_path / "hermes.yaml"
     file.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    text = masked_yaml(file, ["cluster.name=blue"])
+    text = masked_yaml(file, ["deployment.name=blue"])
     assert "hunter2" not in text
     assert "12345" not in text
     shown = yaml.safe_load(text)
     assert shown["broker"]["url"] == ["amqp://me:***@h1", "amqp://h2"]
-    assert shown["cluster"]["name"] == "blue"
+    assert shown["deployment"]["name"] == "blue"
     assert shown["topics"]["a"]["workers"] == {"min": 0, "max": 10}
     assert shown["topics"]["a"]["options"] == {
         "plain": "value",

@@ -38,7 +38,9 @@ def test_a_steady_rate_is_found_exactly_after_a_minute(rate_hz: float) -> None:
 
 def test_arrivals_that_workers_took_are_counted() -> None:
     history = watch(
-        range(71), ready(lambda _: 3), lambda at_s: Totals(held_count=10, left_count=50 * int(at_s), finished_count=0)
+        range(71),
+        ready(lambda _: 3),
+        lambda at_s: Totals(held_count=10, settled_count=50 * int(at_s), finished_count=0),
     )
     assert see(history, 70.0).arrival_rate_hz == pytest.approx(50.0)
 
@@ -48,11 +50,11 @@ def test_retries_are_not_counted_as_arrivals() -> None:
         return Probe(at_s=at_s, ready_count=0, retrying_count=10 * int(at_s))
 
     def totals(at_s: float) -> Totals:
-        return Totals(left_count=90 * int(at_s), finished_count=100 * int(at_s))
+        return Totals(settled_count=90 * int(at_s), finished_count=100 * int(at_s))
 
     assert see(watch(range(71), probe, totals), 70.0).arrival_rate_hz == pytest.approx(100.0)
     due = Probe(at_s=71.0, ready_count=700)
-    back = observe(watch(range(71), probe, totals), due, Totals(left_count=6_400, finished_count=7_100), 71.0)
+    back = observe(watch(range(71), probe, totals), due, Totals(settled_count=6_400, finished_count=7_100), 71.0)
     assert see(back, 71.0).arrival_rate_hz == pytest.approx(100.0)
 
 
@@ -93,7 +95,7 @@ def test_a_killed_worker_disturbs_the_rate_for_a_few_seconds_only() -> None:
     def totals(at_s: float) -> Totals:
         lost = 10 if at_s >= 60 else 0
         return Totals(
-            held_count=0 if at_s >= 62 else 200, left_count=20 * int(at_s) - lost, finished_count=20 * int(at_s)
+            held_count=0 if at_s >= 62 else 200, settled_count=20 * int(at_s) - lost, finished_count=20 * int(at_s)
         )
 
     rates = {end: see(watch(range(end + 1), probe, totals), end).arrival_rate_hz for end in range(55, 90)}

@@ -19,7 +19,7 @@ def _working(at_s: float) -> Totals:
     service[bucket(0.1)], service[bucket(0.5)] = int(fast), int(finished - fast)
     return Totals(
         held_count=20,
-        left_count=finished,
+        settled_count=finished,
         finished_count=finished,
         busy_s=0.1 * fast + 0.5 * (finished - fast),
         service=tuple(service),

@@ -16,7 +16,7 @@ def test_the_oldest_message_is_as_old_as_the_queue_has_been_growing() -> None:
 
 
 def test_an_empty_queue_has_no_age_and_an_unseen_one_an_unknown_age() -> None:
-    assert see(watch(range(9), ready(lambda _: 0), lambda at_s: Totals(left_count=int(at_s))), 8.0).oldest_age_s == 0
+    assert see(watch(range(9), ready(lambda _: 0), lambda at_s: Totals(settled_count=int(at_s))), 8.0).oldest_age_s == 0
     assert see(watch(range(9), lambda _: None, idle), 8.0).oldest_age_s is None
 
 
@@ -27,7 +27,7 @@ def test_an_age_is_right_at_once_although_arrivals_are_counted_for_an_earlier_pr
     for second in range(60):
         counted = Arrived(at_s=second - lag_s, count=20 * (second - lag_s))
         probe = Probe(at_s=float(second), ready_count=100)
-        history = observe(history, probe, Totals(left_count=20 * second), float(second), counted)
+        history = observe(history, probe, Totals(settled_count=20 * second), float(second), counted)
     assert see(history, 59.0).oldest_age_s == pytest.approx(5.0, abs=0.1)
 
 
@@ -36,7 +36,7 @@ def test_a_burst_into_an_empty_queue_is_no_older_than_two_looks() -> None:
     for second in range(60):
         probe = Probe(at_s=float(second), ready_count=5_000 if second == 59 else 0)
         counted = Arrived(at_s=second - 1.0, count=2.0 * second)
-        history = observe(history, probe, Totals(left_count=2 * second), float(second), counted)
+        history = observe(history, probe, Totals(settled_count=2 * second), float(second), counted)
     assert see(history, 59.0).oldest_age_s == pytest.approx(2.0)
 
 
@@ -48,7 +48,7 @@ def test_trends_are_of_the_last_ten_seconds() -> None:
 
     def totals(at_s: float) -> Totals:
         finished = 4 * int(at_s) - late(at_s)
-        return Totals(held_count=4, left_count=finished, finished_count=finished, busy_s=finished)
+        return Totals(held_count=4, settled_count=finished, finished_count=finished, busy_s=finished)
 
     history = watch(range(61), ready(lambda _: 6), totals)
     seen = snapshot(history, "t", NOBODY, 60.0, slot_count=4)

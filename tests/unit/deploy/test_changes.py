@@ -19,7 +19,7 @@ from tests.support.fleet_scene import config
 ROLLING = ("handler", "options", "worker")
 TOPOLOGY = ("queue", "queue_type", "topology")
 OTHER_VALUES = {
-    "cluster.name": "shop",
+    "deployment.name": "shop",
     "broker.url": "amqp://elsewhere/",
     "state_dir": "/somewhere",
     "metrics.host": "0.0.0.0",

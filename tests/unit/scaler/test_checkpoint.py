@@ -155,10 +155,10 @@ def test_no_password_and_no_secret_option_is_in_the_file_of_a_busy_deployment(
     world.tick(5)
     world.unwell, world.broken, world.ready["heavy"] = {"light"}, {"heavy"}, 5
     world.tick(5)
-    assert world.crew.failed_starts["heavy"]
+    assert world.fleet.failed_starts["heavy"]
     checkpoint.write(world.written)
     content = checkpoint.path.read_bytes()
-    assert from_plain(Memory, checkpoint.read()).topics["light"].told
+    assert from_plain(Memory, checkpoint.read()).topics["light"].recent_decisions
     assert not [secret for secret in secrets if secret.encode() in content]
     assert not [secret for secret in secrets if secret in str(applied(world.plan))], "nor in what an apply is told"
 

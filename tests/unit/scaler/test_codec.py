@@ -19,7 +19,7 @@ from hermes_ray.core.stabilise import Window
 from hermes_ray.scaler.codec import from_plain, to_plain
 from hermes_ray.scaler.memory import Memory, TopicMemory
 from hermes_ray.scaler.roster import Roster
-from hermes_ray.worker.counters import Sums
+from hermes_ray.worker.counters import Counters
 from tests.support.memories import filled, history, read_back, topic_memory
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
@@ -65,7 +65,7 @@ def test_workers_read_back_are_those_that_were_written_with_all_they_had_said() 
     memory = filled()
     before, after = (Roster({}, m.workers, 50.0) for m in (memory, read_back(memory)))
     assert [record.worker for record in after.all()] == ["heavy/0a", "light/0b"]
-    assert [record.sums for record in after.all()] == [record.sums for record in before.all()]
+    assert [record.counters for record in after.all()] == [record.counters for record in before.all()]
     assert after.all()[0].base == before.all()[0].base
     assert after.totals("heavy") == before.totals("heavy")
 
@@ -94,14 +94,14 @@ def test_numbers_large_small_and_missing_survive_a_trip_through_json(made: Histo
         pinned_count=st.none() | COUNTS,
         pinned_until_s=st.none() | NUMBERS,
     ),
-    st.builds(Sums, acked=COUNTS, busy_s=NUMBERS, durations=HISTOGRAMS),
+    st.builds(Counters, acked=COUNTS, busy_s=NUMBERS, durations=HISTOGRAMS),
     st.builds(Window, since_s=st.none() | NUMBERS, peaks=st.lists(st.tuples(NUMBERS, COUNTS), max_size=3).map(tuple)),
     st.dictionaries(st.text(), COUNTS, max_size=3),
 )
 def test_what_people_said_what_was_counted_and_what_binds_survive_a_trip_through_json(
-    override: Override, sums: Sums, window: Window, decisions: dict[str, int]
+    override: Override, counters: Counters, window: Window, decisions: dict[str, int]
 ) -> None:
-    made = TopicMemory(override=override, retired=sums, decisions=decisions)
+    made = TopicMemory(override=override, retired=counters, decisions=decisions)
     assert through_json(made) == made
     assert through_json(window) == window
 

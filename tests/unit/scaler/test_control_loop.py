@@ -30,18 +30,18 @@ SCRIPT: Mapping[int, Callable[[ScalerWorld], object]] = {
     4: lambda world: world.broken.add("light"),
     5: lambda world: world.ready.update(light=300),
     7: lambda world: world.broken.clear(),
-    9: lambda world: world.keeper.override("heavy", pause),
+    9: lambda world: world.loop.override("heavy", pause),
     11: lambda world: world.unwell.add("heavy"),
     13: lambda world: world.unwell.clear(),
     18: lambda world: world.dies(world.of("light")[0]),
-    22: lambda world: world.keeper.override("light", pin_to_3),
+    22: lambda world: world.loop.override("light", pin_to_3),
     30: lambda world: world.rate_hz.clear(),
-    36: lambda world: world.keeper.stop(kill=False, now_s=world.now_s),
+    36: lambda world: world.loop.stop(kill=False, now_s=world.now_s),
 }
 
 
 def play(world: ScalerWorld, second: int) -> None:
-    if second in SCRIPT and world.keeper.result is None:
+    if second in SCRIPT and world.loop.result is None:
         SCRIPT[second](world)
     world.tick()
 
@@ -54,12 +54,12 @@ def test_the_episode_has_in_it_what_it_says() -> None:
     world = ScalerWorld()
     for second in range(1, EPISODE_S):
         play(world, second)
-    light, heavy = world.cut("light"), world.cut("heavy")
+    light, heavy = world.figures("light"), world.figures("heavy")
     assert (light.deaths, light.start_failures > 0, heavy.probe_failures) == (1, True, 2)
     assert (light.decisions["pinned"], heavy.decisions["paused"]) == (1, 1)
-    assert (light.sums.acked, heavy.sums.acked) == (world.handled["light"], world.handled["heavy"])
+    assert (light.counters.acked, heavy.counters.acked) == (world.handled["light"], world.handled["heavy"])
     assert world.handled["light"] + world.ready["light"] == 10 * 29 + 300
-    assert world.keeper.result is not None
+    assert world.loop.result is not None
 
 
 @pytest.mark.parametrize("away_s", [0, 2])
@@ -67,7 +67,7 @@ def test_whenever_it_is_killed_no_count_goes_back_and_nothing_said_or_decided_is
     world, kills = ScalerWorld(), 0
     for second in range(1, EPISODE_S):
         play(world, second)
-        if world.keeper.result is not None:
+        if world.loop.result is not None:
             break
         kills += 1
         other = world.fork()
@@ -76,15 +76,18 @@ def test_whenever_it_is_killed_no_count_goes_back_and_nothing_said_or_decided_is
         after = other.memory()
         assert after.stop_by_s == before.stop_by_s
         for topic, past in before.topics.items():
-            assert (after.topics[topic].override, after.topics[topic].told) == (past.override, past.told)
+            assert (after.topics[topic].override, after.topics[topic].recent_decisions) == (
+                past.override,
+                past.recent_decisions,
+            )
         for later in range(second + 1, second + 9):
             assert falls(counts, other.counts()) == {}, f"killed at {second}, seen at {later}"
-            if other.keeper.result is not None:
+            if other.loop.result is not None:
                 break
             counts = other.counts()
             play(other, later)
         if away_s == 0:
-            assert all(other.cut(topic).sums.acked == other.handled[topic] for topic in ("light", "heavy"))
+            assert all(other.figures(topic).counters.acked == other.handled[topic] for topic in ("light", "heavy"))
     assert kills > 36
 
 
@@ -94,45 +97,45 @@ def test_a_restart_under_load_makes_no_burst_and_moves_no_target(away_s: int, la
     world = ScalerWorld()
     world.rate_hz["light"] = 20
     world.tick(90)
-    calm = world.cut("light")
+    calm = world.figures("light")
     world.scaler_is_killed(away_s)
     for second in range(30):
         world.unheard = set(world.of("light")[1:] if second < late_s else ())
         world.tick()
-        seen = world.cut("light")
+        seen = world.figures("light")
         assert seen.snapshot.arrival_rate_hz is None or seen.snapshot.arrival_rate_hz == pytest.approx(20, rel=0.1)
         assert seen.snapshot.service_rate_hz == pytest.approx(2.0)
         assert (seen.target, seen.ups, seen.downs) == (calm.target, calm.ups, calm.downs)
-    assert world.cut("light").sums.acked == world.handled["light"]
+    assert world.figures("light").counters.acked == world.handled["light"]
 
 
 def test_a_later_plan_goes_on_from_what_the_one_before_had_learnt() -> None:
     world = ScalerWorld()
     world.rate_hz["light"] = 20
     world.tick(90)
-    calm, handled = world.cut("light"), world.handled["light"]
+    calm, handled = world.figures("light"), world.handled["light"]
     world.applied("topics.light.workers.max=20", owner=OWNER)
-    assert world.cut("light").sums.acked == handled
+    assert world.figures("light").counters.acked == handled
     for _ in range(10):
         world.tick()
-        assert world.cut("light").snapshot.service_rate_hz == pytest.approx(2.0)
-        assert world.cut("light").target == calm.target
-    assert world.keeper.owner == OWNER
+        assert world.figures("light").snapshot.service_rate_hz == pytest.approx(2.0)
+        assert world.figures("light").target == calm.target
+    assert world.loop.owner == OWNER
 
 
 def test_on_another_cluster_rates_are_known_at_once_and_nothing_else() -> None:
     world = ScalerWorld()
     world.rate_hz["light"] = 20
-    world.keeper.override("heavy", pause)
+    world.loop.override("heavy", pause)
     world.tick(90)
     for worker in list(world.consumers):
         world.dies(worker)
     world.rate_hz["light"], world.ready["light"] = 0, 100
     world.scaler_starts(world.memory(), "elsewhere")
     world.tick()
-    cut = world.cut("light")
+    cut = world.figures("light")
     assert cut.snapshot.service_rate_hz == pytest.approx(2.0)
-    assert (cut.sums.acked, cut.deaths, world.cut("heavy").override) == (0, 0, None)
+    assert (cut.counters.acked, cut.deaths, world.figures("heavy").override) == (0, 0, None)
     assert world.memory().cluster_id == "elsewhere"
 
 
@@ -144,17 +147,17 @@ def test_a_pause_drains_all_the_depth_is_seen_on_and_after_resuming_there_are_as
     world.rate_hz["light"] = 20
     world.tick(30)
     before = len(world.of("light"))
-    world.keeper.override("light", pause)
+    world.loop.override("light", pause)
     world.tick(4)
-    assert (world.of("light"), world.cut("light").override) == ([], Reason.PAUSED)
-    assert world.cut("light").snapshot.ready_count == world.ready["light"] > 0
-    assert world.keeper.topics["light"]["override"] == {"kind": "paused", "count": None, "until": None}
+    assert (world.of("light"), world.figures("light").override) == ([], Reason.PAUSED)
+    assert world.figures("light").snapshot.ready_count == world.ready["light"] > 0
+    assert world.loop.topics["light"]["override"] == {"kind": "paused", "count": None, "until": None}
     if is_killed:
         world.scaler_is_killed()
     world.prober.seen.clear()
     world.now_s += 20.0  # the last depth is too old to tell
-    world.keeper.override("light", lambda override: replace(override, paused=False))
-    world.keeper.tick((), world.now_s)
+    world.loop.override("light", lambda override: replace(override, paused=False))
+    world.loop.tick((), world.now_s)
     assert len(world.of("light")) == before
 
 
@@ -162,11 +165,11 @@ def test_what_is_shown_is_what_a_restart_would_show() -> None:
     world, restarted = ScalerWorld(), ScalerWorld()
     for second in range(1, 36):
         play(world, second)
-        shown, rows = world.counts(), world.keeper.topics
+        shown, rows = world.counts(), world.loop.topics
         restarted.pool, restarted.now_s = world.pool, world.now_s
         restarted.scaler_starts(world.memory())
         assert restarted.counts() == shown
-        assert [row["override"] for row in restarted.keeper.topics.values()] == [r["override"] for r in rows.values()]
+        assert [row["override"] for row in restarted.loop.topics.values()] == [r["override"] for r in rows.values()]
 
 
 def test_a_write_that_fails_is_told_once_and_work_goes_on() -> None:
@@ -175,32 +178,32 @@ def test_a_write_that_fails_is_told_once_and_work_goes_on() -> None:
     world.tick(3)
     world.write_error = OSError(28, "No space left on device")
     world.tick(10)
-    told = [line for _, line in world.keeper.lines if "No space left" in line]
+    told = [line for _, line in world.loop.lines if "No space left" in line]
     assert told == [
         "the checkpoint cannot be written: [Errno 28] No space left on device; a restarted scaler would learn anew"
     ]
-    assert "No space left" in (world.keeper.write_error or "")
-    assert world.cut("light").sums.acked == world.handled["light"] > 0, "nobody is blinded by a full disk"
+    assert "No space left" in (world.loop.write_error or "")
+    assert world.figures("light").counters.acked == world.handled["light"] > 0, "nobody is blinded by a full disk"
     assert len(world.of("light")) > 1
     world.write_error = None
     world.tick()
-    assert world.keeper.write_error is None
+    assert world.loop.write_error is None
     assert world.memory().saved_s == world.now_s
     world.write_error = OSError(5, "Input/output error")
     world.tick(2)
-    assert sum("cannot be written" in line for _, line in world.keeper.lines) == 2
+    assert sum("cannot be written" in line for _, line in world.loop.lines) == 2
 
 
 @pytest.mark.parametrize(("write_s", "most"), [(0.01, 60), (0.3, 15), (2.0, 3)])
 def test_a_slow_write_is_made_less_often_and_nothing_newer_than_it_is_shown(write_s: float, most: int) -> None:
     world = ScalerWorld()
     world.rate_hz["light"], world.write_s = 20, write_s
-    world.keeper.save(world.now_s, at_once=True)
+    world.loop.save(world.now_s, at_once=True)
     world.writes.clear()
     for _ in range(60):
         world.tick()
-        assert world.keeper.cut is not None
-        assert world.keeper.cut.at_s == world.memory().saved_s
+        assert world.loop.figures is not None
+        assert world.loop.figures.at_s == world.memory().saved_s
     assert 1 < len(world.writes) <= most
     assert len(world.of("light")) > 1, "decisions are made each second"
 
@@ -209,9 +212,9 @@ def test_orders_are_written_at_once_however_slow_that_is() -> None:
     world = ScalerWorld()
     world.write_s = 100.0
     world.tick(2)
-    world.keeper.override("light", pause)
-    world.keeper.own(OWNER)
-    world.keeper.save(world.now_s, at_once=True)
+    world.loop.override("light", pause)
+    world.loop.own(OWNER)
+    world.loop.save(world.now_s, at_once=True)
     memory = world.memory()
     assert (memory.owner, memory.topics["light"].override.paused) == (OWNER, True)
 
@@ -220,16 +223,16 @@ def test_a_stop_order_is_carried_out_by_whoever_is_there_then_and_ends_what_was_
     world = ScalerWorld()
     world.rate_hz["light"] = 20
     world.tick(30)
-    world.keeper.override("heavy", pin_to_3)
+    world.loop.override("heavy", pin_to_3)
     world.tick(3)
-    assert world.keeper.stop(kill=False, now_s=world.now_s) == 30.0
-    world.keeper.save(world.now_s, at_once=True)
+    assert world.loop.stop(kill=False, now_s=world.now_s) == 30.0
+    world.loop.save(world.now_s, at_once=True)
     world.scaler_is_killed(away_s=1)
-    assert world.keeper.stop_by_s is not None
+    assert world.loop.stop_by_s is not None
     world.tick(3)
     assert world.pool.workers == []
-    assert world.keeper.result is not None
-    assert world.keeper.result["killed"] == 0
+    assert world.loop.result is not None
+    assert world.loop.result["killed"] == 0
     memory = world.memory()
     assert (memory.policy, memory.workers) == (PolicyState(), ())
     assert memory.stop_by_s is not None, "restarted in its last moments it winds down again"
@@ -241,7 +244,7 @@ def test_the_next_deployment_after_a_stop_starts_no_worker_that_nobody_needs() -
     world = ScalerWorld()
     world.rate_hz["light"] = 20
     world.tick(30)
-    world.keeper.stop(kill=False, now_s=world.now_s)
+    world.loop.stop(kill=False, now_s=world.now_s)
     world.tick(3)
     world.rate_hz.clear()
     world.ready.clear()
@@ -249,7 +252,7 @@ def test_the_next_deployment_after_a_stop_starts_no_worker_that_nobody_needs() -
     world.now_s += 3_600.0
     world.applied()
     world.prober.seen.clear()
-    world.keeper.tick((), world.now_s)  # before the first depth is known
+    world.loop.tick((), world.now_s)  # before the first depth is known
     world.tick(5)
     assert len(world.pool.started) == started
     assert world.memory().topics["light"].history.totals is not None, "what was learnt is kept"
@@ -258,41 +261,41 @@ def test_the_next_deployment_after_a_stop_starts_no_worker_that_nobody_needs() -
 def test_a_handler_that_outlives_its_time_is_killed_and_counted_and_what_was_killed_before_is_not() -> None:
     world = ScalerWorld("topics.light.workers.min=1")
     world.tick(3)
-    (record,) = world.crew.roster.all()
+    (record,) = world.fleet.roster.all()
     assert record.report is not None
-    world.crew.killed_count = 5
-    world.keeper.stop(kill=True, now_s=world.now_s)
+    world.fleet.killed_count = 5
+    world.loop.stop(kill=True, now_s=world.now_s)
     record.report = {**record.report, "running": 2}
-    world.keeper.tick((), world.now_s)
+    world.loop.tick((), world.now_s)
     assert world.pool.killed == [record.worker]
     world.dies(record.worker)
-    world.keeper.tick((), world.now_s + 0.2)
-    assert world.keeper.result is not None
-    assert world.keeper.result["killed"] == 2
+    world.loop.tick((), world.now_s + 0.2)
+    assert world.loop.result is not None
+    assert world.loop.result["killed"] == 2
 
 
 def test_wait_queues_are_looked_for_when_retries_are_new_and_after_a_restart() -> None:
     world = ScalerWorld("topics.light.workers.min=1")
     world.tick(3)
     (worker,) = world.of("light")
-    record = world.crew.roster.get(worker)
+    record = world.fleet.roster.get(worker)
     assert record is not None
     for retried in (1, 1, 2):
-        record.sums = replace(record.sums, retried=retried)
-        world.keeper.tick((), world.now_s)
+        record.counters = replace(record.counters, retried=retried)
+        world.loop.tick((), world.now_s)
     assert world.prober.looked_again == ["light", "light"]
 
 
 def test_a_stopped_topic_is_left_out_until_the_next_plan() -> None:
     world = ScalerWorld("topics.light.workers.min=1")
     world.tick(2)
-    world.keeper.override("light", lambda override: replace(override, stopped=True))
+    world.loop.override("light", lambda override: replace(override, stopped=True))
     world.tick(3)
-    assert (world.keeper.stopped(), world.of("light")) == (["light"], [])
+    assert (world.loop.stopped(), world.of("light")) == (["light"], [])
     world.scaler_is_killed()
     world.tick()
-    assert (world.keeper.stopped(), world.of("light")) == (["light"], [])
+    assert (world.loop.stopped(), world.of("light")) == (["light"], [])
     world.applied("topics.light.workers.min=1")
     world.tick()
-    assert world.keeper.stopped() == []
+    assert world.loop.stopped() == []
     assert len(world.of("light")) == 1

@@ -24,7 +24,7 @@ def test_who_has_least_to_lose_goes_first_then_from_the_emptiest_node_then_the_y
     for name in light:
         scene.says(name, node_id="crowded")
     for n in range(3):  # six on "crowded" with those of no topic we shrink
-        scene.crew.roster.started(f"light/extra{n}", scene.now_s)
+        scene.fleet.roster.started(f"light/extra{n}", scene.now_s)
         scene.pool.workers.append(f"light/extra{n}")
         scene.says(f"light/extra{n}", node_id="crowded")
     for target in range(5, -1, -1):
@@ -47,7 +47,7 @@ def test_a_drain_gets_the_topics_own_time_and_is_repeated_until_it_shows() -> No
     assert len(scene.pool.drained) == 3
     scene.gone(worker)
     assert scene.tick() == []
-    assert (scene.crew.drained_count, scene.crew.killed_count) == (1, 1)
+    assert (scene.fleet.drained_count, scene.fleet.killed_count) == (1, 1)
 
 
 def test_a_draining_worker_is_not_taken_back_but_replaced_when_demand_returns() -> None:
@@ -70,29 +70,29 @@ def test_a_worker_that_hangs_past_its_drain_deadline_is_killed_and_no_sooner() -
     assert scene.pool.killed == [worker]
     scene.gone(worker)
     scene.tick()
-    assert scene.crew.killed_count == 2
+    assert scene.fleet.killed_count == 2
 
 
 def test_winding_down_drains_everybody_then_says_when_all_are_gone() -> None:
     scene = Scene()
     scene.up(heavy=2, light=1)
-    assert scene.crew.wind_down(30.0, kill=False, now_s=scene.now_s)
+    assert scene.fleet.wind_down(30.0, kill=False, now_s=scene.now_s)
     assert sorted(timeout_s for _, timeout_s in scene.pool.drained) == [30.0] * 3
     for worker in scene.pool.started:
         scene.says(worker, phase="drained")
-    assert scene.crew.wind_down(29.8, kill=False, now_s=scene.now_s + 0.2)
+    assert scene.fleet.wind_down(29.8, kill=False, now_s=scene.now_s + 0.2)
     assert len(scene.pool.drained) == 3, "told once where it shows"
     scene.gone(*scene.pool.started)
-    assert scene.crew.sync(scene.now_s + 1) == []
-    assert not scene.crew.wind_down(29.0, kill=False, now_s=scene.now_s + 1)
-    assert (scene.crew.drained_count, scene.crew.killed_count) == (3, 0)
+    assert scene.fleet.sync(scene.now_s + 1) == []
+    assert not scene.fleet.wind_down(29.0, kill=False, now_s=scene.now_s + 1)
+    assert (scene.fleet.drained_count, scene.fleet.killed_count) == (3, 0)
 
 
 def test_winding_down_asks_again_where_no_drain_shows_with_the_time_that_is_left() -> None:
     scene = Scene()
     scene.up(heavy=1)
     for passed_s in (0.0, 0.2, ASK_AGAIN_S, ASK_AGAIN_S + 0.2):
-        scene.crew.wind_down(30.0 - passed_s, kill=False, now_s=scene.now_s + passed_s)
+        scene.fleet.wind_down(30.0 - passed_s, kill=False, now_s=scene.now_s + passed_s)
     assert [round(timeout_s, 1) for _, timeout_s in scene.pool.drained] == [30.0, 24.8]
 
 
@@ -101,9 +101,9 @@ def test_winding_down_by_force_kills_and_counts_the_handlers_cut_short() -> None
     scene.up(heavy=2)
     for worker in scene.pool.started:
         scene.says(worker, running=3)
-    assert scene.crew.wind_down(0.0, kill=True, now_s=scene.now_s)
+    assert scene.fleet.wind_down(0.0, kill=True, now_s=scene.now_s)
     assert sorted(scene.pool.killed) == sorted(scene.pool.started)
     scene.gone(*scene.pool.started)
-    assert scene.crew.sync(scene.now_s + 1) == [], "no surprise: we did it"
-    assert not scene.crew.wind_down(0.0, kill=True, now_s=scene.now_s + 1)
-    assert scene.crew.killed_count == 6
+    assert scene.fleet.sync(scene.now_s + 1) == [], "no surprise: we did it"
+    assert not scene.fleet.wind_down(0.0, kill=True, now_s=scene.now_s + 1)
+    assert scene.fleet.killed_count == 6

@@ -22,7 +22,7 @@ def test_what_is_missing_is_started_once() -> None:
 
 def test_a_worker_is_told_all_it_needs() -> None:
     scene = Scene("topics.heavy.worker.prefetch=7", "topics.heavy.queue=q", "topics.heavy.retry.max_attempts=2")
-    spec = scene.crew._specs["heavy"]
+    spec = scene.fleet._specs["heavy"]
     assert (spec.queue.topic, spec.queue.queue, spec.queue.max_attempts, spec.prefetch) == ("heavy", "q", 2, 7)
     assert spec.queue.rungs_ms == (1000, 1414)
     assert spec.queue.routes == {"light": "light", "heavy": "q"}
@@ -71,8 +71,8 @@ def test_a_failed_start_is_told_with_its_cause_and_tried_again_with_growing_paus
     assert pauses_s == [6.0, 11.0, 21.0, 41.0, 81.0, 161.0, 301.0], "the back-off after the tick that told of it"
     assert "heavy: worker heavy/00000000 did not start: ImportError: no module; next try in 5 s" in lines
     assert len(lines) == len(starts_s)
-    assert scene.crew.start_error("heavy") == "ImportError: no module"
-    assert scene.crew.start_error("light") is None
+    assert scene.fleet.start_error("heavy") == "ImportError: no module"
+    assert scene.fleet.start_error("light") is None
 
 
 def test_the_cause_is_told_although_the_actor_is_gone_at_the_same_moment() -> None:
@@ -113,7 +113,7 @@ def test_after_a_failure_one_worker_at_a_time_shows_whether_the_others_can_start
     scene.says(scene.pool.started[4])
     scene.tick(after_s=EARLY_DEATH_S, heavy=4)
     assert len(scene.pool.started) == 8, "it stood the trial"
-    assert scene.crew.start_error("heavy") is None
+    assert scene.fleet.start_error("heavy") is None
 
 
 def test_a_trial_that_is_drained_again_lets_the_next_one_try() -> None:
@@ -141,7 +141,7 @@ def test_a_worker_that_has_long_been_well_does_not_excuse_starts_that_fail_now()
             scene.fails(worker)
             scene.gone(worker)
     assert len(scene.pool.started) <= 1 + 3, "at 0, 5 and 15 s"
-    assert scene.crew.start_error("heavy") == "ImportError: no module"
+    assert scene.fleet.start_error("heavy") == "ImportError: no module"
 
 
 def test_a_failing_topic_keeps_no_other_from_starting() -> None:
@@ -168,7 +168,7 @@ def test_a_worker_that_dies_young_has_failed_to_start_and_an_old_one_is_replaced
     else:
         assert line == f"heavy: worker {worker} died; what it held goes back to the queue"
         assert len(scene.pool.started) == 2
-    assert (scene.crew.killed_count, scene.crew.drained_count) == (2, 0)
+    assert (scene.fleet.killed_count, scene.fleet.drained_count) == (2, 0)
 
 
 def test_an_adopted_worker_that_dies_soon_after_was_no_failed_start() -> None:
@@ -209,7 +209,7 @@ def test_a_worker_whose_reports_we_cannot_read_is_alive_and_replaced_first() -> 
     scene.pool.workers = ["heavy/new", "heavy/old"]
     scene.tick(heavy=2)
     for _ in range(3):
-        scene.crew.roster.take({"version": 99, "worker": "heavy/old"}, scene.now_s)
+        scene.fleet.roster.take({"version": 99, "worker": "heavy/old"}, scene.now_s)
         scene.says("heavy/new", held=1)
         for worker in scene.pool.started:
             scene.says(worker, held=1)
@@ -227,7 +227,7 @@ def test_capacity_is_asked_for_with_who_lives_where_and_who_is_nowhere_yet() -> 
     scene.says(second, node_id="two")
     light = next(name for name in scene.pool.started if name.startswith("light"))
     scene.says(light, node_id="two")
-    assert scene.crew.capacity(scene.now_s) is None
+    assert scene.fleet.capacity(scene.now_s) is None
     ours, unplaced = scene.view.asked[0]
     assert ours == {"one": {"heavy": 1}, "two": {"heavy": 1, "light": 1}}
     assert unplaced == [Bundle(num_cpus=1.0)]

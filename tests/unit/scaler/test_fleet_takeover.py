@@ -1,11 +1,11 @@
-"""What a crew does with workers of the one before it: adopted, restored, of another version or of no topic any more."""
+"""What a fleet does with workers of one before it: adopted, restored, of another version or of no topic any more."""
 
 from __future__ import annotations
 
 import json
 
 from hermes_ray.core.model import Bundle, Capacity, Node
-from hermes_ray.scaler.fleet import ASK_AGAIN_S, EARLY_DEATH_S, HUNG_S, LEAVING_S, START_DEADLINE_S, Crew
+from hermes_ray.scaler.fleet import ASK_AGAIN_S, EARLY_DEATH_S, HUNG_S, LEAVING_S, START_DEADLINE_S, Fleet
 from hermes_ray.scaler.roster import Roster
 from tests.support.fleet_scene import Scene
 
@@ -14,7 +14,7 @@ RETRY = "topics.heavy.retry.max_attempts=2"
 
 def unreadable(scene: Scene, worker: str) -> None:
     """It reports in a way that this version does not know."""
-    scene.crew.roster.take({"version": 99, "worker": worker}, scene.now_s)
+    scene.fleet.roster.take({"version": 99, "worker": worker}, scene.now_s)
 
 
 def test_restored_workers_of_the_same_plan_are_left_alone() -> None:
@@ -32,7 +32,7 @@ def test_restored_workers_of_other_code_are_replaced_before_they_have_said_a_wor
     scene.applied(code="new")
     scene.tick(heavy=1)
     assert len(scene.pool.started) == 2
-    assert scene.crew.is_outdated(scene.crew.roster.all()[0])
+    assert scene.fleet.is_outdated(scene.fleet.roster.all()[0])
     assert scene.pool.workers[0] == old[0]
 
 
@@ -41,7 +41,7 @@ def test_adopted_workers_are_replaced_once_they_say_that_they_are_of_other_code(
     scene = Scene()
     (old,) = scene.up(heavy=1)
     scene.applied(code="new")
-    scene.crew = Crew(scene.plan, scene.pool, scene.view)
+    scene.fleet = Fleet(scene.plan, scene.pool, scene.view)
     for _ in range(5):
         scene.tick(heavy=1)
     assert scene.pool.started == [old]
@@ -54,11 +54,11 @@ def test_a_memory_that_went_through_a_file_restores_the_same_workers() -> None:
     scene = Scene("topics.heavy.worker.drain_timeout_s=100")
     old = scene.up(heavy=2)
     scene.tick(heavy=1)
-    kept = json.loads(json.dumps(scene.crew.roster.remembered()))
-    scene.crew = Crew(scene.plan, scene.pool, scene.view, Roster({}, kept, scene.now_s))
+    kept = json.loads(json.dumps(scene.fleet.roster.remembered()))
+    scene.fleet = Fleet(scene.plan, scene.pool, scene.view, Roster({}, kept, scene.now_s))
     scene.tick(heavy=1)
-    assert [record.worker for record in scene.crew.roster.all()] == old
-    assert [record.is_draining for record in scene.crew.roster.all()].count(True) == 1
+    assert [record.worker for record in scene.fleet.roster.all()] == old
+    assert [record.is_draining for record in scene.fleet.roster.all()].count(True) == 1
     assert scene.pool.started == old, "a draining one is not counted, the other is"
 
 
@@ -76,7 +76,7 @@ def test_a_drain_asked_for_by_the_scaler_before_is_seen_through() -> None:
     assert scene.pool.killed == [worker]
     scene.gone(worker)
     assert scene.tick() == [], "its end is no surprise"
-    assert (scene.crew.drained_count, scene.crew.deaths["heavy"]) == (1, 0)
+    assert (scene.fleet.drained_count, scene.fleet.deaths["heavy"]) == (1, 0)
 
 
 def test_a_restored_worker_that_died_meanwhile_is_told_and_replaced() -> None:
@@ -87,7 +87,7 @@ def test_a_restored_worker_that_died_meanwhile_is_told_and_replaced() -> None:
     (line,) = scene.tick(heavy=1)
     assert line == f"heavy: worker {worker} died; what it held goes back to the queue"
     assert len(scene.pool.started) == 2
-    assert scene.crew.deaths["heavy"] == 1
+    assert scene.fleet.deaths["heavy"] == 1
 
 
 def test_workers_whose_reports_we_cannot_read_are_alive_and_replaced_before_others_of_old_code() -> None:
@@ -127,18 +127,18 @@ def test_workers_remembered_by_another_version_count_and_are_replaced_and_what_t
     scene = Scene()
     (old,) = scene.up(heavy=1)
     scene.says(old, acked=7)
-    (kept,) = json.loads(json.dumps(scene.crew.roster.remembered()))
+    (kept,) = json.loads(json.dumps(scene.fleet.roster.remembered()))
     kept |= {"mood": "good", "report": {"version": 1, "acked": kept["report"]["acked"]}}
-    scene.crew = Crew(scene.plan, scene.pool, scene.view, Roster({}, [kept], scene.now_s))
+    scene.fleet = Fleet(scene.plan, scene.pool, scene.view, Roster({}, [kept], scene.now_s))
     scene.tick(heavy=1)
     assert len(scene.pool.started) == 2
-    assert (scene.crew.roster.sums("heavy").acked, scene.crew.roster.totals("heavy").held_count) == (7, 0)
+    assert (scene.fleet.roster.counters("heavy").acked, scene.fleet.roster.totals("heavy").held_count) == (7, 0)
     scene.says(scene.pool.started[1], acked=2)
     scene.tick(heavy=1)
     assert [worker for worker, _ in scene.pool.drained] == [old]
     scene.gone(old)
     assert scene.tick(heavy=1) == []
-    assert scene.crew.roster.sums("heavy").acked == 9
+    assert scene.fleet.roster.counters("heavy").acked == 9
 
 
 def test_changed_retries_and_routes_are_told_to_living_workers_once_and_again_until_it_shows() -> None:
@@ -153,7 +153,7 @@ def test_changed_retries_and_routes_are_told_to_living_workers_once_and_again_un
         scene.says(heavy, settings=before[heavy])
         scene.tick(heavy=1, light=1)
     assert scene.pool.adapted == [heavy, heavy]
-    scene.says(heavy, settings=scene.crew._specs["heavy"].queue.settings)
+    scene.says(heavy, settings=scene.fleet._specs["heavy"].queue.settings)
     for _ in range(20):
         scene.tick(heavy=1, light=1)
     assert scene.pool.adapted == [heavy, heavy]
@@ -207,7 +207,7 @@ def test_workers_of_a_topic_that_was_removed_hold_no_room_of_ours() -> None:
     scene.pool.workers.append("gone/1")
     scene.tick(heavy=1)
     for _ in range(2):
-        scene.crew.capacity(scene.now_s)
+        scene.fleet.capacity(scene.now_s)
         ours, unplaced = scene.view.asked[-1]
         assert (ours, unplaced) == ({"node": {"heavy": 1}}, [])
         scene.says("gone/1", phase="draining")
@@ -219,15 +219,15 @@ def test_workers_of_a_topic_that_was_removed_hold_no_room_of_ours() -> None:
 def test_a_topic_that_comes_back_while_its_last_workers_drain_gets_new_ones() -> None:
     scene = Scene("topics.extra.handler=m:f")
     assert scene.plan.config.topics.keys() == {"light", "heavy", "extra"}
-    scene.crew.match({"extra": 1}, scene.view.answer, scene.now_s)
+    scene.fleet.match({"extra": 1}, scene.view.answer, scene.now_s)
     scene.pool.workers.append("extra/old")
     scene.applied()
     scene.tick()
     assert scene.pool.drained == [("extra/old", LEAVING_S)]
     scene.applied("topics.extra.handler=m:f")
     scene.says("extra/old", phase="draining")
-    scene.crew.sync(scene.now_s)
-    scene.crew.match({"extra": 1}, Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=9)),)), scene.now_s)
+    scene.fleet.sync(scene.now_s)
+    scene.fleet.match({"extra": 1}, Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=9)),)), scene.now_s)
     assert [worker.partition("/")[0] for worker in scene.pool.started] == ["extra"]
     assert dict(scene.pool.drained).keys() == {"extra/old"}
 
@@ -240,6 +240,6 @@ def test_a_restored_worker_too_young_to_have_reported_is_waited_for() -> None:
         scene.tick(heavy=1)
     assert len(scene.pool.started) == 1
     scene.says(scene.pool.started[0])
-    assert scene.crew.roster.sums("heavy").acked == 0
+    assert scene.fleet.roster.counters("heavy").acked == 0
     scene.tick(heavy=1)
     assert (len(scene.pool.started), scene.pool.drained) == (1, [])

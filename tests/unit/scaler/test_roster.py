@@ -37,11 +37,11 @@ def test_sums_run_over_all_workers_of_a_topic_and_no_other() -> None:
         made.take(report(worker, held=4, running=2, longest_running_s=9.0 if worker == "a/2" else 1.0, **WORK), 1.0)
     totals = made.totals("a")
     assert (totals.held_count, totals.running_count, totals.longest_running_s) == (8, 4, 9.0)
-    assert (totals.left_count, totals.finished_count, totals.busy_s) == (24, 30, 15.0)
+    assert (totals.settled_count, totals.finished_count, totals.busy_s) == (24, 30, 15.0)
     assert totals.service == histogram(0.5, 0.5, 0.5, 0.5)
     assert totals.wait == histogram(0.1, 0.1)
-    assert (made.sums("a").retried, made.sums("a").dead_lettered) == (6, 4)
-    assert made.totals("b.c").left_count == 12
+    assert (made.counters("a").retried, made.counters("a").dead_lettered) == (6, 4)
+    assert made.totals("b.c").settled_count == 12
 
 
 def test_a_lost_report_costs_nothing_as_the_next_one_says_it_all() -> None:
@@ -52,7 +52,7 @@ def test_a_lost_report_costs_nothing_as_the_next_one_says_it_all() -> None:
         if seq in (1, 5):
             some.take(said, seq)
     assert every.totals("a") == some.totals("a")
-    assert some.totals("a").left_count == 50
+    assert some.totals("a").settled_count == 50
 
 
 def test_a_repeated_or_late_report_changes_nothing() -> None:
@@ -71,7 +71,7 @@ def test_a_report_of_a_worker_that_is_gone_or_was_never_ours_changes_nothing() -
     leaves(made, "a/1")
     made.take(report("a/1", 2, acked=9), 101.0)
     made.take(report("x/1", 1, acked=9), 101.0)
-    assert made.totals("a").left_count == 5
+    assert made.totals("a").settled_count == 5
     assert made.all() == []
 
 
@@ -82,9 +82,9 @@ def test_what_a_worker_did_stays_counted_when_it_leaves_and_what_it_held_does_no
     leaves(made, "a/1")
     totals = made.totals("a")
     assert (totals.held_count, totals.running_count, totals.longest_running_s) == (1, 0, 0.0)
-    assert (totals.left_count, totals.finished_count, totals.busy_s) == (13, 15, 7.5)
+    assert (totals.settled_count, totals.finished_count, totals.busy_s) == (13, 15, 7.5)
     assert (totals.service, totals.wait) == (histogram(0.5, 0.5), histogram(0.1))
-    assert (made.sums("a").retried, made.sums("a").dead_lettered) == (3, 2)
+    assert (made.counters("a").retried, made.counters("a").dead_lettered) == (3, 2)
 
 
 def test_an_adopted_worker_counts_from_its_first_report_on() -> None:
@@ -92,16 +92,16 @@ def test_an_adopted_worker_counts_from_its_first_report_on() -> None:
     assert made.sync(["a/1"], 50.0) == []
     made.take(report("a/1", 700, held=3, **WORK), 51.0)
     totals = made.totals("a")
-    assert (totals.left_count, totals.finished_count, totals.busy_s, totals.held_count) == (0, 0, 0.0, 3)
+    assert (totals.settled_count, totals.finished_count, totals.busy_s, totals.held_count) == (0, 0, 0.0, 3)
     assert sum(totals.service) == sum(totals.wait) == 0
     more = WORK | {"acked": 14, "retried": 4, "finished": 20, "busy_s": 9.0, "service": histogram(0.5, 0.5, 2.0)}
     made.take(report("a/1", 701, **more), 52.0)
-    assert (made.totals("a").left_count, made.totals("a").finished_count, made.totals("a").busy_s) == (4, 5, 1.5)
+    assert (made.totals("a").settled_count, made.totals("a").finished_count, made.totals("a").busy_s) == (4, 5, 1.5)
     assert made.totals("a").service == histogram(2.0)
-    assert (made.sums("a").retried, made.sums("a").dead_lettered) == (1, 0)
+    assert (made.counters("a").retried, made.counters("a").dead_lettered) == (1, 0)
     leaves(made, "a/1")
-    assert (made.totals("a").left_count, made.totals("a").finished_count, made.totals("a").busy_s) == (4, 5, 1.5)
-    assert (made.sums("a").retried, made.sums("a").dead_lettered) == (1, 0)
+    assert (made.totals("a").settled_count, made.totals("a").finished_count, made.totals("a").busy_s) == (4, 5, 1.5)
+    assert (made.counters("a").retried, made.counters("a").dead_lettered) == (1, 0)
 
 
 def test_sums_never_fall_while_workers_come_report_and_go() -> None:
@@ -110,10 +110,10 @@ def test_sums_never_fall_while_workers_come_report_and_go() -> None:
         made.started(f"a/{n}", float(n))
         for seq in (1, 2):
             made.take(report(f"a/{n}", seq, acked=seq * n), float(n))
-            seen.append(made.totals("a").left_count)
+            seen.append(made.totals("a").settled_count)
         if n % 3 == 0:
             leaves(made, f"a/{n - 1}")
-            seen.append(made.totals("a").left_count)
+            seen.append(made.totals("a").settled_count)
     assert seen == sorted(seen)
     assert seen[-1] == sum(2 * n for n in range(1, 30))
 
@@ -197,4 +197,4 @@ def test_a_report_of_an_unknown_version_shows_that_the_worker_lives_and_no_more(
     made.take({"version": 99, "worker": "a/1", "shape": "unknown"}, 5.0)
     record = made.all()[0]
     assert (record.reported_s, record.report, record.phase) == (5.0, None, "starting")
-    assert made.totals("a").left_count == 0
+    assert made.totals("a").settled_count == 0

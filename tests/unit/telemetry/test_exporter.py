@@ -14,8 +14,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from hermes_ray.telemetry.exporter import FURTHER_PORTS, Exporter
-from hermes_ray.telemetry.figures import Cut
-from tests.support.figures import cut
+from hermes_ray.telemetry.figures import Figures
+from tests.support.figures import figures_of
 
 HOST = "127.0.0.1"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -31,7 +31,7 @@ def _free_port() -> int:
 @contextmanager
 def _serving(
     port: int | None = None,
-    made: Callable[[], Cut | None] = cut,
+    made: Callable[[], Figures | None] = figures_of,
     healthy: Callable[[], str | None] = lambda: None,
     host: str = HOST,
 ) -> Iterator[Exporter]:
@@ -76,9 +76,9 @@ def test_a_scrape_may_ask_for_some_by_name() -> None:
 def test_each_scrape_takes_one_cut_and_the_next_a_newer_one() -> None:
     taken: list[float] = []
 
-    def made() -> Cut:
+    def made() -> Figures:
         taken.append(1_000.0 + len(taken))
-        return cut(at_s=taken[-1])
+        return figures_of(at_s=taken[-1])
 
     with _serving(made=made) as exporter:
         _get(exporter)
@@ -150,7 +150,7 @@ def test_a_silent_client_keeps_no_other_waiting() -> None:
 
 
 def test_a_host_that_is_not_here_is_a_warning_of_one_sentence() -> None:
-    exporter = Exporter("203.0.113.7", _free_port(), cut, lambda: None)
+    exporter = Exporter("203.0.113.7", _free_port(), figures_of, lambda: None)
     assert exporter.url is None
     assert re.match(
         r"no metrics: nothing can listen on metrics.host '203.0.113.7', metrics.port", exporter.warning or ""

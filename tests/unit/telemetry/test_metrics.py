@@ -20,14 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from hermes_ray.core.conditions import Condition
 from hermes_ray.core.histogram import DURATION_BUCKETS_S
 from hermes_ray.core.model import Reason
-from hermes_ray.telemetry.exporter import CutCollector
-from hermes_ray.telemetry.figures import Cut
-from hermes_ray.telemetry.metrics import CUT_METRICS, TOPIC_METRICS, Metric
+from hermes_ray.telemetry.exporter import FiguresCollector
+from hermes_ray.telemetry.figures import Figures
+from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS, Metric
 from hermes_ray.telemetry.metrics_page import page
-from hermes_ray.worker.counters import Sums, plus
-from tests.support.figures import NEW, ORDERS, SUMS, cut, orders
+from hermes_ray.worker.counters import Counters, plus
+from tests.support.figures import COUNTERS, NEW, ORDERS, figures_of, orders
 
-ALL: tuple[Metric[Any], ...] = (*TOPIC_METRICS, *CUT_METRICS)
+ALL: tuple[Metric[Any], ...] = (*TOPIC_METRICS, *DEPLOYMENT_METRICS)
 GO_HERMES = {
     "queue_worker_count": ("gauge", {"queue_name"}),
     "queue_depth": ("gauge", {"queue_name"}),
@@ -37,18 +37,18 @@ GO_HERMES = {
 }
 
 
-def _registry(made: Cut | None) -> CollectorRegistry:
+def _registry(made: Figures | None) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(CutCollector(lambda: made))
+    registry.register(FiguresCollector(lambda: made))
     return registry
 
 
-def _families(made: Cut | None) -> dict[str, Family]:
+def _families(made: Figures | None) -> dict[str, Family]:
     text = generate_latest(_registry(made)).decode()
     return {family.name: family for family in parse(text)}
 
 
-def _samples(made: Cut | None) -> list[Sample]:
+def _samples(made: Figures | None) -> list[Sample]:
     return [sample for family in _families(made).values() for sample in family.samples]
 
 
@@ -56,16 +56,16 @@ def _values(samples: Iterable[Sample]) -> dict[tuple[str, tuple[tuple[str, str],
     return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
 
 
-def _value(name: str, made: Cut | None = None, /, **labels: str) -> float | None:
-    return _values(_samples(made or cut())).get((name, tuple(sorted(labels.items()))))
+def _value(name: str, made: Figures | None = None, /, **labels: str) -> float | None:
+    return _values(_samples(made or figures_of())).get((name, tuple(sorted(labels.items()))))
 
 
 def test_a_strict_reader_of_either_format_reads_the_same() -> None:
-    text = generate_openmetrics(_registry(cut())).decode()  # type: ignore[no-untyped-call]
+    text = generate_openmetrics(_registry(figures_of())).decode()  # type: ignore[no-untyped-call]
     strict = list(parse_openmetrics(text))  # type: ignore[no-untyped-call]
-    plain = _families(cut())
+    plain = _families(figures_of())
     assert {family.name for family in strict} == set(plain)
-    assert _values(s for family in strict for s in family.samples) == _values(_samples(cut()))
+    assert _values(s for family in strict for s in family.samples) == _values(_samples(figures_of()))
     assert {f.name: (f.type, f.documentation) for f in strict} == {
         f.name: (f.type, f.documentation) for f in plain.values()
     }
@@ -77,8 +77,8 @@ def test_before_the_first_cut_there_are_names_without_samples() -> None:
 
 
 def test_what_is_unknown_has_no_sample() -> None:
-    of_new = {s.name for s in _samples(cut(NEW)) if s.labels.get("topic", s.labels.get("queue_name")) == "new"}
-    assert not any(math.isnan(sample.value) for sample in _samples(cut(NEW)))
+    of_new = {s.name for s in _samples(figures_of(NEW)) if s.labels.get("topic", s.labels.get("queue_name")) == "new"}
+    assert not any(math.isnan(sample.value) for sample in _samples(figures_of(NEW)))
     unknown = {"queue_depth", "hermes_held_messages", "hermes_oldest_age_seconds", "hermes_target_workers"}
     unknown |= {"hermes_scaling_effectiveness_ratio", "hermes_worker_throughput_hertz", "hermes_report_lag_seconds"}
     assert not unknown & of_new
@@ -86,7 +86,7 @@ def test_what_is_unknown_has_no_sample() -> None:
 
 
 def test_go_hermes_dashboards_find_their_names_labels_and_buckets() -> None:
-    served = _families(cut(ORDERS))
+    served = _families(figures_of(ORDERS))
     for name, (kind, labels) in GO_HERMES.items():
         family = served[name.removesuffix("_total")]
         assert family.type == kind
@@ -116,7 +116,7 @@ def test_go_hermes_dashboards_find_their_names_labels_and_buckets() -> None:
 def test_histograms_are_cumulative_with_a_count_and_a_sum(
     name: str, labels: dict[str, str], bounds: list[float], count: int, sum_s: float
 ) -> None:
-    samples = [s for s in _samples(cut(ORDERS)) if s.name.startswith(name)]
+    samples = [s for s in _samples(figures_of(ORDERS)) if s.name.startswith(name)]
     buckets = [(float(s.labels["le"]), s.value) for s in samples if s.name == f"{name}_bucket"]
     assert [bound for bound, _ in buckets] == [*bounds, math.inf]
     counts = [number for _, number in buckets]
@@ -126,11 +126,11 @@ def test_histograms_are_cumulative_with_a_count_and_a_sum(
 
 
 def test_a_duration_on_a_bucket_bound_belongs_to_it() -> None:
-    some = replace(SUMS, durations=(1,) * (len(DURATION_BUCKETS_S) + 1))
+    some = replace(COUNTERS, durations=(1,) * (len(DURATION_BUCKETS_S) + 1))
     name, labels = "queue_message_processing_duration_seconds_bucket", {"queue_name": "shop.orders"}
-    assert _value(name, cut(orders(sums=some)), **labels, le="0.001") == 1
-    assert _value(name, cut(orders(sums=some)), **labels, le="60.0") == 14
-    assert _value(name, cut(orders(sums=some)), **labels, le="+Inf") == 15
+    assert _value(name, figures_of(orders(counters=some)), **labels, le="0.001") == 1
+    assert _value(name, figures_of(orders(counters=some)), **labels, le="60.0") == 14
+    assert _value(name, figures_of(orders(counters=some)), **labels, le="+Inf") == 15
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def _figures(*of: object) -> dict[str, float]:
 
 
 def test_every_figure_of_a_topic_is_served_and_none_twice() -> None:
-    made = cut(ORDERS)
-    figures = _figures(made, ORDERS, SUMS, ORDERS.snapshot, ORDERS.snapshot.workers) | dict(ORDERS.decisions)
+    made = figures_of(ORDERS)
+    figures = _figures(made, ORDERS, COUNTERS, ORDERS.snapshot, ORDERS.snapshot.workers) | dict(ORDERS.decisions)
     figures["at_s"] = made.at_s
     for quantile in ("service_p95_s", "wait_p95_s"):
         del figures[quantile]  # a histogram has it
@@ -180,7 +180,7 @@ def test_labels_are_bounded_whatever_there_is_to_tell() -> None:
         "state": {"observed", "starting", "draining"},
         "reason": {*map(str, Reason), "permanent", "attempts"},
     }
-    for sample in _samples(cut(odd)):
+    for sample in _samples(figures_of(odd)):
         labels = {key: value for key, value in sample.labels.items() if key != "le"}
         assert all(value in allowed[key] for key, value in labels.items())
         assert sample.name.startswith("hermes_") or "queue_name" in labels
@@ -188,13 +188,13 @@ def test_labels_are_bounded_whatever_there_is_to_tell() -> None:
 
 
 def test_the_number_of_series_does_not_depend_on_load() -> None:
-    quiet = orders(sums=Sums(), decisions={}, conditions=frozenset(), override=None, ups=0, downs=0)
-    assert len(_samples(cut(quiet))) == len(_samples(cut(ORDERS)))
+    quiet = orders(counters=Counters(), decisions={}, conditions=frozenset(), override=None, ups=0, downs=0)
+    assert len(_samples(figures_of(quiet))) == len(_samples(figures_of(ORDERS)))
 
 
 def test_counters_and_histograms_grow_with_the_sums() -> None:
     later = orders(
-        sums=plus(SUMS, replace(SUMS, received=1, busy_s=0.25)),
+        counters=plus(COUNTERS, replace(COUNTERS, received=1, busy_s=0.25)),
         probe_failures=8,
         start_failures=10,
         deaths=12,
@@ -204,7 +204,7 @@ def test_counters_and_histograms_grow_with_the_sums() -> None:
     )
     counts = {m.name.removesuffix("_total") for m in ALL if m.kind != "gauge"}
     before, after = (
-        _values(s for name, family in _families(cut(topic)).items() if name in counts for s in family.samples)
+        _values(s for name, family in _families(figures_of(topic)).items() if name in counts for s in family.samples)
         for topic in (ORDERS, later)
     )
     assert before.keys() == after.keys()

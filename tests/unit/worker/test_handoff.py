@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from pika.spec import BasicProperties
 
-from hermes_ray.broker.settlement import Delivery
+from hermes_ray.broker.delivery import Delivery
 from hermes_ray.worker.handoff import Handoff
 from tests.support.ledger import until
 

@@ -11,7 +11,7 @@ import pytest
 from pika.spec import BasicProperties
 
 from hermes_ray import Message
-from hermes_ray.broker.settlement import Delivery
+from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Done, Retry
 from hermes_ray.worker.slots import LoopSlots
 from tests.support.ledger import until

@@ -11,8 +11,8 @@ import pytest
 from pika.spec import BasicProperties
 
 from hermes_ray import Message, PermanentError
+from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import ATTEMPT, DUE_MS, PUBLISHED_MS
-from hermes_ray.broker.settlement import Delivery
 from hermes_ray.core.histogram import DURATION_BUCKETS_S, quantile
 from hermes_ray.message import DeadLetter, Done, Retry
 from tests.support.ledger import until

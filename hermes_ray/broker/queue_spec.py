@@ -1,0 +1,26 @@
+"""What a consumer is told of its queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["QueueSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSpec:
+    """What a consumer must know of its queue. ``routes`` maps each topic of the deployment to its queue."""
+
+    topic: str
+    queue: str
+    queue_type: str = "quorum"
+    declare: bool = True
+    max_attempts: int = 5
+    rungs_ms: tuple[int, ...] = ()
+    routes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> str:
+        """What may change under a living consumer, as text to compare."""
+        return f"{self.max_attempts} {self.rungs_ms} {sorted(self.routes.items())}"

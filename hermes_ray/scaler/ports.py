@@ -1,0 +1,56 @@
+"""What a scaler needs of the cluster, as protocols: ``cluster/`` has them with Ray, tests without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.core.model import Bundle, Capacity
+from hermes_ray.worker.spec import WorkerSpec
+
+__all__ = ["CapacityView", "StartResult", "WorkerPool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartResult:
+    """How a start ended: ``error`` is None when the worker is up, else why it is not."""
+
+    worker: str
+    error: str | None
+
+
+class WorkerPool(Protocol):
+    """Where workers are started and ended: ``cluster.worker_pool.Pool``."""
+
+    def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
+        """Ask for one more worker; returns its name ``TOPIC/xxxxxxxx``."""
+
+    def living(self) -> list[str]:
+        """Names of the workers there are, those on their way included."""
+
+    def start_results(self) -> list[StartResult]:
+        """The starts that ended since the last call."""
+
+    def drain(self, worker: str, timeout_s: float) -> None:
+        """Ask ``worker`` to drain; asking again does no harm."""
+
+    def adapt(self, worker: str, queue: QueueSpec) -> None:
+        """Tell ``worker`` of changed retry settings and routes; telling again does no harm."""
+
+    def kill(self, worker: str) -> None:
+        """End ``worker`` at once."""
+
+
+class CapacityView(Protocol):
+    """What the cluster can hold of our workers: ``cluster.capacity.ClusterView``."""
+
+    def capacity(
+        self,
+        ours: Mapping[str, Mapping[str, int]],
+        unplaced: Iterable[Bundle],
+        sizes: Mapping[str, Bundle],
+        now_s: float,
+    ) -> Capacity | None:
+        """Capacity by node; None when unknown."""

@@ -1,1 +1,0 @@
-"""Replays traces against the policy: imports core alone."""

@@ -1,0 +1,43 @@
+"""What a worker is built from, and what it needs of its surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hermes_ray.broker.queue_spec import QueueSpec
+
+__all__ = ["Outlet", "WorkerSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """All a worker is built from. ``worker`` is ``TOPIC/xxxxxxxx``; ``prefetch`` None derives it from service time.
+
+    ``revision`` names what the worker is made of; it only comes back in its reports.
+    """
+
+    cluster: str
+    worker: str
+    urls: tuple[str, ...]
+    queue: QueueSpec
+    handler: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    import_paths: tuple[str, ...] = ()
+    concurrency: int | None = None
+    prefetch: int | None = None
+    drain_timeout_s: float = 900.0
+    report_interval_s: float = 1.0
+    heartbeat_s: int = 60
+    revision: str = ""
+
+
+class Outlet(Protocol):
+    """How a worker reaches the rest of the deployment."""
+
+    def report(self, report: Mapping[str, Any]) -> float | None:
+        """Hand a report over; returns the seconds until the next one is wanted, None if nobody was there."""
+
+    def end(self) -> None:
+        """End this process once the caller's last words are out."""
