@@ -17,7 +17,8 @@ from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.link import IoThread, Link
 from hermes_ray.broker.publisher import Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
-from hermes_ray.broker.settlement import SettlementCounts, Settler
+from hermes_ray.broker.settlement import Settler
+from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.message import Outcome
 

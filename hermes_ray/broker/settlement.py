@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from pika.adapters.select_connection import IOLoop
@@ -20,30 +20,18 @@ from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, retry
 from hermes_ray.broker.publisher import Answer, Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.broker.topology import dead_queue, queue_arguments, wait_arguments, wait_queue
 from hermes_ray.core.retry_rungs import retry_rung_ms
 from hermes_ray.message import DeadLetter, Done, Outcome, Retry
 
-__all__ = ["SettlementCounts", "Settler"]
+__all__ = ["Settler"]
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["acked", "retried", "dead_lettered_permanent", "dead_lettered_attempts"]
 
 REPUBLISH_DELAY_S = 1.0  # after the broker refused a retry or dead letter
-
-
-@dataclass(slots=True)
-class SettlementCounts:
-    """Cumulative since the start; written by the I/O thread alone."""
-
-    received: int = 0
-    given_back: int = 0
-    acked: int = 0
-    retried: int = 0
-    dead_lettered_permanent: int = 0
-    dead_lettered_attempts: int = 0
-    stale: int = 0
 
 
 class Settler:

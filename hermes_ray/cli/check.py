@@ -25,9 +25,9 @@ from hermes_ray.config.settings import Config, worker_bundle
 from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.model import Bundle, Capacity
 from hermes_ray.core.room import flat
-from hermes_ray.deploy.plan import topology_of
 from hermes_ray.deploy.preflight import import_paths, try_handlers
 from hermes_ray.errors import HermesError
+from hermes_ray.scaler.plan import topology_of
 from hermes_ray.worker.handlers import ASYNC_CONCURRENCY, load_handler, run_close
 
 __all__ = ["Finding", "check", "room"]

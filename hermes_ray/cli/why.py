@@ -12,7 +12,7 @@ import click
 from hermes_ray.cli.durations import ago, duration_s, duration_text
 from hermes_ray.cli.reach import need_topic, perhaps_topic, reach
 from hermes_ray.cli.status import remarks
-from hermes_ray.scaler.control_loop import KEPT_DECISIONS
+from hermes_ray.scaler.control_loop import kept_decision_count
 
 __all__ = ["decisions", "why"]
 
@@ -38,15 +38,17 @@ def decisions(words: Sequence[str], since: str, as_json: bool) -> int:
     topic, rest = perhaps_topic("decisions", words)
     window_s = duration_s("--since", since)
     now_s = time.time()
-    made = reach(rest).decisions(now_s - window_s, topic)
+    deployment = reach(rest)
+    made = deployment.decisions(now_s - window_s, topic)
     if as_json:
         click.echo(json.dumps(made))
         return 0
     for decision in made:
         click.echo(f"{ago(decision['at'], now_s):>11}  {decision['topic']}: {decision['text']}")
+    kept = kept_decision_count(len(deployment.status()["topics"]))
     for name, count in Counter(decision["topic"] for decision in made).items():
-        if count >= KEPT_DECISIONS:
-            click.echo(f"only the last {KEPT_DECISIONS} decisions of {name} are kept")
+        if count >= kept:
+            click.echo(f"only the last {kept} decisions of {name} are kept")
     if not made:
         click.echo(f"no decision changed a target within {duration_text(window_s)}")
     return 0

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
-from ray._private.authentication.authentication_token_setup import (
-    ensure_token_if_auth_enabled,
-    maybe_enable_token_auth_if_token_available,
-)
-from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import AuthenticationError
 
+from hermes_ray.cluster.ray_private import send_token, try_token
 from hermes_ray.errors import UserMistake
 
 __all__ = ["present_token"]
@@ -26,20 +21,16 @@ REMEDY = (
 def present_token(address: str) -> None:
     """Send the user's cluster token from now on; raises ``UserMistake`` if the cluster at ``address`` wants another.
 
-    Call it before connecting, with an address where somebody listens. Ray 2.60 protects new clusters once a token
-    exists, but does not send it to an address given explicitly, and tries one that is refused for 20 s to say then that
-    there is no cluster. A cluster without authentication does not mind.
+    Call it before connecting, with an address where somebody listens. A cluster without authentication does not mind.
     """
-    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)  # a line a command
     try:
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-        ensure_token_if_auth_enabled(create_token_if_missing=False)
+        send_token()
     except AuthenticationError as error:
         raise UserMistake(f"there is no token in {_source()}: {REMEDY}") from error
     if address.startswith("ray://"):
         return
     try:
-        GcsClient(address=address)
+        try_token(address)
     except AuthenticationError as error:
         raise UserMistake(f"the Ray cluster at {address} asks for its token, and {_fault()}: {REMEDY}") from error
 

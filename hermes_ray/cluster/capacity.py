@@ -1,4 +1,4 @@
-"""What Ray shows of the cluster, and how a worker reaches the scaler, by private calls where there are no others."""
+"""What Ray shows of the cluster."""
 
 from __future__ import annotations
 
@@ -9,53 +9,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ray
-from ray._private.state import available_resources_per_node
-from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
+from hermes_ray.cluster.ray_private import free_by_node, kept_value
 from hermes_ray.core.model import Bundle, Capacity, Node
 from hermes_ray.core.room import flat
 
-__all__ = ["SCALER_NAME", "ClusterView", "RayOutlet", "cluster_id", "head_node_id", "node_totals"]
+__all__ = ["ClusterView", "cluster_id", "head_node_id", "node_totals"]
 
 log = logging.getLogger(__name__)
 
-SCALER_NAME = "scaler"
 CLUSTER_ID_KEY = "hermes_ray/cluster_id"
 HEAD_RESOURCE = "node:__internal_head__"
-REPORT_TIMEOUT_S = 5.0
 OTHERS_WINDOW_S = 5.0
 _IGNORED = ("node:", "object_store_memory", "accelerator_type:")
 
 
-class RayOutlet:
-    """A worker's way to the scaler of its namespace and out of its process."""
-
-    def __init__(self, namespace: str) -> None:
-        self._namespace = namespace
-        self._scaler: Any = None
-
-    def report(self, report: Mapping[str, Any]) -> float | None:
-        try:
-            if self._scaler is None:
-                self._scaler = ray.get_actor(SCALER_NAME, namespace=self._namespace)
-            located = {**report, "node_id": ray.get_runtime_context().get_node_id()}
-            answer: float = ray.get(self._scaler.report.remote(located), timeout=REPORT_TIMEOUT_S)
-            return answer
-        except Exception as error:  # whatever Ray raises, the worker works on
-            log.debug("no report: %s", error)
-            self._scaler = None
-            return None
-
-    def end(self) -> None:
-        """Leave by Ray's own way, so that its shutdown hooks run and nothing is restarted."""
-        ray.get_runtime_context().current_actor.__ray_terminate__.remote()
-
-
 def cluster_id() -> str:
     """A name of this Ray cluster, made up by the first scaler that asks: it lasts as long as the cluster does."""
-    _internal_kv_put(CLUSTER_ID_KEY, secrets.token_hex(8), overwrite=False)
-    found: bytes = _internal_kv_get(CLUSTER_ID_KEY)
-    return found.decode()
+    return kept_value(CLUSTER_ID_KEY, secrets.token_hex(8))
 
 
 def head_node_id() -> str | None:
@@ -91,7 +62,7 @@ class ClusterView:
         """
         try:
             nodes = [node for node in ray.nodes() if node["Alive"]]
-            free = available_resources_per_node()
+            free = free_by_node()
         except Exception as error:
             log.warning("the cluster's resources are unknown: %s", error)
             return None
@@ -104,7 +75,7 @@ class ClusterView:
                 for key, total in _countable(node["Resources"]).items()
             }
         for bundle in unplaced:
-            _explain(used_by_others, flat(bundle))
+            _attribute(used_by_others, flat(bundle))
         return Capacity(nodes=tuple(self._node(node, used_by_others, ours, now_s) for node in nodes))
 
     def _node(
@@ -141,7 +112,7 @@ def _sum(bundles: Iterable[Bundle]) -> dict[str, float]:
     return total
 
 
-def _explain(used_by_others: Mapping[str, dict[str, float]], size: Mapping[str, float]) -> None:
+def _attribute(used_by_others: Mapping[str, dict[str, float]], size: Mapping[str, float]) -> None:
     """Take a worker whose node we do not know yet off the first node where something of its size is in use."""
     for used in used_by_others.values():
         if all(used.get(key, 0.0) + 1e-9 >= value for key, value in size.items()):

@@ -5,29 +5,29 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
 import ray
+from msgspec import structs
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from hermes_ray.cluster.capacity import SCALER_NAME
 from hermes_ray.cluster.scaler_actor import Scaler
-from hermes_ray.cluster.worker_pool import Pool, cause_text, create_scaler, find_scaler
+from hermes_ray.cluster.scalers import create_scaler, deployment_names, find_scaler
+from hermes_ray.cluster.tasks import cause_text
+from hermes_ray.cluster.worker_pool import RayWorkerPool
 from hermes_ray.config.settings import Config
 from hermes_ray.config.validation import nearest
-from hermes_ray.core.policy import PolicyState
-from hermes_ray.deploy.plan import Owner, Plan
 from hermes_ray.errors import HermesError, OperationFailed, UserMistake
 from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
-from hermes_ray.scaler.codec import from_plain, to_plain
-from hermes_ray.scaler.memory import Memory, without_overrides
+from hermes_ray.scaler.memory import Changes, without_overrides
+from hermes_ray.scaler.plan import Owner, Plan
 
 __all__ = ["Deployment", "Taken", "drain_without_scaler", "forget_overrides", "orphans"]
 
 SCALER_START_S = 30.0
 CALL_TIMEOUT_S = 15.0
+ORDER_LASTS_S = 14.0  # less than we wait for its answer: what we call failed is not carried out afterwards
 LEAVING_S = 15.0
 LOOK_S = 0.2
 AWAY_S = 40.0  # a scaler that Ray restarts, or one that another replaces, is back sooner
@@ -127,12 +127,12 @@ class Deployment:
 
     def stop(self, kill: bool = False) -> float:
         """Hand over the stop order; returns, once the scaler has it, the seconds that running handlers have."""
-        left_s: float = self._ask("stop", kill)
+        left_s: float = self._command("stop", kill)
         return left_s
 
     def own(self, owner: Owner) -> None:
         """See ``Scaler.own``."""
-        self._ask("own", owner)
+        self._command("own", owner)
 
     def override(
         self, topic: str, action: str, count: int | None = None, for_s: float | None = None
@@ -144,8 +144,12 @@ class Deployment:
         self.known(topic)
         pin = {"pinned_count": count, "pinned_until_s": None}
         ruling: dict[str, Any] | None
-        ruling = self._ask("override", topic, pin if action == "pin" else OVERRIDES[action], for_s)
+        ruling = self._command("override", topic, pin if action == "pin" else OVERRIDES[action], for_s)
         return ruling
+
+    def forget(self, topic: str) -> None:
+        """Forget a topic that the configuration leaves out; raises ``UserMistake`` for any other."""
+        self._command("forget", topic)
 
     def hand_over(self, plan: Plan) -> None:
         """End this scaler so that the one of ``plan`` can take its place; one that does not answer is killed.
@@ -154,7 +158,7 @@ class Deployment:
         """
         config = plan.config
         try:
-            self._ask("hand_over", config.state_dir, config.broker.urls)
+            self._command("hand_over", config.state_dir, config.broker.urls)
             if self.wait_gone(LEAVING_S):
                 return
         except Refused:
@@ -184,12 +188,18 @@ class Deployment:
         answer: dict[str, Any] = self._ask(method, *arguments)
         return answer
 
+    def _command(self, method: str, *arguments: Any) -> Any:
+        """Give an order, which is void once we do not wait for its answer any more."""
+        return self._ask(method, self._ask("order", ORDER_LASTS_S), *arguments)
+
     def _ask(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:
             return ray.get(getattr(self._scaler, method).remote(*arguments), timeout=timeout_s)
         except GetTimeoutError as error:
             raise OperationFailed(f"the scaler of {self.name} did not answer within {timeout_s:.0f} s") from error
         except RayTaskError as error:
+            if isinstance(error.cause, UserMistake):
+                raise UserMistake(str(error.cause)) from error
             if isinstance(error.cause, HermesError):
                 raise Refused(str(error.cause)) from error
             raise OperationFailed(f"the scaler of {self.name} could not do it: {cause_text(error)}") from error
@@ -199,21 +209,27 @@ class Deployment:
 
 def orphans(name: str) -> list[str]:
     """The workers of a deployment that has lost its scaler."""
-    return Pool(name).living()
+    return sorted(RayWorkerPool(name).living())
 
 
 def forget_overrides(config: Config) -> None:
     """Take pauses and pins out of what a scaler that is gone has left, if that is on this machine."""
     checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.deployment.name))
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        if (tree := checkpoint.read()) is not None:
-            memory = from_plain(Memory, tree)
-            checkpoint.write(to_plain(replace(memory, policy=PolicyState(), topics=without_overrides(memory.topics))))
+    with contextlib.closing(checkpoint), contextlib.suppress(OSError):
+        if (memory := checkpoint.read()) is not None:
+            ended = Changes(
+                header=memory.header,
+                is_whole=True,
+                topics=without_overrides(memory.topics),
+                learnt={topic: structs.replace(past, policy=None) for topic, past in memory.learnt.items()},
+                workers=list(memory.workers.values()),
+            )
+            checkpoint.write(ended)
 
 
 def drain_without_scaler(name: str, timeout_s: float) -> int:
     """Drain the workers of a deployment that has lost its scaler; returns the handlers that this cut short."""
-    pool = Pool(name)
+    pool = RayWorkerPool(name)
     deadline_s = time.monotonic() + timeout_s
     for worker in pool.living():
         pool.drain(worker, timeout_s)
@@ -228,10 +244,8 @@ def drain_without_scaler(name: str, timeout_s: float) -> int:
 
 
 def _no_deployment(name: str) -> str:
-    names = sorted(a["namespace"] for a in ray.util.list_named_actors(all_namespaces=True) if a["name"] == SCALER_NAME)
+    names = deployment_names()
     if not names:
         return f"no deployment runs on this cluster: start one with hermes serve (looked for deployment.name={name})"
-    near = get_close_matches(name, names, 1, 0) or names
-    return (
-        f"no deployment named {name} runs on this cluster, but {', '.join(names)} does: say deployment.name={near[0]}"
-    )
+    near = (get_close_matches(name, names, 1, 0) or names)[0]
+    return f"no deployment named {name} runs on this cluster, but {', '.join(names)} does: say deployment.name={near}"

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator
 
 import ray
-from ray._private.services import find_bootstrap_address, find_gcs_addresses
 from ray.exceptions import RpcError
 
 from hermes_ray.cluster.authentication import present_token
+from hermes_ray.cluster.ray_private import cluster_addresses, drop_raylet_news
 from hermes_ray.errors import UserMistake
 
 __all__ = ["join_cluster", "join_running_cluster", "start_cluster", "stop_cluster"]
@@ -50,7 +50,7 @@ def start_cluster(namespace: str, num_cpus: int | None = None, *, apart: bool = 
     for a drain.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    _leave_the_talking_to_us()
+    drop_raylet_news()
     with _quiet(), _process_group_of_its_own() if apart else contextlib.nullcontext():
         context = ray.init(
             address="local",
@@ -71,9 +71,9 @@ def _join(namespace: str) -> bool:
     address = os.environ.get("RAY_ADDRESS", "")
     if address == "auto" or _is_jobs_address(address):
         address = _on_this_machine()
-    if not _answers(address):
+    if not _is_listening(address):
         return False
-    _leave_the_talking_to_us()
+    drop_raylet_news()
     try:
         with _quiet():
             present_token(address)
@@ -83,24 +83,12 @@ def _join(namespace: str) -> bool:
     return True
 
 
-def _leave_the_talking_to_us() -> None:
-    """Ray prints the news of its raylets and retries to every driver's stderr, without a switch.
-
-    What concerns a deployment is told by its scaler; the rest is in Ray's logs and dashboard.
-    """
-
-    def say_nothing(data: object, ignore_prefix: bool) -> None:
-        del data, ignore_prefix
-
-    ray._private.worker.print_to_stdstream = say_nothing
-
-
 def _on_this_machine() -> str:
     """The last cluster that ``ray start`` noted, which may be gone since, or any that runs here; else empty."""
-    return next(filter(_answers, [find_bootstrap_address(None) or "", *find_gcs_addresses()]), "")
+    return next(filter(_is_listening, cluster_addresses()), "")
 
 
-def _answers(address: str) -> bool:
+def _is_listening(address: str) -> bool:
     """Whether anybody listens there; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:

@@ -1,18 +1,19 @@
 """The scaler as an actor: answers calls, keeps the time, and leaves the rest to its ``ControlLoop``.
 
-It is a plain class; ``cluster/worker_pool.py`` makes it the detached actor. Ray's main thread only answers calls: the
-ticks have a thread of their own. What a call wants changed is done by that thread, between two ticks, and is on disk
-before the call returns.
+It is a plain class; ``cluster/scalers.py`` makes it the detached actor. Ray's main thread only answers calls: the ticks
+have a thread of their own. What a call wants changed is done by that thread, between two ticks, and is on disk before
+the call returns.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -20,27 +21,30 @@ import ray
 
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.cluster.capacity import ClusterView, cluster_id
-from hermes_ray.cluster.worker_pool import Pool, unpacked
-from hermes_ray.deploy.changes import applied
-from hermes_ray.deploy.plan import Owner, Plan, probed_topology
-from hermes_ray.errors import OperationFailed
+from hermes_ray.cluster.scalers import deployment_names, unpacked
+from hermes_ray.cluster.worker_pool import RayWorkerPool
+from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
-from hermes_ray.scaler.codec import from_plain
+from hermes_ray.scaler.clock import SteadyClock, boot_id
 from hermes_ray.scaler.control_loop import ControlLoop
 from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import Memory, recalled
+from hermes_ray.scaler.memory_writer import MemoryWriter
+from hermes_ray.scaler.plan import Owner, Plan, probed_topology
 from hermes_ray.scaler.roster import Roster
-from hermes_ray.scaler.status_rows import decision_row, override_row, worker_row
+from hermes_ray.scaler.status_rows import decision_row, override_row, past_decision_row, topic_rows, worker_row
 from hermes_ray.telemetry.exporter import Exporter
+from hermes_ray.telemetry.figures import Figures
+from hermes_ray.worker.report import Report, UnknownReport, decode
 
-__all__ = ["Scaler"]
+__all__ = ["Order", "Scaler"]
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 STOPPING_TICK_S = 0.2
-MAX_CALLS_PER_S = 200  # what one actor answers with ease; more workers report less often
-MAX_REPORT_INTERVAL_S = 20.0
+MAX_CALLS_PER_S = 240  # what one actor answers with ease; more workers report less often
+MAX_REPORT_INTERVAL_S = 40.0
 DRIVER_SILENT_S = 5.0
 ORDER_TIMEOUT_S = 10.0
 UNHEALTHY_S = 15.0
@@ -48,54 +52,60 @@ LAST_WORDS_S = 3.0  # for the driver to fetch the result
 FOLLOWERS_S = 1.0  # after one driver has it: hermes stop and the serve it ends both want to know
 
 T = TypeVar("T")
-Tree = Mapping[str, Any]
 
 
-def steady_clock(least_s: float) -> Callable[[], float]:
-    """Unix seconds that never go back, nor behind ``least_s``: the wall clock read once, the monotonic one since.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Order:
+    """What makes an order void: it is for one incarnation of the scaler, until ``by_s`` of that one's clock.
 
-    Among restored times of the future, everything new would look old.
+    Ray repeats a call to an actor that was restarted meanwhile; whoever gave the order has been told that it failed.
     """
-    offset_s = max(time.time(), least_s) - time.monotonic()
-    return lambda: offset_s + time.monotonic()
+
+    incarnation: str
+    by_s: float
 
 
 class Scaler:
     """Keeps every topic of its plan at its size until it is stopped or replaced.
 
-    It is started with what ``pool.packed`` makes of the plan, and goes on from its checkpoint, where the scaler before
-    it has left what it knew.
+    It is started with what ``scalers.packed`` makes of the plan, and goes on from its checkpoint, where the scaler
+    before it has left what it knew.
     """
 
     def __init__(self, *packed_plan: bytes) -> None:
         plan: Plan = unpacked(packed_plan)
-        config = plan.config
+        config, name = plan.config, plan.config.deployment.name
         self._plan = plan
-        self._checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.deployment.name))
-        memory = self._recall()
-        self._clock = steady_clock(memory.saved_s)
-        self._reports: SimpleQueue[tuple[Tree, float]] = SimpleQueue()
+        self._incarnation = secrets.token_hex(8)
+        self._reports: SimpleQueue[tuple[Report | UnknownReport, float]] = SimpleQueue()
         self._orders: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._woken = threading.Event()
         self._over = threading.Event()
         self._result_seen = threading.Event()
-        self._report_interval_s = TICK_S
         self._driver_seen_s = 0.0
+        self._warnings: list[str] = []
+        checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, name))
+        memory = self._recall(checkpoint)
+        anchor = memory.header.anchor
+        self._clock = SteadyClock(anchor, boot=boot_id())
         self._ticked_s = self._clock()
-        retired = {topic: past.retired for topic, past in memory.topics.items()}
-        self._fleet = Fleet(
-            plan, Pool(config.deployment.name), ClusterView(), Roster(retired, memory.workers, self._clock())
-        )
+        counters = {topic: past.counters for topic, past in memory.topics.items()}
+        roster = Roster(counters, memory.workers.values(), self._clock())
+        self._fleet = Fleet(plan, RayWorkerPool(name), ClusterView(), roster)
         self._prober = DepthProber(
             config.broker.urls,
             [probed_topology(plan, topic) for topic in config.topics],
-            name=f"{config.deployment.name}/scaler/depth",
+            name=f"{name}/scaler/depth",
             clock=self._clock,
         )
-        self._loop = ControlLoop(plan, memory, self._fleet, self._prober, self._write)
-        self._exporter = Exporter(config.metrics.host, config.metrics.port, lambda: self._loop.figures, self._unhealthy)
-        if not memory.saved_s and self._fleet.has_living():
-            self._loop.say(f"there is no checkpoint at {self._checkpoint.path}: rates are learnt anew")
+        self._writer = MemoryWriter(checkpoint, self._clock.anchor)
+        self._loop = ControlLoop(plan, memory, self._fleet, self._prober, self._writer)
+        self._exporter = Exporter(config.metrics.host, config.metrics.port, self._wall_figures, self._unhealthy)
+        if anchor is None and self._fleet.has_living():
+            self._loop.say(f"there is no checkpoint at {checkpoint.path}: rates are learnt anew")
+        for warning in self._warnings:
+            self._loop.say(warning)
+        self._set_report_interval()
         self._loop.save(self._clock(), at_once=True)
         self._prober.start()
         threading.Thread(target=self._run, name="ticks", daemon=True).start()
@@ -108,15 +118,24 @@ class Scaler:
     def ping(self) -> str:
         return "Scaler"
 
-    def report(self, report: Tree) -> float:
+    def order(self, timeout_s: float) -> Order:
+        """What an order that is given within ``timeout_s`` is to be accompanied by."""
+        return Order(self._incarnation, self._clock() + timeout_s)
+
+    def report(self, report: bytes) -> float:
         """Take a worker's report; returns the seconds until its next."""
-        self._reports.put((report, self._clock()))
-        return self._report_interval_s
+        try:
+            said = decode(report)
+        except ValueError:  # of a version before reports were bytes
+            said = _old_report(report)
+        self._reports.put((said, self._clock()))
+        return self._fleet.report_interval_s
 
     def status(self) -> dict[str, Any]:
         """What ``hermes status --json`` prints."""
         loop, owner = self._loop, self._loop.owner
         alive = self._clock() - self._driver_seen_s < DRIVER_SILENT_S
+        warnings = (self._exporter.warning, loop.write_error, *self._warnings)
         return {
             "stopping": loop.stop_by_s is not None or loop.result is not None,
             "driver": "alive" if alive else "none",
@@ -124,24 +143,29 @@ class Scaler:
             "generation": self._plan.generation,
             "applied_at": self._plan.generation / 1000,
             "metrics_url": self._exporter.url,
-            "warnings": [text for text in (self._exporter.warning, loop.write_error) if text],
-            "topics": loop.topics,
+            "warnings": [text for text in warnings if text],
+            "others": [name for name in deployment_names() if name != self._plan.config.deployment.name],
+            "topics": topic_rows(loop.figures, self._clock.ahead_s()),
         }
 
     def applied(self) -> dict[str, Any]:
         """What was applied last, for the next apply to compare with; without secrets."""
         loop = self._loop
-        return {**applied(self._plan), "stopped": loop.stopped(), "stopping": loop.stop_by_s is not None}
+        return {**self._plan.applied, "stopped": loop.stopped(), "stopping": loop.stop_by_s is not None}
 
-    def workers(self) -> list[dict[str, Any]]:
+    def workers(self) -> list[Mapping[str, Any]]:
         """A row for each living worker."""
         now_s, fleet = self._clock(), self._fleet
-        return [worker_row(record, fleet.is_outdated(record), now_s) for record in fleet.roster.all()]
+        return [
+            worker_row(record, fleet.is_outdated(record), fleet.trouble(record, now_s), now_s)
+            for record in fleet.roster.all()
+        ]
 
     def decisions(self, topic: str) -> dict[str, Any]:
         """What was decided for ``topic`` last, and the last decisions that changed its target."""
-        now = self._loop.decision(topic)
-        return {"now": None if now is None else decision_row(now), "recent": list(self._loop.recent_decisions(topic))}
+        now, ahead_s = self._loop.decision(topic), self._clock.ahead_s()
+        recent = [past_decision_row(topic, past, ahead_s) for past in self._loop.recent_decisions(topic)]
+        return {"now": None if now is None else decision_row(now, ahead_s), "recent": recent}
 
     def follow(self, cursor: int, driver: str | None = None) -> dict[str, Any]:
         """What happened since line ``cursor``; calls of the driver that owns the deployment show that it lives."""
@@ -161,31 +185,42 @@ class Scaler:
 
     # Orders: on disk when they return
 
-    def stop(self, kill: bool = False) -> float:
+    def stop(self, order: Order, kill: bool = False) -> float:
         """Drain everything within ``drain_timeout_s`` and end; with ``kill`` at once. Asking again does no harm.
 
         Returns the seconds that running handlers still have.
         """
         if self._loop.result is not None:
             return 0.0
-        return self._do(lambda: self._loop.stop(kill, self._clock()))
+        return self._do(order, lambda: self._loop.stop(kill, self._clock()))
 
-    def own(self, owner: Owner) -> None:
+    def own(self, order: Order, owner: Owner) -> None:
         """Another command, that changes nothing, speaks for the deployment from now on."""
-        self._do(lambda: self._loop.own(owner))
+        self._do(order, lambda: self._loop.own(owner))
 
-    def override(self, topic: str, changes: Mapping[str, Any], for_s: float | None = None) -> dict[str, Any] | None:
+    def override(
+        self, order: Order, topic: str, changes: Mapping[str, Any], for_s: float | None = None
+    ) -> dict[str, Any] | None:
         """Change fields of what a person has said about ``topic``, a pin ``for_s``; returns what rules now.
 
         Raises ``OperationFailed`` if it would not last.
         """
         pin = {} if for_s is None else {"pinned_until_s": self._clock() + for_s}
-        override = self._do(lambda: self._loop.override(topic, lambda said: replace(said, **{**changes, **pin})))
+        said = {**changes, **pin}
+        override = self._do(order, lambda: self._loop.override(topic, lambda past: dataclasses.replace(past, **said)))
         if (error := self._loop.write_error) is not None:
             raise OperationFailed(f"{topic} obeys, but a restarted scaler would not know: {error}")
-        return override_row(override, self._clock())
+        return override_row(override, self._clock(), self._clock.ahead_s())
 
-    def hand_over(self, state_dir: str, urls: Sequence[str]) -> None:
+    def forget(self, order: Order, topic: str) -> None:
+        """Forget a topic that is left out; raises ``UserMistake`` for one that is configured, or not known."""
+        if topic in self._plan.config.topics:
+            raise UserMistake(f"{topic} is in the configuration: leave it out and apply, then forget it")
+        if not self._do(order, lambda: self._loop.forget(topic)):
+            known = ", ".join(self._loop.left_out()) or "none"
+            raise UserMistake(f"there is no left-out topic {topic}: there is {known}")
+
+    def hand_over(self, order: Order, state_dir: str, urls: Sequence[str]) -> None:
         """Stop deciding for good, and leave everything known where a scaler of this ``state_dir`` and broker looks.
 
         Workers consume on; this actor ends. Raises ``OperationFailed`` and goes on if nothing can be left there.
@@ -194,27 +229,46 @@ class Scaler:
         def leave() -> None:
             if self._loop.stop_by_s is not None:
                 raise OperationFailed("nothing was applied: the deployment is stopping")
-            before = self._checkpoint
-            self._checkpoint = Checkpoint(checkpoint_path(state_dir, urls, self._plan.config.deployment.name))
-            self._loop.save(self._clock(), at_once=True)
+            before = self._writer.store
+            path = checkpoint_path(state_dir, urls, self._plan.config.deployment.name)
+            store = before if isinstance(before, Checkpoint) and before.path == path else Checkpoint(path)
+            self._writer.store = store
+            self._loop.save(self._clock(), at_once=True, whole=True)
             if (error := self._loop.write_error) is not None:
-                self._checkpoint = before
+                self._writer.store = before
                 raise OperationFailed(f"nothing was applied: {error}; correct state_dir or make room")
             self._over.set()
+            store.close()
             self._exporter.close()
 
-        self._do(leave)
+        self._do(order, leave, saves=False)
 
     # Ticks
 
-    def _do(self, action: Callable[[], T]) -> T:
-        """Have the tick thread do it, and wait until it is on disk."""
+    def _do(self, order: Order, action: Callable[[], T], *, saves: bool = True) -> T:
+        """Have the tick thread do it, and wait until it is on disk; one that comes too late is not done at all."""
+        if order.incarnation != self._incarnation or self._clock() > order.by_s:
+            raise OperationFailed("the order came too late and was not carried out: give it again")
         if self._over.is_set():
             raise RuntimeError("this scaler is ending")
         done: Future[T] = Future()
-        self._orders.put((action, done))
+
+        def act() -> T:
+            answer = action()
+            if saves:
+                self._loop.save(self._clock(), at_once=True)
+            return answer
+
+        self._orders.put((act, done))
         self._woken.set()
-        return done.result(ORDER_TIMEOUT_S)
+        try:
+            return done.result(ORDER_TIMEOUT_S)
+        except TimeoutError:
+            if done.cancel():
+                raise OperationFailed(
+                    f"the scaler was busy for {ORDER_TIMEOUT_S:.0f} s: the order was not carried out, give it again"
+                ) from None
+            return done.result()
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -237,37 +291,47 @@ class Scaler:
 
     def _tick(self) -> None:
         started_s = time.monotonic()
-        calls = len(self._fleet.roster.all()) / MAX_CALLS_PER_S
-        self._report_interval_s = min(max(TICK_S, calls), MAX_REPORT_INTERVAL_S)
+        self._set_report_interval()
         self._loop.tick(_all_of(self._reports), self._clock())
         self._loop.tick_s = time.monotonic() - started_s
         self._ticked_s = self._clock()
 
+    def _set_report_interval(self) -> None:
+        wanted_s = len(self._fleet.roster) / MAX_CALLS_PER_S
+        self._fleet.report_interval_s = min(max(TICK_S, wanted_s), MAX_REPORT_INTERVAL_S)
+
     def _obey(self) -> None:
         for action, done in _all_of(self._orders):
+            if not done.set_running_or_notify_cancel():
+                continue
             try:
-                answer = action()
-                self._loop.save(self._clock(), at_once=True)
-                done.set_result(answer)
+                done.set_result(action())
             except Exception as error:
                 done.set_exception(error)
 
-    def _write(self, tree: Tree) -> None:
-        started_s = time.monotonic()
-        self._checkpoint.write(tree)
-        self._loop.saved_in(time.monotonic() - started_s, self._clock())
-
-    def _recall(self) -> Memory:
-        memory, tree = None, self._checkpoint.read()
+    def _recall(self, checkpoint: Checkpoint) -> Memory:
+        memory = None
         try:
-            memory = None if tree is None else from_plain(Memory, tree)
-        except (ValueError, TypeError, KeyError) as error:
-            self._checkpoint.set_aside(str(error))
+            memory = checkpoint.read()
+        except OSError as error:
+            checkpoint.set_aside(str(error))
+            self._warnings.append(
+                f"the checkpoint could not be read ({error}), it is kept aside: rates are learnt anew"
+            )
         return recalled(memory, self._plan, cluster_id())
+
+    def _wall_figures(self) -> Figures | None:
+        figures = self._loop.figures
+        return None if figures is None else dataclasses.replace(figures, clock_offset_s=self._clock.ahead_s())
 
     def _unhealthy(self) -> str | None:
         silent_s = self._clock() - self._ticked_s
         return f"the last tick ended {silent_s:.0f} s ago" if silent_s > UNHEALTHY_S else None
+
+
+def _old_report(report: Any) -> UnknownReport:
+    """Workers of before report a mapping: they live, and are replaced."""
+    return UnknownReport(worker=str(report["worker"]), version=int(report["version"]))
 
 
 def _all_of(queue: SimpleQueue[T]) -> list[T]:

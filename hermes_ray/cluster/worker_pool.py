@@ -1,37 +1,42 @@
-"""Workers and the scaler as Ray actors: the one place where classes become actors and actors are started and ended."""
+"""Workers as Ray actors: started, told and ended by name."""
 
 from __future__ import annotations
 
-import pickle
+import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hermes_ray.broker.queue_spec import QueueSpec
-from hermes_ray.cluster.capacity import SCALER_NAME, RayOutlet, head_node_id
+from hermes_ray.cluster.outlet import RayOutlet
+from hermes_ray.cluster.ray_private import is_class
+from hermes_ray.cluster.tasks import cause_text
 from hermes_ray.core.model import Bundle
 from hermes_ray.scaler.ports import StartResult
 from hermes_ray.worker.spec import WorkerSpec
 from hermes_ray.worker.worker import Worker
 
-__all__ = ["Pool", "StartResult", "actor_names", "cause_text", "create_scaler", "find_scaler", "packed", "start_once"]
-__all__ += ["unpacked"]
+__all__ = ["RayWorkerPool", "actor_names", "is_worker_name"]
 
-INLINE_BYTES = 64_000  # Ray's limit is 100 KiB
+CHECKED_AT_ONCE = 50  # a look costs milliseconds, and a restarted scaler may find thousands
+WORKER_NAME = re.compile(r"[A-Za-z0-9_.-]+/[0-9a-f]{8}")
 
 
-class Pool:
-    """The workers of one namespace. Calls return at once; what a worker does about them shows in its reports."""
+class RayWorkerPool:
+    """The workers of one namespace. Calls return at once; what a worker does about them shows in its reports.
+
+    An actor is one of ours by the form of its name and by its class; others in the namespace are left alone.
+    """
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._handles: dict[str, Any] = {}
         self._starting: dict[str, Any] = {}
+        self._foreign: set[str] = set()
 
     def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
         """Ask Ray for one more worker; returns its name ``TOPIC/xxxxxxxx``."""
@@ -53,30 +58,29 @@ class Pool:
         self._starting[worker] = handle.__ray_ready__.remote()
         return worker
 
-    def living(self) -> list[str]:
+    def living(self) -> set[str]:
         """Names of the workers that Ray has, those it has yet to place included."""
-        names = [name for name in actor_names(self._namespace) if "/" in name]
-        for gone in self._handles.keys() - set(names) - self._starting.keys():
+        named = {name for name in actor_names(self._namespace) if is_worker_name(name)}
+        self._foreign &= named
+        for gone in self._handles.keys() - named - self._starting.keys():
             del self._handles[gone]
-        return names
+        for name in list(named - self._foreign - self._handles.keys())[:CHECKED_AT_ONCE]:
+            self._is_ours(name)
+        return named - self._foreign
 
     def start_results(self) -> list[StartResult]:
         """The starts that ended since the last call."""
-        results = []
-        for worker, ready in list(self._starting.items()):
-            done, _ = ray.wait([ready], timeout=0)
-            if done:
-                del self._starting[worker]
-                results.append(StartResult(worker=worker, error=_failure(ready)))
-        return results
+        by_ready = {ready: worker for worker, ready in self._starting.items()}
+        done = ray.wait(list(by_ready), num_returns=len(by_ready), timeout=0)[0] if by_ready else ()
+        return [StartResult(worker=by_ready[ready], error=self._failure(by_ready[ready])) for ready in done]
 
     def running_count(self, worker: str) -> int:
         """Handlers that run in ``worker`` now; 0 if it does not say."""
         try:
-            state: dict[str, int] = ray.get(self._handle(worker).state.remote(), timeout=1)
+            count: int = ray.get(self._handle(worker).running_count.remote(), timeout=1)
         except (RayError, AttributeError):  # no answer, or no worker any more
             return 0
-        return state["running"]
+        return count
 
     def drain(self, worker: str, timeout_s: float) -> None:
         """Ask ``worker`` to drain; asking again does no harm."""
@@ -93,84 +97,39 @@ class Pool:
         if (handle := self._handle(worker)) is not None:
             ray.kill(handle, no_restart=True)
 
-    def _handle(self, worker: str) -> Any:
-        if worker not in self._handles:
-            try:
-                self._handles[worker] = ray.get_actor(worker, namespace=self._namespace)
-            except ValueError:  # gone meanwhile
-                return None
-        return self._handles[worker]
-
-
-def actor_names(namespace: str) -> list[str]:
-    """The named actors of ``namespace`` that are alive or on their way."""
-    return [
-        actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True) if actor["namespace"] == namespace
-    ]
-
-
-def create_scaler(cls: type, namespace: str, plan: object) -> Any:
-    """Start the detached scaler of ``namespace`` with ``packed(plan)``; raises ``ValueError`` if there is one."""
-    head = head_node_id()
-    return (
-        ray.remote(cls)
-        .options(
-            name=SCALER_NAME,
-            namespace=namespace,
-            lifetime="detached",
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=-1,
-            # Its checkpoint is a file there; elsewhere it starts without one.
-            scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=True) if head else "DEFAULT",
-        )
-        .remote(*packed(plan))
-    )
-
-
-def packed(value: object) -> list[bytes]:
-    """Arguments small enough for Ray to keep with the actor; ``unpacked`` makes the value of them again.
-
-    A larger one would be kept by the driver's process, and without that no restart of the actor could have it.
-    """
-    whole = pickle.dumps(value)
-    return [whole[start : start + INLINE_BYTES] for start in range(0, len(whole), INLINE_BYTES)]
-
-
-def unpacked(pieces: Iterable[bytes]) -> Any:
-    """The value that was ``packed``."""
-    return pickle.loads(b"".join(pieces))
-
-
-def find_scaler(namespace: str) -> Any | None:
-    """The scaler of ``namespace``, None if there is none."""
-    try:
-        return ray.get_actor(SCALER_NAME, namespace=namespace)
-    except ValueError:
+    def _failure(self, worker: str) -> str | None:
+        try:
+            ray.get(self._starting.pop(worker), timeout=1)
+        except GetTimeoutError:
+            return "did not answer after its start"
+        except RayError as error:
+            return cause_text(error)
         return None
 
+    def _is_ours(self, worker: str) -> bool:
+        """Whether an actor of this name is a worker; one that cannot be looked at now counts as one."""
+        if worker in self._handles:
+            return True
+        try:
+            handle = ray.get_actor(worker, namespace=self._namespace)
+        except (ValueError, RayError):  # gone meanwhile, or not there yet
+            return True
+        if is_class(handle, Worker.__module__, Worker.__qualname__):
+            self._handles[worker] = handle
+            return True
+        self._foreign.add(worker)
+        return False
 
-def _failure(ready: Any) -> str | None:
-    try:
-        ray.get(ready, timeout=1)
-    except GetTimeoutError:
-        return "did not answer after its start"
-    except RayError as error:
-        return cause_text(error)
-    return None
+    def _handle(self, worker: str) -> Any:
+        return self._handles.get(worker) if self._is_ours(worker) else None
 
 
-def cause_text(error: BaseException) -> str:
-    """What Ray's error is about: the last line of the innermost traceback it carries."""
-    cause: BaseException = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return lines[-1] if lines else type(cause).__name__
+def is_worker_name(name: str) -> bool:
+    """Whether a worker could be called so: ``orders/3f2a91bc``."""
+    return WORKER_NAME.fullmatch(name) is not None
 
 
-def start_once(function: Callable[..., Any], *arguments: Any) -> Callable[[float], Any]:
-    """Start ``function`` in a fresh worker process of the cluster that reserves nothing.
-
-    Returns what waits for its result, for so many seconds, and raises what it raised.
-    """
-    result = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(function).remote(*arguments)
-    return lambda timeout_s: ray.get(result, timeout=timeout_s)
+def actor_names(namespace: str) -> Iterable[str]:
+    """The named actors of ``namespace`` that are alive or on their way."""
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    return [actor["name"] for actor in actors if actor["namespace"] == namespace]

@@ -136,6 +136,9 @@ class WorkersConfig:
 
     min: int = _number(0, 0, 100_000, "workers", "Workers kept even without messages; 0 scales to zero.")
     max: int = _number(10, 0, 100_000, "workers", "Workers the topic never exceeds.")
+    roll_surge: float = _between(
+        0.25, 0, 1.000001, "ratio", "Workers beyond the target that a roll-out may start, of the target; at least one."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,9 @@ class WorkerConfig:
     )
     drain_timeout_s: float = _number(
         900.0, 0, 7 * DAY_S, "s", "How long a scale-in or a roll-out lets running handlers finish."
+    )
+    silent_timeout_s: float = _number(
+        900.0, 60, 7 * DAY_S, "s", "How long a worker may be silent before it is killed; it is replaced after 60 s."
     )
 
 
@@ -258,6 +264,9 @@ class Config:
         r"[/~][^\x00]*",
         "the absolute path of a directory, or one from ~",
         "Where the scaler keeps what it knows, on the node it runs on.",
+    )
+    forget_after_s: float = _number(
+        30 * DAY_S, 60, 3650 * DAY_S, "s", "How long a topic that is left out is remembered for its return."
     )
     metrics: MetricsConfig = _section(MetricsConfig, "Prometheus metrics.")
     topics: dict[str, TopicConfig] = _knob(dict, Knob(meaning="The topics by name."))

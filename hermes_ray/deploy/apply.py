@@ -18,11 +18,11 @@ from hermes_ray.cluster.capacity import node_totals
 from hermes_ray.cluster.client import Deployment, Refused, Taken
 from hermes_ray.config.settings import Config, worker_bundle
 from hermes_ray.core.room import flat
-from hermes_ray.deploy.changes import Change, compare
+from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.deploy.fingerprint import code_identity
-from hermes_ray.deploy.plan import Owner, Plan, revision, topology_of
 from hermes_ray.deploy.preflight import import_paths, try_handlers
 from hermes_ray.errors import OperationFailed, UserMistake
+from hermes_ray.scaler.plan import Owner, Plan, revision, topology_of
 
 __all__ = ["Applied", "apply", "reach_broker", "this_command"]
 
@@ -68,7 +68,7 @@ def apply(
     """
     for _ in range(TRIES):
         running = _settled(config, say)
-        before = None if running is None else _applied(running)
+        before = None if running is None else _running_plan(running)
         plan = _plan(config, owner, before, roll=roll)
         changes = None if before is None else compare(before, plan)
         before_touching()
@@ -107,7 +107,7 @@ def _is_stopping(running: Deployment) -> bool:
         return False
 
 
-def _applied(running: Deployment) -> Mapping[str, Any] | None:
+def _running_plan(running: Deployment) -> Mapping[str, Any] | None:
     """What runs; None if its scaler does not say: then it is replaced, and so are all workers that differ."""
     try:
         return running.applied()
@@ -136,7 +136,8 @@ def _plan(config: Config, owner: Owner, before: Mapping[str, Any] | None, *, rol
     if before is not None:
         _refuse_what_fits_nowhere(config, changed)
     tried = try_handlers(config, changed, draft.import_paths)
-    return replace(draft, concurrency={topic: tried.get(topic) or slots[topic] for topic in config.topics})
+    plan = replace(draft, concurrency={topic: tried.get(topic) or slots[topic] for topic in config.topics})
+    return replace(plan, applied=applied(plan))
 
 
 def _refuse_what_fits_nowhere(config: Config, topics: Iterable[str]) -> None:

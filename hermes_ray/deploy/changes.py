@@ -10,7 +10,7 @@ from typing import Any
 from hermes_ray.config.secrets import mask_url
 from hermes_ray.config.settings import Config, knob
 from hermes_ray.config.validation import dotted
-from hermes_ray.deploy.plan import Plan, digest, revision, topology_of
+from hermes_ray.scaler.plan import Plan, digest, revision, topology_of
 
 __all__ = ["Change", "applied", "compare"]
 

@@ -8,13 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
-
 from hermes_ray.broker.connection import connect
-from hermes_ray.cluster.worker_pool import cause_text, start_once
+from hermes_ray.cluster.tasks import TaskFailed, TaskTimedOut, start_once
 from hermes_ray.config.settings import Config
-from hermes_ray.deploy.plan import digest
 from hermes_ray.errors import OperationFailed
+from hermes_ray.scaler.plan import digest
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
 
 __all__ = ["import_paths", "try_handlers"]
@@ -58,14 +56,13 @@ def _slots(config: Config, topic: str, collect: Any) -> int:
     chosen = config.topics[topic]
     try:
         default: int = collect(TRIAL_TIMEOUT_S)
-    except GetTimeoutError as error:
+    except TaskTimedOut as error:
         raise OperationFailed(
             f"topic {topic}: handler {chosen.handler} did not load in {TRIAL_TIMEOUT_S:.0f} s"
         ) from error
-    except RayTaskError as error:
-        raise OperationFailed(f"topic {topic}: {error.cause}") from error
-    except RayError as error:
-        raise OperationFailed(f"topic {topic}: {chosen.handler} cannot be tried: {cause_text(error)}") from error
+    except TaskFailed as error:
+        text = str(error) if error.is_its_own else f"{chosen.handler} cannot be tried: {error}"
+        raise OperationFailed(f"topic {topic}: {text}") from error
     return default
 
 

@@ -1,4 +1,8 @@
-"""The scaler's memory on disk: one file a deployment, replaced as a whole, without a password in it.
+"""The scaler's memory on disk: one file a deployment, a whole memory and the changes since, without a password in it.
+
+Each record is its length, its checksum and its bytes. A tick appends what changed and syncs; once the changes weigh as
+much as the whole, the file is replaced by a new whole (write, sync, rename). So 1,000 topics and 10,000 workers cost
+under 2 MB a second instead of 20, and a write that a crash cut short costs the last tick and nothing before it.
 
 The configuration is not in it: a scaler gets that as its argument, and an apply starts a new scaler. So what Ray hands
 a restarted scaler is always what was applied last.
@@ -7,28 +11,186 @@ a restarted scaler is always what was applied last.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
-import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from hermes_ray.errors import OperationFailed
+from hermes_ray.scaler.memory import Changes, Memory, decode, encode, merged
 
 __all__ = ["STATE_VERSION", "Checkpoint", "checkpoint_path"]
 
 log = logging.getLogger(__name__)
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+MAGIC = b"hermes_ray memory %d\n" % STATE_VERSION
+RECORD = struct.Struct(">II")
+LEAST_CHANGES_BYTES = 1_000_000
+READ_TRIES, READ_PAUSE_S = 50, 0.2  # too many open files, a file server that is away: it passes, or it does not
 
 
 def checkpoint_path(state_dir: str, urls: Sequence[str], name: str) -> Path:
-    """``state_dir/BROKER_HASH/NAME.json``; the hash is of the brokers' hosts and virtual host, not of a password."""
+    """``state_dir/BROKER_HASH/NAME.state``; the hash is of the brokers' hosts and virtual host, not of a password."""
     digest = hashlib.sha256(" ".join(sorted(map(_broker, urls))).encode()).hexdigest()[:12]
-    return _expanded(state_dir) / digest / f"{name}.json"
+    return _expanded(state_dir) / digest / f"{name}.state"
+
+
+class Checkpoint:
+    """Reads and writes one file, which is its own while it is open: a second scaler that would write it is refused.
+
+    A file that cannot be used is set aside, never overwritten.
+    """
+
+    def __init__(self, path: Path, *, pause: Callable[[float], None] = time.sleep) -> None:
+        self.path = path
+        self._pause = pause
+        self._lock: IO[str] | None = None
+        self._file: IO[bytes] | None = None
+        self._whole_bytes = 0
+        self._changes_bytes = 0
+
+    @property
+    def wants_whole(self) -> bool:
+        """Whether the next write has to be of everything."""
+        return self._file is None or self._changes_bytes > max(LEAST_CHANGES_BYTES, self._whole_bytes)
+
+    def read(self) -> Memory | None:
+        """What was written; None if there is nothing, or nothing this version understands.
+
+        An error of the system is waited for, up to 10 s, since a good file would be lost by going on without it; then
+        it is raised as ``OSError``.
+        """
+        content = self._content()
+        if content is None:
+            return None
+        if not content.startswith(MAGIC):
+            self.set_aside("it is of another version, or no memory at all")
+            return None
+        try:
+            return merged(map(decode, _records(content)))
+        except ValueError as error:
+            self.set_aside(str(error))
+            return None
+
+    def write(self, changes: Changes) -> None:
+        """Append ``changes``, or replace the file if they are whole; they are on disk when this returns.
+
+        Raises ``OSError``; after one the next write has to be whole, since the file may end in half a record.
+        """
+        data = encode(changes)
+        record = RECORD.pack(len(data), zlib.crc32(data)) + data
+        try:
+            if changes.is_whole:
+                self._replace(record)
+            else:
+                self._append(record)
+        except BaseException:
+            self._forget_file()
+            raise
+
+    def close(self) -> None:
+        """Leave the file to the next scaler."""
+        self._forget_file()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+
+    def set_aside(self, why: str) -> None:
+        """Keep an unusable file beside the next one."""
+        aside = self.path.with_suffix(".unreadable.state")
+        log.warning("%s cannot be used (%s): kept as %s; rates are learnt anew", self.path, why, aside.name)
+        with contextlib.suppress(OSError):
+            self.path.replace(aside)
+
+    def _content(self) -> bytes | None:
+        for tries_left in reversed(range(READ_TRIES)):
+            try:
+                return self.path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                if not tries_left:
+                    raise
+                log.warning("%s cannot be read yet: %s", self.path, error)
+                self._pause(READ_PAUSE_S)
+        return None
+
+    def _replace(self, record: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._take_lock()
+        fresh = self.path.with_suffix(f".{os.getpid()}.new")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(MAGIC + record)
+            os.fsync(descriptor)
+            fresh.replace(self.path)
+            _sync_directory(self.path.parent)
+        except BaseException:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise
+        self._forget_file()
+        self._file = os.fdopen(descriptor, "ab", buffering=0)
+        self._whole_bytes, self._changes_bytes = len(record), 0
+
+    def _append(self, record: bytes) -> None:
+        if self._file is None:
+            raise OSError("changes can be written after a whole memory only")
+        if self._file.write(record) != len(record):
+            raise OSError("the disk took a part of it only")
+        os.fdatasync(self._file.fileno())
+        self._changes_bytes += len(record)
+
+    def _forget_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            return
+        lock = self.path.with_suffix(".lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            holder = lock.read(200).strip() or "another process"
+            lock.close()
+            raise BlockingIOError(f"it belongs to {holder}: give one of them another deployment.name") from error
+        lock.truncate(0)
+        lock.write(f"the scaler with pid {os.getpid()} on {os.uname().nodename}")
+        lock.flush()
+        self._lock = lock
+
+
+def _records(content: bytes) -> Iterator[bytes]:
+    """The records that are whole; what a crash cut short at the end is left out."""
+    at = len(MAGIC)
+    while at + RECORD.size <= len(content):
+        size, checksum = RECORD.unpack_from(content, at)
+        data = content[at + RECORD.size : at + RECORD.size + size]
+        if len(data) < size or zlib.crc32(data) != checksum:
+            return
+        yield data
+        at += RECORD.size + size
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _expanded(state_dir: str) -> Path:
@@ -38,51 +200,6 @@ def _expanded(state_dir: str) -> Path:
         raise OperationFailed(
             f"state_dir is {state_dir!r}, and the scaler's node has no such home: correct it"
         ) from error
-
-
-class Checkpoint:
-    """Reads and replaces one file. A file that cannot be used is set aside, never overwritten."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> Mapping[str, Any] | None:
-        """What was written last; None if there is nothing, or nothing this version understands."""
-        try:
-            tree = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            self.set_aside(str(error))
-            return None
-        if not isinstance(tree, dict) or tree.get("version") != STATE_VERSION:
-            self.set_aside("it is of another version")
-            return None
-        return tree
-
-    def write(self, tree: Mapping[str, Any]) -> None:
-        """Replace the file; it is on disk when this returns. Raises ``OSError``."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = self.path.with_suffix(f".{os.getpid()}.new")
-        text = json.dumps({**tree, "version": STATE_VERSION}, separators=(",", ":"))  # five times faster than dump
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                fresh.unlink()
-            raise
-
-    def set_aside(self, why: str) -> None:
-        """Keep an unusable file beside the next one."""
-        aside = self.path.with_suffix(".unreadable.json")
-        log.warning("%s cannot be used (%s): kept as %s; rates are learnt anew", self.path, why, aside.name)
-        with contextlib.suppress(OSError):
-            self.path.replace(aside)
 
 
 def _broker(url: str) -> str:

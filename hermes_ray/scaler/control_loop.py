@@ -1,80 +1,95 @@
-"""Collect, evaluate, execute: what a scaler does each second, without threads or Ray of its own.
+"""Collect, decide, act, save: what a scaler does each second, without threads or Ray of its own.
 
-Level-triggered: each tick compares what there is with what is wanted, so that a lost call heals itself. What it knows
-is kept in a ``Memory`` that is written each tick; what is shown to the outside is the last look that was written, so
-that no count ever goes back.
+Level-triggered: each tick compares what there is with what is wanted, so that a lost call heals itself. What is shown
+to the outside is what was last written down, so that no count ever goes back.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
 
-from hermes_ray.broker.depth import DepthProber
+from msgspec import structs
+
 from hermes_ray.core.conditions import conditions
-from hermes_ray.core.effect import Effect, judge
-from hermes_ray.core.estimate import observe, snapshot, thinned
-from hermes_ray.core.model import Decision, Override, Probe, Reason, Snapshot
+from hermes_ray.core.effect import judge
+from hermes_ray.core.estimate import observe, snapshot
+from hermes_ray.core.model import Capacity, Decision, Override, Probe, Reason, Snapshot
 from hermes_ray.core.policy import PolicyState, step
-from hermes_ray.deploy.plan import Owner, Plan
-from hermes_ray.scaler.codec import to_plain
 from hermes_ray.scaler.fleet import Fleet
-from hermes_ray.scaler.memory import Memory, TopicMemory, without_overrides
-from hermes_ray.scaler.status_rows import decision_row, topic_row
-from hermes_ray.telemetry.figures import Figures, TopicFigures
+from hermes_ray.scaler.memory import Memory, TopicLearnt, TopicMemory, policy_state
+from hermes_ray.scaler.memory_writer import MemoryWriter
+from hermes_ray.scaler.plan import Owner, Plan
+from hermes_ray.scaler.ports import DepthView
+from hermes_ray.scaler.status_rows import past_decision
+from hermes_ray.telemetry.figures import Figures, PastDecision, TopicCounts, TopicFigures
+from hermes_ray.worker.report import Report, UnknownReport
 
-__all__ = ["ControlLoop"]
+__all__ = ["ControlLoop", "kept_decision_count"]
 
 log = logging.getLogger(__name__)
 
 KEPT_LINES = 1_000
 KEPT_PROBES = 8
-KEPT_DECISIONS = 30
+MOST_KEPT_DECISIONS, LEAST_KEPT_DECISIONS, ALL_KEPT_DECISIONS = 30, 5, 10_000
 KILL_GRACE_S = 2.0  # for a worker to end itself at its deadline
-SAVE_SHARE = 10  # a memory that takes long to write is written less often
 
-Tree = Mapping[str, Any]
+Reports = Iterable[tuple[Report | UnknownReport, float]]
+
+
+def kept_decision_count(topic_count: int) -> int:
+    """Decisions that are remembered of each topic: 30, fewer from 333 topics on, at least 5."""
+    return max(LEAST_KEPT_DECISIONS, min(MOST_KEPT_DECISIONS, ALL_KEPT_DECISIONS // max(1, topic_count)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What one tick decided; ``capacity`` is what it was decided on."""
+
+    decisions: tuple[Decision, ...]
+    policy: PolicyState
+    capacity: Capacity | None
 
 
 class ControlLoop:
-    """Keeps every topic of ``plan`` at its size, going on from ``memory``; ``write`` puts a memory on disk.
+    """Keeps every topic of ``plan`` at its size, going on from ``memory``, which ``writer`` puts on disk.
 
-    All of it belongs to one thread, but for ``lines``, ``cut`` and ``topics``, which are replaced, not changed.
+    All of it belongs to one thread, but for ``lines`` and ``figures``, which are replaced, not changed.
     """
 
-    def __init__(
-        self, plan: Plan, memory: Memory, fleet: Fleet, prober: DepthProber, write: Callable[[Tree], None]
-    ) -> None:
+    def __init__(self, plan: Plan, memory: Memory, fleet: Fleet, prober: DepthView, writer: MemoryWriter) -> None:
         self._plan = plan
-        self._memory = memory
         self._fleet = fleet
         self._prober = prober
-        self._write = write
-        self._topics = {topic: memory.topics.get(topic, TopicMemory()) for topic in plan.config.topics}
+        self._writer = writer
+        self._header = memory.header
+        self._topics = {
+            topic: structs.replace(memory.topics.get(topic, TopicMemory()), left_out_since_s=None)
+            for topic in plan.config.topics
+        }
+        self._learnt = {topic: memory.learnt.get(topic, TopicLearnt()) for topic in plan.config.topics}
         self._left_out = {topic: past for topic, past in memory.topics.items() if topic not in self._topics}
-        self._base = memory.topics
-        self._policy = memory.policy
+        self._left_out_learnt = {topic: past for topic, past in memory.learnt.items() if topic not in self._learnt}
+        self._policy = policy_state(memory)
         self._probes: dict[str, deque[Probe]] = {topic: deque(maxlen=KEPT_PROBES) for topic in plan.config.topics}
         self._retried: dict[str, int] = {}
-        self._targets: dict[str, int] = {}
+        self._failed_probes: dict[str, int] = {}
         self._decisions: dict[str, Decision] = {}
         self._placeless: set[str] = set()
         self._is_capacity_known = False
         self._killed_before = fleet.killed_count
         self._kill_now = False
-        self._next_save_s = 0.0
-        self.owner = memory.owner
-        self.stop_by_s = memory.stop_by_s
+        self._kept_decisions = kept_decision_count(len(self._topics))
+        self.owner = memory.header.owner
+        self.stop_by_s = memory.header.stop_by_s
         self.result: dict[str, int] | None = None
-        self.write_error: str | None = None
         self.lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
         self.line_count = 0
         self.tick_s = 0.0
         self.figures: Figures | None = None
-        self.topics: dict[str, dict[str, Any]] = {}
 
     # Orders
 
@@ -93,10 +108,20 @@ class ControlLoop:
     def override(self, topic: str, change: Callable[[Override], Override]) -> Override:
         """Change what a person has said about ``topic``."""
         memory = self._topics[topic]
-        self._topics[topic] = replace(memory, override=change(memory.override))
+        self._topics[topic] = structs.replace(memory, override=change(memory.override))
         return self._topics[topic].override
 
+    def forget(self, topic: str) -> bool:
+        """Forget a topic that is not configured any more; False if there is none of that name."""
+        self._left_out_learnt.pop(topic, None)
+        return self._left_out.pop(topic, None) is not None
+
     # Looks
+
+    @property
+    def write_error(self) -> str | None:
+        """Why the memory could not be written, None if it could."""
+        return self._writer.error
 
     def decision(self, topic: str) -> Decision | None:
         """What was decided for ``topic`` last, changed or not."""
@@ -106,7 +131,11 @@ class ControlLoop:
         """The topics that are left out until the next apply."""
         return [topic for topic, memory in self._topics.items() if memory.override.stopped]
 
-    def recent_decisions(self, topic: str) -> tuple[Tree, ...]:
+    def left_out(self) -> list[str]:
+        """The topics that are not configured any more, and remembered."""
+        return list(self._left_out)
+
+    def recent_decisions(self, topic: str) -> tuple[PastDecision, ...]:
         """The last decisions that changed something for ``topic``, oldest first."""
         return self._topics[topic].recent_decisions
 
@@ -118,170 +147,185 @@ class ControlLoop:
 
     # Ticks
 
-    def tick(self, reports: Iterable[tuple[Tree, float]], now_s: float) -> None:
-        """One round: collect, evaluate, execute, write down."""
+    def tick(self, reports: Reports, now_s: float) -> None:
+        """One round."""
         self._collect(reports, now_s)
-        if self.stop_by_s is not None:
-            self._wind_down(now_s, self.stop_by_s)
+        if self.stop_by_s is None:
+            self._act(self._decide(now_s), now_s)
         else:
-            self._decide(now_s)
+            self._wind_down(self.stop_by_s, now_s)
         self.save(now_s, at_once=self.result is not None)
 
-    def save(self, now_s: float, *, at_once: bool = False) -> None:
-        """Write the memory down, then show what was written; or, where it cannot be, what would have been."""
-        if not at_once and now_s < self._next_save_s:
-            return
-        memory = self._remembered(now_s)
-        try:
-            self._write(to_plain(memory))
-            self.write_error = None
-        except OSError as error:
-            was, self.write_error = self.write_error, f"the checkpoint cannot be written: {error}"
-            if was is None:
-                self.say(f"{self.write_error}; a restarted scaler would learn anew")
-        self._show(memory, now_s)
-
-    def saved_in(self, took_s: float, now_s: float) -> None:
-        """How long the last write took: the next one keeps its share of the time small."""
-        self._next_save_s = now_s + SAVE_SHARE * took_s
-
-    def _collect(self, reports: Iterable[tuple[Tree, float]], now_s: float) -> None:
-        roster = self._fleet.roster
+    def _collect(self, reports: Reports, now_s: float) -> None:
+        roster, failures = self._fleet.roster, self._prober.failures
         for report, at_s in reports:
             roster.take(report, at_s)
-        for line in self._fleet.sync(now_s):
+        for line in self._fleet.refresh(now_s, failures.keys()):
             self.say(line)
-        for topic, memory in self._topics.items():
-            if roster.is_complete(topic, now_s):
-                self._topics[topic] = self._with_what_is_seen(topic, memory, now_s)
+        probes, interval_s = self._prober.probes(), self._fleet.report_interval_s
+        for topic in self._topics:
+            self._count(topic)
+            if roster.is_complete(topic, now_s, interval_s):
+                self._learnt[topic] = self._observed(topic, probes.get(topic), now_s)
 
-    def _with_what_is_seen(self, topic: str, memory: TopicMemory, now_s: float) -> TopicMemory:
-        roster, probe, recent = self._fleet.roster, self._prober.probes().get(topic), self._probes[topic]
+    def _count(self, topic: str) -> None:
+        """Bring the topic's counts up to what prober and fleet have counted since the last look."""
+        memory = self._topics[topic]
+        failed_probes = self._prober.failure_count(topic)
+        new_failures = failed_probes - self._failed_probes.get(topic, 0)
+        starts, deaths = self._fleet.failed_starts.pop(topic, 0), self._fleet.deaths.pop(topic, 0)
+        counters = self._fleet.roster.counters(topic)
+        if new_failures or starts or deaths:
+            self._failed_probes[topic] = failed_probes
+            counts = memory.counts
+            memory = structs.replace(
+                memory,
+                counts=structs.replace(
+                    counts,
+                    probe_failures=counts.probe_failures + new_failures,
+                    start_failures=counts.start_failures + starts,
+                    deaths=counts.deaths + deaths,
+                ),
+            )
+        if memory.counters is not counters:
+            memory = structs.replace(memory, counters=counters)
+        self._topics[topic] = memory
+
+    def _observed(self, topic: str, probe: Probe | None, now_s: float) -> TopicLearnt:
+        roster, recent, past = self._fleet.roster, self._probes[topic], self._learnt[topic]
         if probe is not None and (not recent or probe.at_s > recent[-1].at_s):
             recent.append(probe)
-        retried = roster.counters(topic).retried
+        retried = roster.counters(topic).settlements.retried
         if retried > self._retried.get(topic, 0):
             self._retried[topic] = retried
             self._prober.look_again(topic)
-        arrived = roster.arrived(topic, recent, now_s)
-        return replace(memory, history=observe(memory.history, probe, roster.totals(topic), now_s, arrived))
+        arrived = roster.arrived(topic, recent, now_s, self._fleet.report_interval_s)
+        history = observe(past.history, probe, roster.totals(topic), now_s, arrived)
+        return structs.replace(past, history=history)
 
-    def _snapshots(self, now_s: float) -> dict[str, Snapshot]:
-        roster = self._fleet.roster
-        return {
-            topic: snapshot(memory.history, topic, roster.counts(topic), now_s, roster.slot_count(topic))
-            for topic, memory in self._topics.items()
-        }
-
-    def _decide(self, now_s: float) -> None:
+    def _decide(self, now_s: float) -> _Verdict:
         capacity = self._fleet.capacity(now_s)
-        self._is_capacity_known = capacity is not None
         overrides = {topic: memory.override for topic, memory in self._topics.items()}
-        seen = self._snapshots(now_s)
-        self._policy, decisions = step(self._policy, seen, capacity, self._fleet.params, now_s, overrides)
+        seen = {topic: self._snapshot(topic, now_s) for topic in self._topics}
+        policy, decisions = step(self._policy, seen, capacity, self._fleet.params, now_s, overrides)
+        return _Verdict(decisions, policy, capacity)
+
+    def _act(self, verdict: _Verdict, now_s: float) -> None:
+        self._policy = verdict.policy
+        self._is_capacity_known = verdict.capacity is not None
+        decisions = verdict.decisions
         placeless = {d.topic for d in decisions if d.target == 0 and d.reason is Reason.CAPACITY}
         for decision in decisions:
-            self._note(decision, now_s)
+            self._remember(decision, now_s)
             # That a first worker fits nowhere is news too, although it changes no target.
             if decision.target != decision.before or decision.topic in placeless - self._placeless:
                 self.say(f"{decision.topic}: {decision.text}")
         self._placeless = placeless
         self._decisions = {decision.topic: decision for decision in decisions}
-        self._targets = {decision.topic: decision.target for decision in decisions}
-        self._fleet.match(self._targets, capacity, now_s)
+        targets = {decision.topic: decision.target for decision in decisions}
+        for line in self._fleet.reconcile(targets, verdict.capacity, now_s):
+            self.say(line)
 
-    def _note(self, decision: Decision, now_s: float) -> None:
-        memory = self._topics[decision.topic]
-        memory = replace(memory, effect=self._judged(memory.effect, decision, now_s))
+    def _remember(self, decision: Decision, now_s: float) -> None:
+        topic, params = decision.topic, self._fleet.params[decision.topic]
+        past = self._learnt[topic]
+        effect = judge(past.effect, decision, decision.snapshot, now_s, concurrency=params.concurrency)
+        self._learnt[topic] = structs.replace(past, effect=effect, policy=self._policy.topics[topic])
         if decision.target != decision.before:
-            reason, grew = str(decision.reason), decision.target > decision.before
-            memory = replace(
+            memory = self._topics[topic]
+            self._topics[topic] = structs.replace(
                 memory,
-                decisions={**memory.decisions, reason: memory.decisions.get(reason, 0) + 1},
-                ups=memory.ups + grew,
-                downs=memory.downs + (not grew),
-                recent_decisions=(*memory.recent_decisions, decision_row(decision))[-KEPT_DECISIONS:],
+                counts=_counted(memory.counts, decision),
+                recent_decisions=(*memory.recent_decisions, past_decision(decision))[-self._kept_decisions :],
             )
-        self._topics[decision.topic] = memory
 
-    def _judged(self, effect: Effect, decision: Decision, now_s: float) -> Effect:
-        concurrency = self._fleet.params[decision.topic].concurrency
-        return judge(effect, decision, decision.snapshot, now_s, concurrency=concurrency)
-
-    def _wind_down(self, now_s: float, stop_by_s: float) -> None:
-        self._targets = dict.fromkeys(self._targets, 0)
+    def _wind_down(self, stop_by_s: float, now_s: float) -> None:
         kill = self._kill_now or now_s > stop_by_s + KILL_GRACE_S
-        if not self._fleet.wind_down(max(0.0, stop_by_s - now_s), kill, now_s):
-            killed = self._fleet.killed_count - self._killed_before
-            self.result = {"drained": self._fleet.drained_count, "killed": killed}
-            # The order stays: this process lives on for a moment, and restarted in it would begin anew.
-            self._policy = PolicyState()
-            self._topics = without_overrides(self._topics)
+        self._decisions = {topic: dataclasses.replace(d, target=0) for topic, d in self._decisions.items()}
+        if self._fleet.wind_down(stop_by_s, kill, now_s):
+            return
+        killed = self._fleet.killed_count - self._killed_before
+        self.result = {"drained": self._fleet.drained_count, "killed": killed}
+        # The order stays: this process lives on for a moment, and restarted in it would begin anew.
+        self._policy = PolicyState()
+        self._learnt = {topic: structs.replace(past, policy=None) for topic, past in self._learnt.items()}
+        for memories in (self._topics, self._left_out):
+            memories.update({topic: structs.replace(past, override=Override()) for topic, past in memories.items()})
 
-    def _remembered(self, now_s: float) -> Memory:
-        fleet = self._fleet
-        topics = {
-            topic: replace(
-                memory,
-                history=thinned(memory.history),
-                retired=fleet.roster.departed_counters(topic),
-                probe_failures=self._before(topic).probe_failures + self._prober.failure_count(topic),
-                start_failures=self._before(topic).start_failures + fleet.failed_starts[topic],
-                deaths=self._before(topic).deaths + fleet.deaths[topic],
-            )
-            for topic, memory in self._topics.items()
-        }
-        left_out = {
-            topic: replace(memory, retired=fleet.roster.departed_counters(topic))
-            for topic, memory in self._left_out.items()
-        }
-        return replace(
-            self._memory,
-            saved_s=now_s,
-            owner=self.owner,
-            stop_by_s=self.stop_by_s,
-            policy=self._policy,
-            topics={**left_out, **topics},
-            workers=tuple(fleet.roster.remembered()),
+    # Saving and showing
+
+    def save(self, now_s: float, *, at_once: bool = False, whole: bool = False) -> None:
+        """Write the memory down, then show what was written; or, where it cannot be, what would have been."""
+        if not at_once and not self._writer.is_due(now_s):
+            return
+        self._forget_the_long_gone(now_s)
+        had_error = self._writer.error is not None
+        header = structs.replace(self._header, owner=self.owner, stop_by_s=self.stop_by_s)
+        self._writer.write(
+            header,
+            self._topics | self._left_out,
+            self._learnt | self._left_out_learnt,
+            self._fleet.roster,
+            now_s,
+            whole=whole,
+        )
+        if self._writer.error is not None and not had_error:
+            self.say(f"{self._writer.error}; a restarted scaler would learn anew")
+        self.figures = Figures(
+            at_s=now_s, tick_s=self.tick_s, topics={topic: self._topic_figures(topic, now_s) for topic in self._topics}
         )
 
-    def _before(self, topic: str) -> TopicMemory:
-        return self._base.get(topic, TopicMemory())
+    def _forget_the_long_gone(self, now_s: float) -> None:
+        """A topic that was left out for ``forget_after_s`` is forgotten, with all that was learnt of it."""
+        for topic, past in list(self._left_out.items()):
+            if past.left_out_since_s is None:
+                self._left_out[topic] = structs.replace(past, left_out_since_s=now_s)
+            elif now_s - past.left_out_since_s > self._plan.config.forget_after_s:
+                self.forget(topic)
+        for topic in self._left_out_learnt.keys() - self._left_out.keys():
+            self._left_out[topic] = TopicMemory(left_out_since_s=now_s)
 
-    def _show(self, memory: Memory, now_s: float) -> None:
-        all_figures = {
-            topic: self._topic_figures(topic, memory.topics[topic], s) for topic, s in self._snapshots(now_s).items()
-        }
-        self.topics = {
-            topic: topic_row(figures, memory.topics[topic], self._fleet, self._prober.failures.get(topic))
-            for topic, figures in all_figures.items()
-        }
-        self.figures = Figures(at_s=now_s, tick_s=self.tick_s, topics=all_figures)
+    def _snapshot(self, topic: str, now_s: float) -> Snapshot:
+        team = self._fleet.team(topic, now_s)
+        return snapshot(self._learnt[topic].history, topic, team.counts, now_s, team.slot_count)
 
-    def _topic_figures(self, topic: str, memory: TopicMemory, seen: Snapshot) -> TopicFigures:
-        fleet, failure, winner = self._fleet, self._prober.failures.get(topic), memory.override.winner(seen.at_s)
+    def _topic_figures(self, topic: str, now_s: float) -> TopicFigures:
+        fleet, memory, decision = self._fleet, self._topics[topic], self._decisions.get(topic)
+        team, seen = fleet.team(topic, now_s), self._snapshot(topic, now_s)
+        failure = self._prober.failures.get(topic)
+        recent = memory.recent_decisions
         return TopicFigures(
             topic=topic,
             queue=self._plan.config.topics[topic].queue or topic,
             snapshot=seen,
-            target=self._targets.get(topic),
-            slot_count=fleet.roster.slot_count(topic),
-            counters=fleet.roster.counters(topic),
-            probe_failures=memory.probe_failures,
-            start_failures=memory.start_failures,
-            deaths=memory.deaths,
-            decisions=memory.decisions,
-            ups=memory.ups,
-            downs=memory.downs,
-            effectiveness_ratio=memory.effect.ratio,
-            report_lag_s=fleet.roster.report_lag_s(topic, seen.at_s),
-            override=None if winner is None else winner[0],
+            target=None if decision is None else decision.target,
+            slot_count=team.slot_count,
+            outdated_count=sum(map(fleet.is_outdated, fleet.roster.of(topic))),
+            counters=memory.counters,
+            counts=memory.counts,
+            effectiveness_ratio=self._learnt[topic].effect.ratio,
+            report_lag_s=fleet.roster.report_lag_s(topic, now_s),
+            said=memory.override,
+            start_error=fleet.start_error(topic),
+            depth_error=None if failure is None else failure.text,
+            last_decision=recent[-1] if recent else None,
             conditions=conditions(
                 seen,
-                self._decisions.get(topic),
+                decision,
                 fleet.params[topic],
                 probe_failure_count=0 if failure is None else failure.count,
                 start_failure_count=fleet.start_failure_count(topic),
                 is_capacity_known=self._is_capacity_known,
             ),
         )
+
+
+def _counted(counts: TopicCounts, decision: Decision) -> TopicCounts:
+    reason, grew = str(decision.reason), decision.target > decision.before
+    decisions: Mapping[str, int] = counts.decisions
+    return structs.replace(
+        counts,
+        decisions={**decisions, reason: decisions.get(reason, 0) + 1},
+        ups=counts.ups + grew,
+        downs=counts.downs + (not grew),
+    )

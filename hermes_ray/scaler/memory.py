@@ -1,57 +1,140 @@
-"""What a scaler must not forget: plain data that a restarted scaler, or the next one, goes on from."""
+"""What a scaler must not forget: plain data that a restarted scaler, or the next one, goes on from.
+
+It is written as changes: what a topic counts and was told at once, what was learnt of it in turns, each worker with its
+report. ``applied`` puts changes together again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from msgspec import Struct, field, structs
 
 from hermes_ray.core.effect import Effect
 from hermes_ray.core.estimate import History, learnt
 from hermes_ray.core.model import Override
-from hermes_ray.core.policy import PolicyState
-from hermes_ray.deploy.plan import Owner, Plan
+from hermes_ray.core.policy import PolicyState, TopicState
+from hermes_ray.scaler.clock import Anchor
+from hermes_ray.scaler.plan import Owner, Plan
+from hermes_ray.telemetry.figures import PastDecision, TopicCounts
 from hermes_ray.worker.counters import Counters
+from hermes_ray.worker.report import Report
 
-__all__ = ["Memory", "TopicMemory", "recalled", "without_overrides"]
+__all__ = ["Changes", "Header", "Memory", "TopicLearnt", "TopicMemory", "WorkerMemory", "decode", "encode", "merged"]
+__all__ += ["policy_state", "recalled", "without_overrides"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopicMemory:
-    """One topic, configured now or once. ``retired``: what its workers that are gone had done;
-    ``recent_decisions``: oldest first.
+class TopicMemory(Struct, frozen=True, kw_only=True):
+    """What a topic, configured now or once, has counted and was told; ``recent_decisions`` oldest first.
 
-    The counts are of the whole life of the deployment on this cluster.
+    ``counters`` are of all workers it ever had. ``wait_rungs_ms``: delays whose wait queues are known to exist.
+    ``left_out_since_s``: since when it is not configured any more.
     """
+
+    override: Override = field(default_factory=Override)
+    counters: Counters = field(default_factory=Counters)
+    counts: TopicCounts = field(default_factory=TopicCounts)
+    recent_decisions: tuple[PastDecision, ...] = ()
+    wait_rungs_ms: tuple[int, ...] = ()
+    left_out_since_s: float | None = None
+
+
+class TopicLearnt(Struct, frozen=True, kw_only=True):
+    """What was learnt of a topic: a restart without the last seconds of it costs freshness only."""
 
     history: History = field(default_factory=History)
     effect: Effect = field(default_factory=Effect)
-    override: Override = field(default_factory=Override)
-    retired: Counters = field(default_factory=Counters)
-    probe_failures: int = 0
-    start_failures: int = 0
-    deaths: int = 0
-    decisions: Mapping[str, int] = field(default_factory=dict)
-    ups: int = 0
-    downs: int = 0
-    recent_decisions: tuple[Mapping[str, Any], ...] = ()
+    policy: TopicState | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """A deployment as of ``saved_s`` (Unix seconds), under the plan ``generation`` on the cluster ``cluster_id``.
+class WorkerMemory(Struct, frozen=True, kw_only=True):
+    """A living worker: see ``roster.Record``."""
 
-    ``stop_by_s``: an accepted stop order that is not carried out yet. ``workers``: see ``Roster.remembered``.
+    worker: str
+    since_s: float
+    adopted: bool = False
+    report: Report | None = None
+    reported_s: float | None = None
+    before_s: float | None = None
+    before_taken: float = 0.0
+    settled_count: int = 0
+    drain_asked_s: float | None = None
+    drain_by_s: float | None = None
+    failed: bool = False
+
+
+class Header(Struct, frozen=True, kw_only=True):
+    """The deployment: under the plan ``generation`` on the cluster ``cluster_id``, as of ``anchor``.
+
+    ``stop_by_s``: an accepted stop order that is not carried out yet.
     """
 
-    generation: int
-    cluster_id: str
-    saved_s: float = 0.0
+    generation: int = 0
+    cluster_id: str = ""
+    anchor: Anchor | None = None
     owner: Owner | None = None
     stop_by_s: float | None = None
-    policy: PolicyState = field(default_factory=PolicyState)
-    topics: Mapping[str, TopicMemory] = field(default_factory=dict)
-    workers: tuple[Mapping[str, Any], ...] = ()
+
+
+class Changes(Struct, frozen=True, kw_only=True):
+    """What differs from what was written before; of everything, with ``is_whole``.
+
+    ``gone`` workers and ``forgotten`` topics are named; all others stay as they were.
+    """
+
+    header: Header
+    is_whole: bool = False
+    topics: dict[str, TopicMemory] = {}
+    learnt: dict[str, TopicLearnt] = {}
+    workers: list[WorkerMemory] = []
+    gone: list[str] = []
+    forgotten: list[str] = []
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """Everything together."""
+
+    header: Header
+    topics: Mapping[str, TopicMemory] = {}
+    learnt: Mapping[str, TopicLearnt] = {}
+    workers: Mapping[str, WorkerMemory] = {}
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Changes)
+
+
+def encode(changes: Changes) -> bytes:
+    """``changes`` as msgpack."""
+    return _encoder.encode(changes)
+
+
+def decode(data: bytes) -> Changes:
+    """What was encoded; raises ``ValueError`` for what is none."""
+    return _decoder.decode(data)
+
+
+def merged(changes: Iterable[Changes]) -> Memory | None:
+    """All ``changes`` put together in order; None of none."""
+    header: Header | None = None
+    topics: dict[str, TopicMemory] = {}
+    learnings: dict[str, TopicLearnt] = {}
+    workers: dict[str, WorkerMemory] = {}
+    for change in changes:
+        header = change.header
+        if change.is_whole:
+            topics, learnings, workers = {}, {}, {}
+        topics |= change.topics
+        learnings |= change.learnt
+        workers |= {worker.worker: worker for worker in change.workers}
+        for name in change.gone:
+            workers.pop(name, None)
+        for name in change.forgotten:
+            topics.pop(name, None)
+            learnings.pop(name, None)
+    return None if header is None else Memory(header=header, topics=topics, learnt=learnings, workers=workers)
 
 
 def recalled(memory: Memory | None, plan: Plan, cluster_id: str) -> Memory:
@@ -60,22 +143,32 @@ def recalled(memory: Memory | None, plan: Plan, cluster_id: str) -> Memory:
     Restarted under the same plan: everything. Under a later plan: everything but a stop order and stopped topics, which
     an apply ends. On another cluster: learnt rates, since its workers, counts and pauses are none of ours.
     """
-    fresh = Memory(generation=plan.generation, cluster_id=cluster_id, owner=plan.owner)
+    fresh = Header(generation=plan.generation, cluster_id=cluster_id, owner=plan.owner)
     if memory is None:
-        return fresh
-    if memory.cluster_id != cluster_id:
-        topics = {
-            topic: TopicMemory(history=History(prior=learnt(past.history))) for topic, past in memory.topics.items()
-        }
-        return replace(fresh, topics=topics)
-    if memory.generation == plan.generation:
+        return Memory(header=fresh)
+    header = memory.header
+    if header.cluster_id != cluster_id:
+        priors = {topic: learnt(past.history) for topic, past in memory.learnt.items()}
+        return Memory(
+            header=structs.replace(fresh, anchor=header.anchor),
+            learnt={topic: TopicLearnt(history=History(prior=prior)) for topic, prior in priors.items()},
+        )
+    if header.generation == plan.generation:
         return memory
-    topics = {
-        topic: replace(past, override=replace(past.override, stopped=False)) for topic, past in memory.topics.items()
-    }
-    return replace(memory, generation=plan.generation, owner=plan.owner, stop_by_s=None, topics=topics)
+    topics = {topic: _started_again(past) for topic, past in memory.topics.items()}
+    return structs.replace(memory, header=structs.replace(fresh, anchor=header.anchor), topics=topics)
+
+
+def _started_again(past: TopicMemory) -> TopicMemory:
+    return structs.replace(past, override=dataclasses.replace(past.override, stopped=False))
+
+
+def policy_state(memory: Memory) -> PolicyState:
+    """What the policy remembers of each topic."""
+    states = {topic: past.policy for topic, past in memory.learnt.items() if past.policy is not None}
+    return PolicyState(topics=states)
 
 
 def without_overrides(topics: Mapping[str, TopicMemory]) -> dict[str, TopicMemory]:
     """The topics without what people said about them, as the end of a deployment leaves them."""
-    return {topic: replace(past, override=Override()) for topic, past in topics.items()}
+    return {topic: structs.replace(past, override=Override()) for topic, past in topics.items()}

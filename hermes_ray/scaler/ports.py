@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from hermes_ray.broker.depth import ProbeFailure
 from hermes_ray.broker.queue_spec import QueueSpec
-from hermes_ray.core.model import Bundle, Capacity
+from hermes_ray.core.model import Bundle, Capacity, Probe
+from hermes_ray.scaler.memory import Changes
 from hermes_ray.worker.spec import WorkerSpec
 
-__all__ = ["CapacityView", "StartResult", "WorkerPool"]
+__all__ = ["CapacityView", "DepthView", "StartResult", "StateStore", "WorkerPool"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +24,12 @@ class StartResult:
 
 
 class WorkerPool(Protocol):
-    """Where workers are started and ended: ``cluster.worker_pool.Pool``."""
+    """Where workers are started and ended: ``cluster.worker_pool.RayWorkerPool``."""
 
     def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
         """Ask for one more worker; returns its name ``TOPIC/xxxxxxxx``."""
 
-    def living(self) -> list[str]:
+    def living(self) -> Collection[str]:
         """Names of the workers there are, those on their way included."""
 
     def start_results(self) -> list[StartResult]:
@@ -54,3 +56,31 @@ class CapacityView(Protocol):
         now_s: float,
     ) -> Capacity | None:
         """Capacity by node; None when unknown."""
+
+
+class DepthView(Protocol):
+    """How many messages wait: ``broker.depth.DepthProber``."""
+
+    @property
+    def failures(self) -> Mapping[str, ProbeFailure]:
+        """The topics whose last probe failed, and why."""
+
+    def probes(self) -> Mapping[str, Probe]:
+        """The last probe of each topic that ever had one."""
+
+    def failure_count(self, topic: str) -> int:
+        """Probes of ``topic`` that failed since the start."""
+
+    def look_again(self, topic: str) -> None:
+        """A worker of ``topic`` retried a message."""
+
+
+class StateStore(Protocol):
+    """Where the memory is kept: ``checkpoint.Checkpoint``."""
+
+    @property
+    def wants_whole(self) -> bool:
+        """Whether the next write has to be of everything."""
+
+    def write(self, changes: Changes) -> None:
+        """Put ``changes`` on disk; raises ``OSError``."""

@@ -1,78 +1,71 @@
-"""Who works: every worker the scaler knows, what each last reported, and the counters the policy sees."""
+"""Who works: every worker the scaler knows, what each last reported, and what all of a topic together have counted."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
-from hermes_ray.core.model import Arrived, Probe, Totals, WorkerCounts
-from hermes_ray.worker.counters import Counters, of_report, plus, since
-from hermes_ray.worker.worker import REPORT_VERSION
+from hermes_ray.core.model import Arrived, Probe, Totals
+from hermes_ray.scaler.memory import WorkerMemory
+from hermes_ray.worker.counters import Counters, plus, since
+from hermes_ray.worker.report import Phase, Report, UnknownReport
 
 __all__ = ["Departure", "Record", "Roster"]
 
-Report = Mapping[str, Any]
-
-SILENT_S = 3.0
-FORGOTTEN = ("base", "counters", "unheard_since_s")  # rebuilt, or new with each scaler
+SILENT_INTERVALS = 3.0
+PATIENCE_INTERVALS = 5.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """One living worker. ``base``: its counters when first seen, if it was not started by this deployment's scaler."""
+    """One living worker.
+
+    ``heard_s``: when it last said anything, of whatever version, or when we began to listen. ``taken``: deliveries it
+    has had off the queue for good since it was first seen, those it holds and those that left through it; ``before_s``
+    and ``before_taken`` are of the report before the last. ``not_consuming_since_s``: since when it reports without
+    consuming.
+    """
 
     worker: str
+    topic: str
     since_s: float
+    heard_s: float
     adopted: bool = False
-    report: Mapping[str, Any] | None = None
+    report: Report | None = None
     reported_s: float | None = None
-    before_s: float | None = None  # when the report before this one came,
-    before_taken: float = 0.0  # and what it had taken
-    base: Counters | None = None
+    before_s: float | None = None
+    before_taken: float = 0.0
+    settled_count: int = 0
     drain_asked_s: float | None = None
     drain_by_s: float | None = None
     adapt_asked_s: float | None = None
+    kill_asked_s: float | None = None
     failed: bool = False  # its start did; what is left of it is on its way out
-    counters: Counters = field(default_factory=Counters)
-    unheard_since_s: float | None = None  # one this scaler did not start, and has yet to hear from
-
-    @property
-    def topic(self) -> str:
-        return self.worker.rpartition("/")[0]
+    not_consuming_since_s: float | None = None
+    consuming_since_s: float | None = None
 
     @property
     def is_draining(self) -> bool:
-        return self.drain_asked_s is not None or self.phase in ("draining", "drained")
+        return self.drain_asked_s is not None or (
+            self.report is not None and self.report.phase in (Phase.DRAINING, Phase.DRAINED)
+        )
+
+    @property
+    def is_consuming(self) -> bool:
+        return self.report is not None and self.report.phase is Phase.CONSUMING
 
     @property
     def phase(self) -> str:
         """``starting`` until the first report, then what the worker says."""
-        return "starting" if self.report is None else str(self.report["phase"])
+        return "starting" if self.report is None else str(self.report.phase)
 
     @property
     def node_id(self) -> str | None:
-        return None if self.report is None else self.report.get("node_id")
+        return None if self.report is None else self.report.node_id
 
     @property
     def taken(self) -> float:
-        """Deliveries it has had off the queue for good so far: those it holds and those that left through it."""
-        return 0 if self.report is None else self.report["held"] + self.own.settled
-
-    @property
-    def own(self) -> Counters:
-        """What it did since it was first seen."""
-        return self.counters if self.base is None else since(self.counters, self.base)
-
-    def hear(self, report: Report, now_s: float) -> None:
-        """Take a newer report."""
-        self.unheard_since_s = None
-        if self.report is not None and self.reported_s is not None:
-            self.before_s, self.before_taken = self.reported_s, self.taken
-        self.report, self.reported_s, self.counters = report, now_s, of_report(report)
-        if self.adopted and self.base is None:
-            self.base = self.counters
+        return 0.0 if self.report is None else self.report.held_count + self.settled_count
 
     def taken_at(self, at_s: float) -> float:
         """``taken`` at a moment of the last report interval, in proportion; the nearest report's outside of it."""
@@ -86,82 +79,146 @@ class Record:
             return taken
         return taken + (self.taken - taken) * (at_s - from_s) / (self.reported_s - from_s)
 
-    def number(self, key: str) -> float:
-        """A reported number, 0 before the first report."""
-        return 0 if self.report is None else self.report[key]
+    def hear(self, report: Report, now_s: float) -> Counters | None:
+        """Take a newer report; returns what it adds to the topic's counters, None where that is not known.
 
+        Of a worker that was there before us we cannot tell: its counters count from its first report on.
+        """
+        counted = report.counters if self.report is None else since(report.counters, self.report.counters)
+        is_first_of_adopted = self.adopted and self.report is None
+        if self.report is not None and self.reported_s is not None:
+            self.before_s, self.before_taken = self.reported_s, self.taken
+        self._note_phase(report.phase, now_s)
+        self.report, self.reported_s = report, now_s
+        if is_first_of_adopted:
+            return None
+        self.settled_count += counted.settlements.settled
+        return counted
 
-KEPT = tuple(entry.name for entry in fields(Record) if entry.name not in FORGOTTEN)
+    def _note_phase(self, phase: Phase, now_s: float) -> None:
+        if phase is Phase.CONSUMING:
+            self.not_consuming_since_s = None
+            self.consuming_since_s = now_s if self.consuming_since_s is None else self.consuming_since_s
+        elif phase is Phase.CONNECTING:
+            self.consuming_since_s = None
+            self.not_consuming_since_s = self.not_consuming_since_s or now_s
+
+    def remembered(self) -> WorkerMemory:
+        """What the next scaler has to know of it."""
+        return WorkerMemory(
+            worker=self.worker,
+            since_s=self.since_s,
+            adopted=self.adopted,
+            report=self.report,
+            reported_s=self.reported_s,
+            before_s=self.before_s,
+            before_taken=self.before_taken,
+            settled_count=self.settled_count,
+            drain_asked_s=self.drain_asked_s,
+            drain_by_s=self.drain_by_s,
+            failed=self.failed,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """A worker that is gone; ``expected`` if it was draining, ``killed_count`` handlers its end cut short."""
+    """A worker that is gone; ``expected`` if it was draining or ended by us, ``killed_count`` handlers cut short."""
 
     record: Record
     expected: bool
     killed_count: int
 
 
-class Roster:
-    """Living workers by name and the running counters of those that left. A late or repeated report changes nothing.
+@dataclass(slots=True)
+class _Topic:
+    """One topic: its living workers by name, and what all it ever had have counted."""
 
-    One goes on from another's ``departed_counters`` and ``remembered`` workers, at ``now_s``.
+    records: dict[str, Record] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    totals: Totals | None = None  # None: to be added up anew
+    unheard: dict[str, float] = field(default_factory=dict)  # not heard of by this scaler yet: since when we listen
+
+
+class Roster:
+    """Living workers by name and the counters of their topics. A late or repeated report changes nothing.
+
+    One goes on from another's ``counters`` and ``remembered`` workers, at ``now_s``.
     """
 
     def __init__(
         self,
-        departed: Mapping[str, Counters] | None = None,
-        records: Iterable[Mapping[str, Any]] = (),
+        counters: Mapping[str, Counters] | None = None,
+        remembered: Iterable[WorkerMemory] = (),
         now_s: float = 0.0,
     ) -> None:
         self._records: dict[str, Record] = {}
-        self._by_topic: defaultdict[str, list[Record]] = defaultdict(list)
-        self._departed: defaultdict[str, Counters] = defaultdict(Counters, departed or {})
-        for kept in records:
-            self._add(_restored(kept, now_s))
+        self._topics: dict[str, _Topic] = {
+            topic: _Topic(counters=counted) for topic, counted in (counters or {}).items()
+        }
+        self._changed: set[str] = set()
+        for memory in remembered:
+            self._add(_restored(memory, now_s))
+            self._topic(self._records[memory.worker].topic).unheard[memory.worker] = now_s
 
-    def remembered(self) -> list[dict[str, Any]]:
-        """The living workers as plain data."""
-        return [
-            {
-                **{name: getattr(record, name) for name in KEPT},
-                "base": None
-                if record.base is None
-                else {f.name: getattr(record.base, f.name) for f in fields(Counters)},
-            }
-            for record in self._records.values()
-        ]
+    # What happens
 
-    def departed_counters(self, topic: str) -> Counters:
-        """What the topic's workers that are gone had done."""
-        return self._departed[topic]
-
-    def started(self, worker: str, now_s: float) -> None:
+    def started(self, worker: str, now_s: float) -> Record:
         """We asked for this worker."""
-        self._add(Record(worker=worker, since_s=now_s))
+        return self._add(_new(worker, now_s))
 
-    def take(self, report: Report, now_s: float) -> None:
+    def take(self, report: Report | UnknownReport, now_s: float) -> None:
         """A report arrived; of a version we do not know it only shows that the worker lives."""
-        record = self._records.get(report["worker"])
+        record = self._records.get(report.worker)
         if record is None:
             return
-        if report.get("version") != REPORT_VERSION:
+        topic = self._topic(record.topic)
+        record.heard_s = now_s
+        topic.unheard.pop(record.worker, None)
+        if isinstance(report, UnknownReport):
             record.reported_s = now_s
-        elif record.report is None or report["seq"] > record.report["seq"]:
-            record.hear(report, now_s)
+        elif record.report is None or report.seq > record.report.seq:
+            counted = record.hear(report, now_s)
+            topic.totals = None
+            if counted is not None:
+                topic.counters = plus(topic.counters, counted)
+        self._changed.add(record.worker)
 
     def sync(self, living: Collection[str], now_s: float) -> list[Departure]:
-        """Match the records with the actors there are: adopts the unknown, returns those that are gone."""
-        for worker in living:
-            if worker not in self._records:
-                self._add(Record(worker=worker, since_s=now_s, adopted=True, unheard_since_s=now_s))
-        gone = [record for name, record in self._records.items() if name not in living]
-        return [self._depart(record) for record in gone]
+        """Match the records with the actors there are: adopts the unknown, returns those that are gone.
 
-    def of(self, topic: str) -> list[Record]:
+        Adopted are only those that stay until the next look: a name may be listed for a moment after its actor's end.
+        """
+        names = living if isinstance(living, set | frozenset) else set(living)
+        for worker in names - self._records.keys():
+            record = _new(worker, now_s)
+            record.adopted = True
+            self._add(record)
+            self._topic(record.topic).unheard[worker] = now_s
+        return [self._depart(self._records[worker]) for worker in self._records.keys() - names]
+
+    def note(self, record: Record) -> None:
+        """What we have asked of a worker is to be remembered."""
+        self._changed.add(record.worker)
+
+    def take_changed(self) -> tuple[list[WorkerMemory], list[str]]:
+        """The workers that changed since the last call, and the names of those that are gone."""
+        changed, self._changed = self._changed, set()
+        known = [self._records[name] for name in changed if name in self._records]
+        return [record.remembered() for record in known], [name for name in changed if name not in self._records]
+
+    def remembered(self) -> list[WorkerMemory]:
+        """All living workers."""
+        return [record.remembered() for record in self._records.values()]
+
+    # Looks
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def of(self, topic: str) -> Collection[Record]:
         """The living workers of a topic, oldest first."""
-        return list(self._by_topic[topic])
+        found = self._topics.get(topic)
+        return () if found is None else found.records.values()
 
     def all(self) -> list[Record]:
         """Every living worker, oldest first."""
@@ -170,85 +227,105 @@ class Roster:
     def get(self, worker: str) -> Record | None:
         return self._records.get(worker)
 
-    def is_complete(self, topic: str, now_s: float, patience_s: float = 5.0) -> bool:
+    def topics(self) -> list[str]:
+        """The topics that have living workers."""
+        return [name for name, topic in self._topics.items() if topic.records]
+
+    def counters(self, topic: str) -> Counters:
+        """What all workers the topic ever had have counted, less what adopted ones did before they were adopted."""
+        return self._topic(topic).counters
+
+    def is_complete(self, topic: str, now_s: float, interval_s: float = 1.0) -> bool:
         """Whether totals over this topic are of now: every worker that was there before us has reported, or had time
         enough. Those of a scaler before us would make all that was settled since look like arrivals of this second.
         """
-        return all(r.unheard_since_s is None or now_s - r.unheard_since_s > patience_s for r in self.of(topic))
+        unheard = self._topic(topic).unheard
+        return not unheard or all(now_s - since_s > PATIENCE_INTERVALS * interval_s for since_s in unheard.values())
 
-    def arrived(self, topic: str, probes: Iterable[Probe], now_s: float) -> Arrived | None:
+    def arrived(self, topic: str, probes: Iterable[Probe], now_s: float, interval_s: float = 1.0) -> Arrived | None:
         """Arrivals as of the latest of ``probes`` that every worker's reports cover, None if there is none.
 
-        A worker silent for more than 3 s is not waited for: it counts as it last said.
+        A worker silent for more than 3 report intervals is not waited for: it counts as it last said.
         """
-        said_s = [r.reported_s for r in self.of(topic) if r.reported_s is not None]
-        covered_s = min((at_s for at_s in said_s if at_s > now_s - SILENT_S), default=now_s)
-        covered = [probe for probe in probes if now_s - SILENT_S < probe.at_s <= covered_s]
+        patience_s = SILENT_INTERVALS * interval_s
+        found = self._topic(topic)
+        said_s = [r.reported_s for r in found.records.values() if r.reported_s is not None]
+        covered_s = min((at_s for at_s in said_s if at_s > now_s - patience_s), default=now_s)
+        covered = [probe for probe in probes if now_s - patience_s < probe.at_s <= covered_s]
         if not covered:
             return None
         probe = max(covered, key=lambda probe: probe.at_s)
-        taken = self._departed[topic].settled + sum(r.taken_at(probe.at_s) for r in self.of(topic))
+        gone = found.counters.settlements.settled - sum(r.settled_count for r in found.records.values())
+        taken = gone + sum(r.taken_at(probe.at_s) for r in found.records.values())
         return Arrived(at_s=probe.at_s, count=probe.ready_count + probe.retrying_count + taken)
 
-    def counts(self, topic: str) -> WorkerCounts:
-        """Workers by state; one whose connection is lost is on its way back: starting."""
-        records = self.of(topic)
-        draining = sum(r.is_draining for r in records)
-        observed = sum(not r.is_draining and r.phase == "consuming" for r in records)
-        return WorkerCounts(observed=observed, starting=len(records) - draining - observed, draining=draining)
-
-    def slot_count(self, topic: str) -> int:
-        """Slots of the topic's consuming workers."""
-        consuming = [r for r in self.of(topic) if not r.is_draining and r.phase == "consuming"]
-        return sum(int(r.number("concurrency")) for r in consuming)
+    def totals(self, topic: str) -> Totals:
+        """What the policy sees of a topic's workers."""
+        found = self._topic(topic)
+        if found.totals is None:
+            reports = [r.report for r in found.records.values() if r.report is not None]
+            runs = found.counters.runs
+            found.totals = Totals(
+                held_count=sum(report.held_count for report in reports),
+                running_count=sum(report.running_count for report in reports),
+                longest_running_s=max((report.longest_running_s for report in reports), default=0.0),
+                settled_count=found.counters.settlements.settled,
+                finished_count=runs.finished,
+                busy_s=runs.busy_s,
+                service=runs.service,
+                wait=runs.wait,
+            )
+        return found.totals
 
     def report_lag_s(self, topic: str, now_s: float) -> float | None:
         """The age of the oldest last report of a living worker, None if none has reported."""
         return max((now_s - r.reported_s for r in self.of(topic) if r.reported_s is not None), default=None)
 
-    def counters(self, topic: str) -> Counters:
-        """Departed workers plus living ones, less what adopted ones did before they were adopted."""
-        total = self._departed[topic]
-        for record in self.of(topic):
-            total = plus(total, record.own)
-        return total
+    def _topic(self, name: str) -> _Topic:
+        return self._topics.setdefault(name, _Topic())
 
-    def totals(self, topic: str) -> Totals:
-        """What the policy sees of a topic's workers."""
-        counters, living = self.counters(topic), [r for r in self.of(topic) if r.report is not None]
-        return Totals(
-            held_count=int(sum(r.number("held") for r in living)),
-            running_count=int(sum(r.number("running") for r in living)),
-            longest_running_s=max((r.number("longest_running_s") for r in living), default=0.0),
-            settled_count=counters.settled,
-            finished_count=counters.finished,
-            busy_s=counters.busy_s,
-            service=counters.service,
-            wait=counters.wait,
-        )
-
-    def _add(self, record: Record) -> None:
+    def _add(self, record: Record) -> Record:
         self._records[record.worker] = record
-        self._by_topic[record.topic].append(record)
+        topic = self._topic(record.topic)
+        topic.records[record.worker] = record
+        topic.totals = None
+        self._changed.add(record.worker)
+        return record
 
     def _depart(self, record: Record) -> Departure:
         del self._records[record.worker]
-        self._by_topic[record.topic].remove(record)
+        topic = self._topic(record.topic)
+        del topic.records[record.worker]
+        topic.unheard.pop(record.worker, None)
+        topic.totals = None
+        self._changed.add(record.worker)
         killed, report = 0, record.report
-        self._departed[record.topic] = plus(self._departed[record.topic], record.own)
         if report is not None:
-            killed = report["killed"] if report["phase"] == "drained" else report["running"]
-        return Departure(record=record, expected=record.is_draining, killed_count=killed)
+            killed = report.killed_count if report.phase is Phase.DRAINED else report.running_count
+        is_expected = record.is_draining or record.kill_asked_s is not None
+        return Departure(record=record, expected=is_expected, killed_count=killed)
 
 
-def _restored(kept: Mapping[str, Any], now_s: float) -> Record:
-    """The record of a worker of before; what another version remembered of it counts, but its report is not read."""
-    known: dict[str, Any] = {name: kept[name] for name in KEPT if name in kept}
-    report, base = known["report"], kept["base"]
-    known["report"] = report if report is not None and report.get("version") == REPORT_VERSION else None
+def _new(worker: str, now_s: float) -> Record:
+    return Record(worker=worker, topic=worker.rpartition("/")[0], since_s=now_s, heard_s=now_s)
+
+
+def _restored(memory: WorkerMemory, now_s: float) -> Record:
+    """The record of a worker of before, whose silence counts from now on: nobody was there to listen."""
+    is_consuming = memory.report is not None and memory.report.phase is Phase.CONSUMING
     return Record(
-        **known,
-        counters=Counters() if report is None else of_report(report),
-        base=None if base is None else of_report(base),
-        unheard_since_s=now_s,
+        worker=memory.worker,
+        topic=memory.worker.rpartition("/")[0],
+        since_s=memory.since_s,
+        heard_s=now_s,
+        adopted=memory.adopted,
+        report=memory.report,
+        reported_s=memory.reported_s,
+        before_s=memory.before_s,
+        before_taken=memory.before_taken,
+        settled_count=memory.settled_count,
+        drain_asked_s=memory.drain_asked_s,
+        drain_by_s=memory.drain_by_s,
+        failed=memory.failed,
+        consuming_since_s=memory.reported_s if is_consuming else None,
     )

@@ -13,20 +13,21 @@ MAX_BACKOFF_S = 300.0
 
 @dataclass(slots=True)
 class StartBackoff:
-    """How starting workers of one topic goes: failures in a row, and when the next try is due."""
+    """Tries that failed in a row, and when the next is due. Workers started together are one try."""
 
     failures: int = 0
     failed_s: float = 0.0
     next_s: float = 0.0
     error: str | None = None
 
-    def failed(self, error: str, now_s: float, longest_s: float = MAX_BACKOFF_S) -> float:
-        pause_s: float = min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.failures, 10))
-        self.failures += 1
+    def failed(self, error: str, begun_s: float, now_s: float, longest_s: float = MAX_BACKOFF_S) -> float:
+        """A worker started at ``begun_s`` has failed; returns the seconds until the next try."""
         self.error = error
-        self.failed_s = now_s
-        self.next_s = now_s + pause_s
-        return pause_s
+        if not self.failures or begun_s > self.failed_s:
+            self.next_s = now_s + min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.failures, 10))
+            self.failures += 1
+            self.failed_s = now_s
+        return max(0.0, self.next_s - now_s)
 
     def is_trying(self, since_s: Iterable[float]) -> bool:
         """Whether one of the workers started at ``since_s`` has yet to show that what failed works again."""

@@ -1,25 +1,31 @@
-"""What ``hermes status`` and the other looks show; the keys are an interface: they are only added to."""
+"""What ``hermes status`` and the other looks show; the keys are an interface: they are only added to.
+
+Times of the scaler's clock become wall time here: ``ahead_s`` is what that clock is ahead of the wall.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from hermes_ray.broker.depth import ProbeFailure
 from hermes_ray.core.histogram import quantile
 from hermes_ray.core.model import Decision, Override, Reason
-from hermes_ray.scaler.fleet import Fleet
-from hermes_ray.scaler.memory import TopicMemory
 from hermes_ray.scaler.roster import Record
-from hermes_ray.telemetry.figures import TopicFigures
+from hermes_ray.telemetry.figures import Figures, PastDecision, TopicFigures
 
-__all__ = ["decision_row", "override_row", "topic_row", "worker_row"]
+__all__ = ["decision_row", "override_row", "past_decision", "past_decision_row", "topic_rows", "worker_row"]
 
 Row = dict[str, Any]
 
 
-def topic_row(figures: TopicFigures, memory: TopicMemory, fleet: Fleet, failure: ProbeFailure | None) -> Row:
-    """One topic's part of ``hermes status --json``; unknown is None. ``failure``: why its last depth probe failed."""
-    seen, workers = figures.snapshot, figures.snapshot.workers
+def topic_rows(figures: Figures | None, ahead_s: float) -> dict[str, Row]:
+    """Every topic's part of ``hermes status --json``; unknown is None."""
+    return {} if figures is None else {name: _topic_row(topic, ahead_s) for name, topic in figures.topics.items()}
+
+
+def _topic_row(topic: TopicFigures, ahead_s: float) -> Row:
+    seen, workers = topic.snapshot, topic.snapshot.workers
+    settlements, last = topic.counters.settlements, topic.last_decision
     return {
         "depth": seen.ready_count,
         "held": seen.held_count,
@@ -35,70 +41,86 @@ def topic_row(figures: TopicFigures, memory: TopicMemory, fleet: Fleet, failure:
             "observed": workers.observed,
             "starting": workers.starting,
             "draining": workers.draining,
-            "target": figures.target,
+            "target": topic.target,
         },
-        "outdated": sum(fleet.is_outdated(record) for record in fleet.roster.of(figures.topic)),
-        "slots": figures.slot_count,
-        "override": override_row(memory.override, seen.at_s),
-        "conditions": sorted(map(str, figures.conditions)),
-        "last_decision": memory.recent_decisions[-1] if memory.recent_decisions else None,
-        "waits": {f"p{percent}_s": quantile(figures.counters.wait, percent / 100) for percent in (50, 95, 99)},
-        "start_error": fleet.start_error(figures.topic),
-        "depth_error": None if failure is None else failure.text,
-        "handled": figures.counters.acked,
-        "retried": figures.counters.retried,
-        "dead_lettered": figures.counters.dead_lettered,
+        "outdated": topic.outdated_count,
+        "slots": topic.slot_count,
+        "override": override_row(topic.said, seen.at_s, ahead_s),
+        "conditions": sorted(map(str, topic.conditions)),
+        "last_decision": None if last is None else past_decision_row(topic.topic, last, ahead_s),
+        "waits": {f"p{percent}_s": quantile(topic.counters.runs.wait, percent / 100) for percent in (50, 95, 99)},
+        "start_error": topic.start_error,
+        "depth_error": topic.depth_error,
+        "handled": settlements.acked,
+        "retried": settlements.retried,
+        "dead_lettered": settlements.dead_lettered,
     }
 
 
-def override_row(override: Override, now_s: float) -> Row | None:
+def override_row(override: Override, now_s: float, ahead_s: float) -> Row | None:
     """What rules instead of the policy, None if nothing does."""
     winner = override.winner(now_s)
     if winner is None:
         return None
-    pinned = winner[0] is Reason.PINNED
+    is_pinned, until_s = winner[0] is Reason.PINNED, override.pinned_until_s
     return {
         "kind": str(winner[0]),
-        "count": override.pinned_count if pinned else None,
-        "until": override.pinned_until_s if pinned else None,
+        "count": override.pinned_count if is_pinned else None,
+        "until": until_s - ahead_s if is_pinned and until_s is not None else None,
     }
 
 
-def decision_row(decision: Decision) -> Row:
+def past_decision(decision: Decision) -> PastDecision:
+    """A decision as it is remembered."""
+    return PastDecision(
+        at_s=decision.at_s,
+        before=decision.before,
+        target=decision.target,
+        reason=str(decision.reason),
+        limiters=tuple((str(limiter.reason), limiter.before, limiter.after) for limiter in decision.limiters),
+        text=decision.text,
+    )
+
+
+def decision_row(decision: Decision, ahead_s: float) -> Row:
     """A decision for people and programs."""
+    return past_decision_row(decision.topic, past_decision(decision), ahead_s)
+
+
+def past_decision_row(topic: str, decision: PastDecision, ahead_s: float) -> Row:
+    """The same of one that is remembered."""
     return {
-        "topic": decision.topic,
-        "at": decision.at_s,
+        "topic": topic,
+        "at": decision.at_s - ahead_s,
         "from": decision.before,
         "to": decision.target,
-        "reason": str(decision.reason),
-        "limiters": [
-            {"reason": str(limiter.reason), "from": limiter.before, "to": limiter.after}
-            for limiter in decision.limiters
-        ],
+        "reason": decision.reason,
+        "limiters": [{"reason": reason, "from": before, "to": after} for reason, before, after in decision.limiters],
         "text": decision.text,
     }
 
 
-def worker_row(record: Record, outdated: bool, now_s: float) -> Row:
+def worker_row(record: Record, outdated: bool, trouble: str | None, now_s: float) -> Mapping[str, Any]:
     """One worker for ``hermes workers``."""
-    said = record.report or {}
+    said = record.report
+    settlements = None if said is None else said.counters.settlements
     return {
         "worker": record.worker,
         "topic": record.topic,
         "phase": "draining" if record.is_draining and record.phase != "drained" else record.phase,
         "node": record.node_id,
-        "pid": said.get("pid"),
-        "slots": said.get("concurrency"),
-        "running": said.get("running"),
-        "held": said.get("held"),
-        "longest_running_s": said.get("longest_running_s"),
+        "pid": said and said.pid,
+        "slots": said and said.concurrency,
+        "running": said and said.running_count,
+        "held": said and said.held_count,
+        "longest_running_s": said and said.longest_running_s,
         "age_s": now_s - record.since_s,
-        "report_age_s": None if record.reported_s is None else now_s - record.reported_s,
+        "report_age_s": None if record.reported_s is None else now_s - record.heard_s,
         "outdated": outdated,
-        "acked": record.counters.acked,
-        "retried": record.counters.retried,
-        "dead_lettered": record.counters.dead_lettered,
-        "reconnects": record.counters.reconnects,
-        "lost_reason": said.get("lost_reason"),
+        "acked": 0 if settlements is None else settlements.acked,
+        "retried": 0 if settlements is None else settlements.retried,
+        "dead_lettered": 0 if settlements is None else settlements.dead_lettered,
+        "reconnects": 0 if said is None else said.counters.reconnects,
+        "lost_reason": said and said.lost_reason,
+        "why": trouble,
     }

@@ -84,8 +84,8 @@ _GO_HERMES: tuple[Metric[TopicFigures], ...] = (
         labels=("queue_name", "status"),
         help="Deliveries settled: success is an ack, error a retry or a dead letter.",
         read=lambda topic: {
-            "success": topic.counters.acked,
-            "error": topic.counters.retried + topic.counters.dead_lettered,
+            "success": topic.counters.settlements.acked,
+            "error": topic.counters.settlements.retried + topic.counters.settlements.dead_lettered,
         },
         answers=("queue_messages_processed_total", "messages_processed_total"),
     ),
@@ -94,7 +94,7 @@ _GO_HERMES: tuple[Metric[TopicFigures], ...] = (
         kind="histogram",
         labels=("queue_name",),
         help="How long handler runs took, whatever came of them.",
-        read=lambda topic: Buckets(DURATION_BUCKETS_S, topic.counters.durations, topic.counters.finished_s),
+        read=lambda topic: Buckets(DURATION_BUCKETS_S, topic.counters.runs.durations, topic.counters.runs.finished_s),
         answers=("queue_message_processing_duration_seconds", "message_processing_duration"),
     ),
     Metric(
@@ -102,7 +102,7 @@ _GO_HERMES: tuple[Metric[TopicFigures], ...] = (
         kind="counter",
         labels=("queue_name", "direction"),
         help="Decisions that changed the target, by direction: up, down.",
-        read=lambda topic: {"up": topic.ups, "down": topic.downs},
+        read=lambda topic: {"up": topic.counts.ups, "down": topic.counts.downs},
         answers=("queue_scaling_decisions_total", "scaling_decisions_total"),
     ),
 )
@@ -137,7 +137,7 @@ _MESSAGES: tuple[Metric[TopicFigures], ...] = (
         name="hermes_wait_seconds",
         kind="histogram",
         help="From publish, or from when a retry was due, to the start of the handler; where that time is known.",
-        read=lambda topic: Buckets(COARSE_BUCKETS_S, coarse(topic.counters.wait), topic.counters.wait_s),
+        read=lambda topic: Buckets(COARSE_BUCKETS_S, coarse(topic.counters.runs.wait), topic.counters.runs.wait_s),
     ),
     Metric(
         name="hermes_arrival_rate_hertz",
@@ -159,19 +159,19 @@ _MESSAGES: tuple[Metric[TopicFigures], ...] = (
         name="hermes_deliveries_total",
         kind="counter",
         help="Messages that workers received, redelivered ones again.",
-        read=lambda topic: topic.counters.received,
+        read=lambda topic: topic.counters.settlements.received,
     ),
     Metric(
         name="hermes_requeues_total",
         kind="counter",
         help="Deliveries that went back to the queue unsettled: a worker drained, or lost its channel.",
-        read=lambda topic: topic.counters.given_back,
+        read=lambda topic: topic.counters.settlements.given_back,
     ),
     Metric(
         name="hermes_retries_total",
         kind="counter",
         help="Messages moved to a wait queue because their handler failed.",
-        read=lambda topic: topic.counters.retried,
+        read=lambda topic: topic.counters.settlements.retried,
     ),
     Metric(
         name="hermes_dead_letters_total",
@@ -179,8 +179,8 @@ _MESSAGES: tuple[Metric[TopicFigures], ...] = (
         labels=("topic", "reason"),
         help="Messages moved to the dead-letter queue: permanent, no retry would help; attempts, all are used up.",
         read=lambda topic: {
-            "permanent": topic.counters.dead_lettered_permanent,
-            "attempts": topic.counters.dead_lettered_attempts,
+            "permanent": topic.counters.settlements.dead_lettered_permanent,
+            "attempts": topic.counters.settlements.dead_lettered_attempts,
         },
     ),
 )
@@ -212,7 +212,7 @@ _WORKERS: tuple[Metric[TopicFigures], ...] = (
         name="hermes_busy_seconds_total",
         kind="counter",
         help="Slot time spent in handlers, running ones up to now included.",
-        read=lambda topic: topic.counters.busy_s,
+        read=lambda topic: topic.counters.runs.busy_s,
     ),
     Metric(
         name="hermes_worker_throughput_hertz",
@@ -235,13 +235,13 @@ _WORKERS: tuple[Metric[TopicFigures], ...] = (
         name="hermes_start_failures_total",
         kind="counter",
         help="Workers that failed to start.",
-        read=lambda topic: topic.start_failures,
+        read=lambda topic: topic.counts.start_failures,
     ),
     Metric(
         name="hermes_worker_deaths_total",
         kind="counter",
         help="Workers that ended without having been asked to.",
-        read=lambda topic: topic.deaths,
+        read=lambda topic: topic.counts.deaths,
     ),
 )
 
@@ -251,7 +251,7 @@ _SCALING: tuple[Metric[TopicFigures], ...] = (
         kind="counter",
         labels=("topic", "reason"),
         help="Decisions that changed the target, by the reason that bound it.",
-        read=lambda topic: {str(reason): topic.decisions.get(reason, 0) for reason in Reason},
+        read=lambda topic: {str(reason): topic.counts.decisions.get(reason, 0) for reason in Reason},
         answers=("scaling_decisions_total",),
     ),
     Metric(
@@ -272,7 +272,7 @@ _SCALING: tuple[Metric[TopicFigures], ...] = (
         name="hermes_probe_failures_total",
         kind="counter",
         help="Depth probes that the broker did not answer.",
-        read=lambda topic: topic.probe_failures,
+        read=lambda topic: topic.counts.probe_failures,
     ),
 )
 
@@ -298,6 +298,6 @@ DEPLOYMENT_METRICS: tuple[Metric[Figures], ...] = (
         name="hermes_cut_timestamp_seconds",
         labels=(),
         help="Unix time at which all these figures were taken.",
-        read=lambda figures: figures.at_s,
+        read=lambda figures: figures.at_s - figures.clock_offset_s,
     ),
 )

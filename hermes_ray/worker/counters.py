@@ -1,32 +1,31 @@
-"""What workers count from their start on, added up over all a topic ever had."""
+"""Everything a worker counts from its start on, and the arithmetic of such counts.
+
+Each counter is declared once, by whoever counts it: settlements by the consumer, runs by the slots. What adds counters
+up, remembers, exports or sends them goes through the fields and names none again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
+from msgspec import Struct, field
+
+from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.core.histogram import add, subtract
 
-__all__ = ["Counters", "plus", "since"]
+__all__ = ["Counters", "RunCounts", "plus", "since"]
+
+Counts = TypeVar("Counts", bound=Struct)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """Cumulative; each field is a key of a worker's report.
+class RunCounts(Struct, frozen=True, kw_only=True):
+    """Handler runs, cumulative.
 
-    ``finished`` handler runs took ``finished_s`` together and fell into ``durations`` (one count per bucket of
+    ``finished`` runs took ``finished_s`` together and fell into ``durations`` (one count per bucket of
     ``DURATION_BUCKETS_S`` and one beyond) and ``service`` (log buckets); ``wait`` and ``wait_s`` are of the runs whose
     publish time is known. ``busy_s`` includes running handlers.
     """
 
-    received: int = 0
-    given_back: int = 0
-    acked: int = 0
-    retried: int = 0
-    dead_lettered_permanent: int = 0
-    dead_lettered_attempts: int = 0
-    reconnects: int = 0
     finished: int = 0
     finished_s: float = 0.0
     busy_s: float = 0.0
@@ -35,39 +34,33 @@ class Counters:
     wait: tuple[int, ...] = ()
     durations: tuple[int, ...] = ()
 
-    @property
-    def dead_lettered(self) -> int:
-        return self.dead_lettered_permanent + self.dead_lettered_attempts
 
-    @property
-    def settled(self) -> int:
-        """Deliveries gone for good."""
-        return self.acked + self.dead_lettered
+class Counters(Struct, frozen=True, kw_only=True):
+    """All lifetime counters of one worker, or of all that a topic ever had."""
 
-
-_KEYS = tuple(entry.name for entry in fields(Counters))
+    settlements: SettlementCounts = field(default_factory=SettlementCounts)
+    runs: RunCounts = RunCounts()
+    reconnects: int = 0
 
 
-def of_report(report: Mapping[str, Any]) -> Counters:
-    """The counts of one report; what it does not know is zero."""
-    said: dict[str, Any] = {key: report[key] for key in _KEYS if report.get(key)}
-    said |= {key: tuple(value) for key, value in said.items() if isinstance(value, list)}
-    return Counters(**said)
-
-
-def plus(left: Counters, right: Counters) -> Counters:
+def plus(left: Counts, right: Counts) -> Counts:
     """Both together."""
-    return Counters(**{key: _plus(getattr(left, key), getattr(right, key)) for key in _KEYS})
+    return type(left)(**{name: _plus(getattr(left, name), getattr(right, name)) for name in left.__struct_fields__})
 
 
-def since(later: Counters, earlier: Counters) -> Counters:
+def since(later: Counts, earlier: Counts) -> Counts:
     """What came between two counts of one worker; never negative."""
-    return Counters(**{key: _since(getattr(later, key), getattr(earlier, key)) for key in _KEYS})
+    names = later.__struct_fields__
+    return type(later)(**{name: _since(getattr(later, name), getattr(earlier, name)) for name in names})
 
 
 def _plus(left: Any, right: Any) -> Any:
+    if isinstance(left, Struct):
+        return plus(left, right)
     return add(left, right) if isinstance(left, tuple) else left + right
 
 
 def _since(later: Any, earlier: Any) -> Any:
+    if isinstance(later, Struct):
+        return since(later, earlier)
     return subtract(later, earlier) if isinstance(later, tuple) else max(0, later - earlier)

@@ -16,6 +16,7 @@ import traceback
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hermes_ray.broker.delivery import Delivery
@@ -23,11 +24,12 @@ from hermes_ray.broker.outgoing import DUE_MS, PUBLISHED_MS
 from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
 from hermes_ray.errors import PermanentError
 from hermes_ray.message import DeadLetter, Done, Outcome, Retry
+from hermes_ray.worker.counters import RunCounts
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import Handoff, take_all
 from hermes_ray.worker.incoming import Check, IncomingMessage
 
-__all__ = ["LoopSlots", "SlotTotals", "ThreadSlots"]
+__all__ = ["LoopSlots", "SlotFigures", "ThreadSlots"]
 
 log = logging.getLogger(__name__)
 
@@ -66,21 +68,29 @@ class _Slot:
         self.durations[bisect_left(DURATION_BUCKETS_S, took_s)] += 1
 
 
-class SlotTotals:
-    """Cumulative over all slots, read without stopping them; ``busy_s``: ``finished_s`` and running handlers so far."""
+@dataclass(frozen=True, slots=True)
+class SlotFigures:
+    """All slots together, read without stopping them: what runs now, and what ran since the start."""
 
-    def __init__(self, slots: Sequence[_Slot]) -> None:
-        now_s = time.monotonic()
-        running = [now_s - s for slot in slots if (s := slot.started_s) is not None]
-        self.running_count = len(running)
-        self.longest_running_s = max(running, default=0.0)
-        self.finished_count = sum(slot.finished for slot in slots)
-        self.finished_s = sum(slot.finished_s for slot in slots)
-        self.wait_s = sum(slot.wait_s for slot in slots)
-        self.busy_s = self.finished_s + sum(running)
-        self.service = _together(slot.service for slot in slots)
-        self.wait = _together(slot.wait for slot in slots)
-        self.durations = _together(slot.durations for slot in slots)
+    running_count: int
+    longest_running_s: float
+    runs: RunCounts
+
+
+def _figures(slots: Sequence[_Slot]) -> SlotFigures:
+    now_s = time.monotonic()
+    running = [now_s - s for slot in slots if (s := slot.started_s) is not None]
+    finished_s = sum(slot.finished_s for slot in slots)
+    runs = RunCounts(
+        finished=sum(slot.finished for slot in slots),
+        finished_s=finished_s,
+        busy_s=finished_s + sum(running),
+        wait_s=sum(slot.wait_s for slot in slots),
+        service=_together(slot.service for slot in slots),
+        wait=_together(slot.wait for slot in slots),
+        durations=_together(slot.durations for slot in slots),
+    )
+    return SlotFigures(len(running), max(running, default=0.0), runs)
 
 
 class ThreadSlots:
@@ -106,9 +116,9 @@ class ThreadSlots:
         """Take back what no handler has started on."""
         return self._handoff.take_all()
 
-    def totals(self) -> SlotTotals:
-        """What the slots have done so far."""
-        return SlotTotals(self._slots)
+    def figures(self) -> SlotFigures:
+        """What the slots do now and have done so far."""
+        return _figures(self._slots)
 
     def run(self, awaitable: Awaitable[Any]) -> None:
         """Run what a sync class's async ``close`` returned."""
@@ -159,9 +169,9 @@ class LoopSlots:
         """Take back what no handler has started on."""
         return take_all(self._buffer)
 
-    def totals(self) -> SlotTotals:
-        """What the slots have done so far."""
-        return SlotTotals(self._slots)
+    def figures(self) -> SlotFigures:
+        """What the slots do now and have done so far."""
+        return _figures(self._slots)
 
     def run(self, awaitable: Awaitable[Any]) -> None:
         """Await ``awaitable`` in the handlers' event loop, where its resources belong."""

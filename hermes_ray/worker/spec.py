@@ -36,8 +36,12 @@ class WorkerSpec:
 class Outlet(Protocol):
     """How a worker reaches the rest of the deployment."""
 
-    def report(self, report: Mapping[str, Any]) -> float | None:
-        """Hand a report over; returns the seconds until the next one is wanted, None if nobody was there."""
+    @property
+    def node_id(self) -> str | None:
+        """The node this process runs on, None where there are no nodes."""
+
+    def report(self, report: bytes) -> float | None:
+        """Hand an encoded report over; returns the seconds until the next one is wanted, None if nobody was there."""
 
     def end(self) -> None:
         """End this process once the caller's last words are out."""

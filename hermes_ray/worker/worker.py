@@ -8,29 +8,36 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import random
 import signal
 import threading
 import time
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
+
+from msgspec import structs
 
 from hermes_ray.broker.consumer import Consumer
 from hermes_ray.broker.outgoing import check_headers
 from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.worker.counters import Counters
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
 from hermes_ray.worker.prefetch import prefetch_count
+from hermes_ray.worker.report import Phase, Report, encode
 from hermes_ray.worker.slots import LoopSlots, ThreadSlots
 from hermes_ray.worker.spec import Outlet, WorkerSpec
 
-__all__ = ["REPORT_VERSION", "Worker", "spare_the_collector"]
+__all__ = ["Worker", "spare_the_collector"]
 
 log = logging.getLogger(__name__)
 
-REPORT_VERSION = 2
 CLOSE_HANDLER_S = 10.0
 PREFETCH_CHANGE_RATIO = 1.5
 PREFETCH_CHANGE_EVERY_S = 60.0
 PREFETCH_MIN_SAMPLE = 20
+REPORT_SPREAD = (0.9, 1.1)
+LOST_REASON_CHARACTERS = 300
 
 
 class Worker:
@@ -39,6 +46,7 @@ class Worker:
     def __init__(self, spec: WorkerSpec, outlet: Outlet) -> None:
         self._spec = spec
         self._queue = spec.queue
+        self._settings = spec.queue.settings
         self._outlet = outlet
         if threading.current_thread() is threading.main_thread():
             _on_sigterm(self._drain_on_signal)
@@ -77,13 +85,18 @@ class Worker:
         """The worker's name, at once."""
         return self._spec.worker
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Report:
         """What the next report would say."""
         return self._report()
+
+    def running_count(self) -> int:
+        """Handlers that run now."""
+        return self._slots.figures().running_count
 
     def adapt(self, queue: QueueSpec) -> None:
         """Retry and publish by ``queue`` from now on; the queue itself stays the same."""
         self._queue = queue
+        self._settings = queue.settings
         self._consumer.adapt(queue)
         self._changed.set()
 
@@ -107,10 +120,10 @@ class Worker:
             self._consumer.give_back(self._slots.take_buffered())
             if agreed or time.monotonic() > deadline_s:
                 break
-        while self._slots.totals().running_count and time.monotonic() < deadline_s:
+        while self._slots.figures().running_count and time.monotonic() < deadline_s:
             time.sleep(0.02)
         self._consumer.close(max(0.1, deadline_s - time.monotonic()))
-        self._killed_count = self._slots.totals().running_count
+        self._killed_count = self._slots.figures().running_count
         run_close(self._handler, self._slots.run, CLOSE_HANDLER_S)
         self._drained = True
         self._changed.set()
@@ -124,75 +137,63 @@ class Worker:
     def _report_for_ever(self) -> None:
         interval_s = self._spec.report_interval_s
         while True:
-            self._changed.wait(interval_s)
+            # Spread: workers that started together, or that a scaler's absence has kept waiting, would report together.
+            self._changed.wait(interval_s * random.uniform(*REPORT_SPREAD))
             self._changed.clear()
             drained = self._drained
-            wanted_s = self._outlet.report(self._report())
+            wanted_s = self._outlet.report(encode(self._report()))
             if drained:
                 self._outlet.end()
                 return
-            interval_s = self._spec.report_interval_s if wanted_s is None else wanted_s
+            # While no scaler answers, the last interval goes on: many workers would overrun the one that returns.
+            interval_s = interval_s if wanted_s is None else wanted_s
             self._adapt_prefetch()
 
     def _adapt_prefetch(self) -> None:
-        totals, now_s = self._slots.totals(), time.monotonic()
-        if self._spec.prefetch is not None or totals.finished_count < PREFETCH_MIN_SAMPLE or self._draining.is_set():
+        runs, now_s = self._slots.figures().runs, time.monotonic()
+        if self._spec.prefetch is not None or runs.finished < PREFETCH_MIN_SAMPLE or self._draining.is_set():
             return
         if self._prefetch_changed_s is not None and now_s - self._prefetch_changed_s < PREFETCH_CHANGE_EVERY_S:
             return
         now = self._consumer.prefetch
-        wanted = prefetch_count(totals.busy_s / totals.finished_count, self._concurrency)
+        wanted = prefetch_count(runs.busy_s / runs.finished, self._concurrency)
         if not 1 / PREFETCH_CHANGE_RATIO < wanted / now < PREFETCH_CHANGE_RATIO:
             self._prefetch_changed_s = now_s
             self._consumer.set_prefetch(wanted)
 
-    def _phase(self) -> str:
+    def _phase(self) -> Phase:
         if self._drained:
-            return "drained"
+            return Phase.DRAINED
         if self._draining.is_set():
-            return "draining"
-        if self._consumer.consuming:
-            return "consuming"
-        return "connecting"
+            return Phase.DRAINING
+        return Phase.CONSUMING if self._consumer.consuming else Phase.CONNECTING
 
-    def _report(self) -> dict[str, Any]:
-        """Cumulative totals since the start, so that a lost or repeated report costs freshness only."""
+    def _report(self) -> Report:
         self._seq += 1
-        consumer, totals = self._consumer, self._slots.totals()
-        counts = consumer.counts
-        self._busy_s = max(self._busy_s, totals.busy_s)  # read while a slot ends, its run may be missing
-        return {
-            "version": REPORT_VERSION,
-            "worker": self._spec.worker,
-            "topic": self._spec.queue.topic,
-            "pid": os.getpid(),
-            "seq": self._seq,
-            "revision": self._spec.revision,
-            "settings": self._queue.settings,
-            "at_s": time.time(),
-            "phase": self._phase(),
-            "concurrency": self._concurrency,
-            "prefetch": consumer.prefetch,
-            "held": consumer.held_count,
-            "running": totals.running_count,
-            "longest_running_s": totals.longest_running_s,
-            "received": counts.received,
-            "given_back": counts.given_back,
-            "acked": counts.acked,
-            "retried": counts.retried,
-            "dead_lettered_permanent": counts.dead_lettered_permanent,
-            "dead_lettered_attempts": counts.dead_lettered_attempts,
-            "finished": totals.finished_count,
-            "finished_s": totals.finished_s,
-            "busy_s": self._busy_s,
-            "wait_s": totals.wait_s,
-            "service": totals.service,
-            "wait": totals.wait,
-            "durations": totals.durations,
-            "reconnects": consumer.reconnect_count,
-            "lost_reason": consumer.lost_reason,
-            "killed": self._killed_count,
-        }
+        consumer, slots = self._consumer, self._slots.figures()
+        # Read while a slot ends, its run may be missing from both parts of the busy time.
+        self._busy_s = max(self._busy_s, slots.runs.busy_s)
+        return Report(
+            worker=self._spec.worker,
+            seq=self._seq,
+            phase=self._phase(),
+            pid=os.getpid(),
+            node_id=self._outlet.node_id,
+            revision=self._spec.revision,
+            settings=self._settings,
+            concurrency=self._concurrency,
+            prefetch=consumer.prefetch,
+            held_count=consumer.held_count,
+            running_count=slots.running_count,
+            longest_running_s=slots.longest_running_s,
+            killed_count=self._killed_count,
+            lost_reason=None if consumer.lost_reason is None else consumer.lost_reason[:LOST_REASON_CHARACTERS],
+            counters=Counters(
+                settlements=copy(consumer.counts),
+                runs=structs.replace(slots.runs, busy_s=self._busy_s),
+                reconnects=consumer.reconnect_count,
+            ),
+        )
 
 
 def spare_the_collector() -> None:

@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from hermes_ray.core.conditions import Condition
-from hermes_ray.core.model import Reason, Snapshot, WorkerCounts
-from hermes_ray.telemetry.figures import Figures, TopicFigures
-from hermes_ray.worker.counters import Counters
-from tests.support.reports import histogram
+from hermes_ray.core.model import Override, Snapshot, WorkerCounts
+from hermes_ray.telemetry.figures import Figures, TopicCounts, TopicFigures
+from tests.support.reports import counters, histogram
 
 SNAPSHOT = Snapshot(
     topic="orders",
@@ -30,7 +29,7 @@ SNAPSHOT = Snapshot(
     workers=WorkerCounts(observed=8, starting=5, draining=3),
 )
 
-COUNTERS = Counters(
+COUNTERS = counters(
     received=1501,
     given_back=13,
     acked=1402,
@@ -54,15 +53,17 @@ ORDERS = TopicFigures(
     target=14,
     slot_count=32,
     counters=COUNTERS,
-    probe_failures=7,
-    start_failures=10,
-    deaths=11,
-    decisions={"demand": 21, "workers_max": 12},
-    ups=18,
-    downs=15,
+    counts=TopicCounts(
+        probe_failures=7,
+        start_failures=10,
+        deaths=11,
+        decisions={"demand": 21, "workers_max": 12},
+        ups=18,
+        downs=15,
+    ),
     effectiveness_ratio=0.83,
     report_lag_s=1.125,
-    override=Reason.PINNED,
+    said=Override(pinned_count=14),
     conditions=frozenset({Condition.SATURATED, Condition.OBJECTIVE_AT_RISK}),
 )
 

@@ -11,8 +11,9 @@ from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.config.loading import load
 from hermes_ray.config.settings import Config
 from hermes_ray.core.model import Bundle, Capacity, Node
-from hermes_ray.deploy.plan import Plan, worker_spec
-from hermes_ray.scaler.fleet import EARLY_DEATH_S, Fleet
+from hermes_ray.scaler.fleet import Fleet
+from hermes_ray.scaler.lifecycle import EARLY_DEATH_S
+from hermes_ray.scaler.plan import Plan, worker_spec
 from hermes_ray.scaler.ports import StartResult
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.worker.spec import WorkerSpec
@@ -105,9 +106,8 @@ class Scene:
         self, after_s: float = 1.0, capacity: Capacity | None = PLENTY, *, light: int = 0, heavy: int = 0
     ) -> list[str]:
         self.now_s += after_s
-        lines = self.fleet.sync(self.now_s)
-        self.fleet.match({"light": light, "heavy": heavy}, capacity, self.now_s)
-        return lines
+        lines = self.fleet.refresh(self.now_s)
+        return lines + self.fleet.reconcile({"light": light, "heavy": heavy}, capacity, self.now_s)
 
     def says(self, worker: str, **said: Any) -> None:
         topic = worker.partition("/")[0]

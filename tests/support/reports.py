@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
-from hermes_ray.worker.worker import REPORT_VERSION
+from hermes_ray.worker.counters import Counters, RunCounts
+from hermes_ray.worker.report import Phase, Report
+
+SETTLEMENTS = frozenset(SettlementCounts.__struct_fields__)
+RUNS = frozenset(RunCounts.__struct_fields__)
 
 
 def histogram(*values_s: float) -> tuple[int, ...]:
@@ -16,26 +23,32 @@ def histogram(*values_s: float) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def report(worker: str, seq: int = 1, **said: Any) -> dict[str, Any]:
-    """A report of a consuming worker that has done nothing, but for what is ``said``."""
-    numbers = "held running received given_back acked retried dead_lettered_permanent dead_lettered_attempts"
-    return {
-        "version": REPORT_VERSION,
-        "worker": worker,
-        "topic": worker.rpartition("/")[0],
-        "pid": 1,
-        "seq": seq,
-        "revision": "",
-        "settings": "",
-        "at_s": 0.0,
-        "phase": "consuming",
-        "node_id": "node",
-        "concurrency": 4,
-        "prefetch": 4,
-        **dict.fromkeys((*numbers.split(), "finished", "reconnects", "killed"), 0),
-        **dict.fromkeys(("longest_running_s", "finished_s", "busy_s", "wait_s"), 0.0),
+def counters(**counted: Any) -> Counters:
+    """Counters by their bare names, whoever counts them."""
+    runs: dict[str, Any] = {
         "service": histogram(),
         "wait": histogram(),
         "durations": (0,) * (len(DURATION_BUCKETS_S) + 1),
-        "lost_reason": None,
-    } | said
+    }
+    runs |= {name: counted.pop(name) for name in RUNS & set(counted)}
+    settlements = {name: counted.pop(name) for name in SETTLEMENTS & set(counted)}
+    return Counters(settlements=SettlementCounts(**settlements), runs=RunCounts(**runs), **counted)
+
+
+def report(worker: str, seq: int = 1, **said: Any) -> Report:
+    """A report of a consuming worker that has done nothing, but for what is ``said``, counters by their bare names."""
+    names = SETTLEMENTS | RUNS | {"reconnects"}
+    counted = counters(**{name: said.pop(name) for name in names & set(said)})
+    whole: dict[str, Any] = {"phase": "consuming", "node_id": "node", "concurrency": 4, "prefetch": 4, "pid": 1} | said
+    for short in ("held", "running", "killed"):
+        if short in whole:
+            whole[f"{short}_count"] = whole.pop(short)
+    return Report(worker=worker, seq=seq, counters=counted, **(whole | {"phase": Phase(whole["phase"])}))
+
+
+def flat(said: Report) -> dict[str, Any]:
+    """A report as one mapping, counters and counts of messages by their bare names."""
+    tree: dict[str, Any] = msgspec.to_builtins(said)
+    counted = tree.pop("counters")
+    short = {name.removesuffix("_count"): value for name, value in tree.items()}
+    return short | counted.pop("settlements") | counted.pop("runs") | counted

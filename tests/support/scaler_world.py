@@ -6,24 +6,25 @@ file that a restarted scaler finds.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, cast
+from itertools import count
 
-from hermes_ray.broker.depth import DepthProber, ProbeFailure
+from hermes_ray.broker.depth import ProbeFailure
 from hermes_ray.core.histogram import BUCKET_COUNT, bucket
 from hermes_ray.core.model import Probe
-from hermes_ray.deploy.plan import Owner, Plan, worker_spec
-from hermes_ray.scaler.codec import from_plain
+from hermes_ray.scaler.clock import Anchor
 from hermes_ray.scaler.control_loop import ControlLoop
 from hermes_ray.scaler.fleet import Fleet
-from hermes_ray.scaler.memory import Memory, recalled
+from hermes_ray.scaler.memory import Changes, Memory, decode, encode, merged, recalled
+from hermes_ray.scaler.memory_writer import MemoryWriter
+from hermes_ray.scaler.plan import Owner, Plan, worker_spec
 from hermes_ray.scaler.ports import StartResult
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.telemetry.figures import TopicFigures
+from hermes_ray.worker.report import Report
 from tests.support.fleet_scene import PLENTY, T0, FakePool, FakeView, config
 from tests.support.reports import report
 
@@ -56,6 +57,26 @@ class FakeProber:
 
 
 @dataclass
+class FakeStore:
+    """A file that takes what is written unless ``error`` is set."""
+
+    records: list[bytes] = field(default_factory=list)
+    wants_whole: bool = True
+    write_count: int = 0
+    error: OSError | None = None
+
+    def write(self, changes: Changes) -> None:
+        if self.error is not None:
+            self.wants_whole = True
+            raise self.error
+        if changes.is_whole:
+            self.records.clear()
+        self.records.append(encode(changes))
+        self.wants_whole = len(self.records) > 20
+        self.write_count += 1
+
+
+@dataclass
 class Consumer:
     """One living worker."""
 
@@ -78,9 +99,7 @@ class ScalerWorld:
         self.unwell: set[str] = set()  # topics whose probes fail,
         self.broken: set[str] = set()  # and whose new workers do not start
         self.unheard: set[str] = set()  # workers whose reports are lost
-        self.written: dict[str, Any] = {}
-        self.writes: list[float] = []
-        self.write_error: OSError | None = None
+        self.store = FakeStore()
         self.write_s = 0.0
         self.scaler_starts(None)
 
@@ -88,15 +107,18 @@ class ScalerWorld:
 
     def scaler_starts(self, memory: Memory | None, cluster_id: str = "here") -> None:
         known = recalled(memory, self.plan, cluster_id)
-        retired = {topic: past.retired for topic, past in known.topics.items()}
+        counters = {topic: past.counters for topic, past in known.topics.items()}
         self.prober = FakeProber()
-        self.fleet = Fleet(self.plan, self.pool, self.view, Roster(retired, known.workers, self.now_s))
-        self.loop = ControlLoop(self.plan, known, self.fleet, cast("DepthProber", self.prober), self._write)
+        self.store.wants_whole = True
+        self.fleet = Fleet(self.plan, self.pool, self.view, Roster(counters, known.workers.values(), self.now_s))
+        self.loop = ControlLoop(self.plan, known, self.fleet, self.prober, self._writer())
         self.loop.save(self.now_s, at_once=True)
 
     def memory(self) -> Memory:
         """What the file holds."""
-        return from_plain(Memory, json.loads(json.dumps(self.written)))
+        memory = merged(map(decode, self.store.records))
+        assert memory is not None
+        return memory
 
     def scaler_is_killed(self, away_s: int = 0) -> None:
         """By kill -9; Ray has it back ``away_s`` seconds later. What its workers reported meanwhile is lost."""
@@ -108,16 +130,15 @@ class ScalerWorld:
         """The next plan; the scaler before has left its memory."""
         slots = {"light": SLOTS, "heavy": SLOTS}
         generation = self.plan.generation + 1
-        self.loop.save(self.now_s, at_once=True)
+        self.loop.save(self.now_s, at_once=True, whole=True)
         self.plan = Plan(config=config(*words), concurrency=slots, generation=generation, owner=owner)
         self.scaler_starts(self.memory())
 
-    def _write(self, tree: Mapping[str, Any]) -> None:
-        if self.write_error is not None:
-            raise self.write_error
-        self.written = dict(tree)
-        self.writes.append(self.now_s)
-        self.loop.saved_in(self.write_s, self.now_s + self.write_s)
+    def _writer(self) -> MemoryWriter:
+        ticks = count()
+        return MemoryWriter(
+            self.store, lambda: Anchor(at_s=self.now_s), stopwatch=lambda: self.write_s * (next(ticks) % 2)
+        )
 
     # What happens to the world
 
@@ -145,15 +166,15 @@ class ScalerWorld:
         found: dict[str, float] = {}
         for topic in self.plan.config.topics:
             seen = self.figures(topic)
-            found |= {f"{topic}.{key}": getattr(seen, key) for key in COUNTS}
-            found |= {f"{topic}.{reason}": count for reason, count in seen.decisions.items()}
-            found |= {
-                f"{topic}.{key}": getattr(seen.counters, key) for key in ("acked", "received", "finished", "busy_s")
-            }
-            found |= {f"{topic}.service.{n}": count for n, count in enumerate(seen.counters.service)}
+            runs, settlements = seen.counters.runs, seen.counters.settlements
+            found |= {f"{topic}.{key}": getattr(seen.counts, key) for key in COUNTS}
+            found |= {f"{topic}.{reason}": number for reason, number in seen.counts.decisions.items()}
+            found |= {f"{topic}.{key}": getattr(settlements, key) for key in ("acked", "received")}
+            found |= {f"{topic}.{key}": getattr(runs, key) for key in ("finished", "busy_s")}
+            found |= {f"{topic}.service.{n}": number for n, number in enumerate(runs.service)}
         return found
 
-    def _world_goes_on(self) -> list[tuple[dict[str, Any], float]]:
+    def _world_goes_on(self) -> list[tuple[Report, float]]:
         self.now_s += 1.0
         self.ready += self.rate_hz
         drained = [worker for worker, consumer in self.consumers.items() if consumer.is_draining]
@@ -171,18 +192,18 @@ class ScalerWorld:
             else:
                 self.prober.failures.pop(topic, None)
                 self.prober.seen[topic] = Probe(at_s=self.now_s, ready_count=self.ready[topic])
-        return [(said, self.now_s) for said in reports if said is not None and said["worker"] not in self.unheard]
+        return [(said, self.now_s) for said in reports if said is not None and said.worker not in self.unheard]
 
-    def _work(self, worker: str, is_asked_to_drain: bool) -> dict[str, Any] | None:
+    def _work(self, worker: str, is_asked_to_drain: bool) -> Report | None:
         topic = worker.partition("/")[0]
         consumer = self.consumers.setdefault(worker, Consumer(since_s=self.now_s))
         if self.now_s - consumer.since_s < START_S:
             return None
         consumer.is_draining = is_asked_to_drain
-        count = 0 if is_asked_to_drain else min(self.ready[topic], int(SLOTS / SERVICE_S))
-        self.ready[topic] -= count
-        self.handled[topic] += count
-        consumer.acked += count
+        taken = 0 if is_asked_to_drain else min(self.ready[topic], int(SLOTS / SERVICE_S))
+        self.ready[topic] -= taken
+        self.handled[topic] += taken
+        consumer.acked += taken
         consumer.seq += 1
         service = [0] * BUCKET_COUNT
         service[bucket(SERVICE_S)] = consumer.acked

@@ -17,9 +17,11 @@ from typing import Any
 
 from hermes_ray import Message
 from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.worker.report import Report, decode
 from hermes_ray.worker.spec import WorkerSpec
 from hermes_ray.worker.worker import Worker
 from tests.support.ledger import Ledger, until
+from tests.support.reports import flat
 
 QUEUE_KEYS = frozenset(QueueSpec.__dataclass_fields__)
 ROOT = Path(__file__).parents[2]
@@ -119,11 +121,17 @@ class Diary:
         self.last: Mapping[str, Any] = {}
         self._path = path
 
-    def report(self, report: Mapping[str, Any]) -> float:
-        self.last = report
+    @property
+    def node_id(self) -> str | None:
+        return None
+
+    def report(self, report: bytes) -> float:
+        said = decode(report)
+        assert isinstance(said, Report)
+        self.last = flat(said)
         if self._path is not None:
             new = self._path.with_suffix(".new")
-            new.write_text(json.dumps(report))
+            new.write_text(json.dumps(self.last))
             new.replace(self._path)
         return 0.1
 
@@ -140,7 +148,7 @@ class Working:
 
     def __getitem__(self, key: str) -> Any:
         """What the worker's report would say now."""
-        return self.worker.state()[key]
+        return flat(self.worker.state())[key]
 
     def drain(self, timeout_s: float = 20.0) -> None:
         """Drain and wait for the end."""

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from hermes_ray.core.estimate import History, Learnt, learnt, snapshot, thinned
 from hermes_ray.core.histogram import BUCKET_COUNT, bucket
 from hermes_ray.core.model import Totals
-from hermes_ray.scaler.codec import from_plain, to_plain
 from tests.support.looks import NOBODY, durations, ready, see, watch
 
 
@@ -28,7 +27,7 @@ def _working(at_s: float) -> Totals:
 
 
 def _read_back(history: History) -> History:
-    return from_plain(History, json.loads(json.dumps(to_plain(history))))
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(history), type=History)
 
 
 def test_a_history_is_plain_data_and_small_when_written_down() -> None:
@@ -40,7 +39,7 @@ def test_a_history_is_plain_data_and_small_when_written_down() -> None:
     assert replace(kept, worked=()) == replace(history, worked=())
     assert thinned(kept) == kept
     assert thinned(History()) == History()
-    assert len(json.dumps(to_plain(kept), separators=(",", ":"))) < 30_000
+    assert len(msgspec.msgpack.encode(kept)) < 30_000
 
 
 @pytest.mark.parametrize("gap_s", [1, 3, 60])

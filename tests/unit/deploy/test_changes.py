@@ -13,7 +13,7 @@ from hermes_ray.config.loading import load
 from hermes_ray.config.settings import knob
 from hermes_ray.config.validation import valid_keys
 from hermes_ray.deploy.changes import Change, applied, compare
-from hermes_ray.deploy.plan import Plan, revision
+from hermes_ray.scaler.plan import Plan, revision
 from tests.support.fleet_scene import config
 
 ROLLING = ("handler", "options", "worker")

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from hermes_ray.deploy.changes import applied
-from hermes_ray.scaler.checkpoint import STATE_VERSION, Checkpoint, checkpoint_path
-from hermes_ray.scaler.codec import from_plain
-from hermes_ray.scaler.memory import Memory
-from tests.support.memories import OWNER
+from hermes_ray.scaler.checkpoint import MAGIC, RECORD, Checkpoint, checkpoint_path
+from hermes_ray.scaler.memory import Changes
+from tests.support.memories import OWNER, filled, header, whole
 from tests.support.scaler_world import ScalerWorld
 
-OLD = {"counts": [1, 2], "version": STATE_VERSION}
+OLD = filled()
 
 
 @pytest.fixture(autouse=True)
@@ -28,72 +31,115 @@ def usual_umask() -> Iterator[None]:
 
 
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Checkpoint:
-    return Checkpoint(tmp_path / "state" / "hash" / "shop.eu.json")
+def checkpoint(tmp_path: Path) -> Iterator[Checkpoint]:
+    with contextlib.closing(Checkpoint(tmp_path / "state" / "hash" / "shop.eu.state", pause=no_pause)) as made:
+        yield made
+
+
+def no_pause(_seconds: float) -> None: ...
 
 
 def names(checkpoint: Checkpoint) -> list[str]:
-    return sorted(path.name for path in checkpoint.path.parent.iterdir())
+    return sorted(path.name for path in checkpoint.path.parent.iterdir() if path.suffix != ".lock")
 
 
-def test_what_is_written_is_read_back_whole_and_nothing_else_is_left_there(checkpoint: Checkpoint) -> None:
+def generation(n: int) -> Changes:
+    return Changes(header=header(generation=n))
+
+
+def read_generation(checkpoint: Checkpoint) -> int:
+    memory = checkpoint.read()
+    assert memory is not None
+    return memory.header.generation
+
+
+def test_what_is_written_is_read_back_and_nothing_else_is_left_there(checkpoint: Checkpoint) -> None:
     assert checkpoint.read() is None
-    for counts in ([1, 2], [1, 2, 3], []):
-        checkpoint.write({"counts": counts})
-        assert checkpoint.read() == {"counts": counts, "version": STATE_VERSION}
-        assert names(checkpoint) == ["shop.eu.json"]
+    assert checkpoint.wants_whole
+    checkpoint.write(whole(OLD))
+    assert checkpoint.read() == OLD
+    assert not checkpoint.wants_whole
+    for n in (8, 9):
+        checkpoint.write(generation(n))
+        assert read_generation(checkpoint) == n
+    assert checkpoint.read() == structs.replace(OLD, header=header(generation=9))
+    checkpoint.write(whole(OLD))
+    assert checkpoint.read() == OLD
+    assert names(checkpoint) == ["shop.eu.state"]
+
+
+def test_changes_are_appended_until_they_weigh_more_than_the_whole(checkpoint: Checkpoint) -> None:
+    checkpoint.write(whole(OLD))
+    large = Changes(header=header(), gone=["x" * 1_000] * 600)
+    for _ in range(2):
+        assert not checkpoint.wants_whole
+        checkpoint.write(large)
+    assert checkpoint.wants_whole
+    size_bytes = checkpoint.path.stat().st_size
+    checkpoint.write(whole(OLD))
+    assert checkpoint.path.stat().st_size < size_bytes / 10
+    assert not checkpoint.wants_whole
 
 
 def test_only_its_owner_may_read_it_or_look_into_its_directory(checkpoint: Checkpoint) -> None:
-    checkpoint.write({"counts": [1]})
+    checkpoint.write(whole(OLD))
     assert stat.S_IMODE(checkpoint.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(checkpoint.path.parent.stat().st_mode) == 0o700
     checkpoint.path.chmod(0o644)
-    checkpoint.write({"counts": [2]})
+    checkpoint.write(whole(OLD))
     assert stat.S_IMODE(checkpoint.path.stat().st_mode) == 0o600
-
-
-def half_written(*_: Any, **__: Any) -> Iterator[str]:
-    yield '{"counts":[1,'
-    raise OSError(28, "No space left on device")
 
 
 def refused(*_: Any) -> None:
     raise OSError(5, "Input/output error")
 
 
-@pytest.mark.parametrize(
-    ("name", "failing"),
-    [
-        ("json.encoder.JSONEncoder.iterencode", half_written),
-        ("os.fsync", refused),
-        ("pathlib.Path.replace", refused),
-    ],
-)
-def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_litter(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, name: str, failing: Any
+@pytest.mark.parametrize("name", ["os.fsync", "pathlib.Path.replace"])
+def test_a_whole_write_that_fails_leaves_the_old_file_and_no_litter(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    checkpoint.write({"counts": [1, 2]})
+    checkpoint.write(whole(OLD))
     with monkeypatch.context() as broken:
-        broken.setattr(name, failing)
+        broken.setattr(name, refused)
         with pytest.raises(OSError, match=r"\[Errno"):
-            checkpoint.write({"counts": [9]})
-    assert names(checkpoint) == ["shop.eu.json"]
+            checkpoint.write(whole(filled(topics={})))
+    assert names(checkpoint) == ["shop.eu.state"]
+    assert checkpoint.read() == OLD
+    assert checkpoint.wants_whole
+
+
+def test_a_change_that_fails_is_followed_by_a_whole_memory(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.write(whole(OLD))
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fdatasync", refused)
+        with pytest.raises(OSError, match=r"\[Errno"):
+            checkpoint.write(generation(8))
+    assert checkpoint.wants_whole
+    with pytest.raises(OSError, match="after a whole memory"):
+        checkpoint.write(generation(9))
+    checkpoint.write(whole(OLD))
     assert checkpoint.read() == OLD
 
 
-def test_what_json_cannot_write_leaves_the_old_file_and_no_litter(checkpoint: Checkpoint) -> None:
-    checkpoint.write({"counts": [1, 2]})
-    with pytest.raises(TypeError):
-        checkpoint.write({"counts": [1, object()]})
-    assert names(checkpoint) == ["shop.eu.json"]
-    assert checkpoint.read() == OLD
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_record_that_a_crash_cut_short_costs_that_one_alone(checkpoint: Checkpoint, cut: int) -> None:
+    checkpoint.write(whole(OLD))
+    checkpoint.write(generation(8))
+    before = checkpoint.path.read_bytes()
+    checkpoint.write(generation(9))
+    after = checkpoint.path.read_bytes()
+    checkpoint.path.write_bytes(after[: len(before) + cut])
+    assert read_generation(checkpoint) == 8
+    checkpoint.path.write_bytes(after[:-cut] + bytes(cut))
+    assert read_generation(checkpoint) == 8
 
 
 def test_a_directory_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
-        Checkpoint(tmp_path / "file" / "hash" / "shop.json").write({})
+        Checkpoint(tmp_path / "file" / "hash" / "shop.state").write(whole(OLD))
 
 
 def test_the_new_file_is_on_disk_before_it_takes_the_place_of_the_old_one(
@@ -112,8 +158,8 @@ def test_the_new_file_is_on_disk_before_it_takes_the_place_of_the_old_one(
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(Path, "replace", noted_replace)
-    checkpoint.write({})
-    assert done == ["synced", "replaced"]
+    checkpoint.write(whole(OLD))
+    assert done == ["synced", "replaced", "synced"], "the file, its name, its directory"
 
 
 @pytest.mark.parametrize(
@@ -121,23 +167,58 @@ def test_the_new_file_is_on_disk_before_it_takes_the_place_of_the_old_one(
     [
         b"",
         b"garbage",
-        b'{"version": 1, "topics": {"a',
-        b"\xff\xfe\x00",
-        b"[1, 2]",
-        b'"text"',
-        b"{}",
-        f'{{"version": {STATE_VERSION + 1}}}'.encode(),
-        f'{{"version": "{STATE_VERSION}"}}'.encode(),
+        b'{"version": 1, "topics": {}}',
+        b"hermes_ray memory 99\n",
+        MAGIC + RECORD.pack(3, zlib.crc32(b"abc")) + b"abc",
+        MAGIC + RECORD.pack(1, zlib.crc32(b"\x80")) + b"\x80",
     ],
 )
 def test_a_file_that_cannot_be_used_is_set_aside_and_reading_gives_none(checkpoint: Checkpoint, content: bytes) -> None:
     checkpoint.path.parent.mkdir(parents=True)
     checkpoint.path.write_bytes(content)
     assert checkpoint.read() is None
-    assert names(checkpoint) == ["shop.eu.unreadable.json"]
-    checkpoint.write({"counts": [1, 2]})
+    assert names(checkpoint) == ["shop.eu.unreadable.state"]
+    checkpoint.write(whole(OLD))
     assert checkpoint.read() == OLD
-    assert checkpoint.path.with_name("shop.eu.unreadable.json").read_bytes() == content
+    assert checkpoint.path.with_name("shop.eu.unreadable.state").read_bytes() == content
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_passing_error_of_the_system_costs_no_good_file(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    checkpoint.write(whole(OLD))
+    read_bytes, failures = Path.read_bytes, iter([OSError(number, os.strerror(number))] * 7)
+
+    def flaky(path: Path) -> bytes:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", flaky)
+    assert checkpoint.read() == OLD
+    assert names(checkpoint) == ["shop.eu.state"]
+
+
+def test_an_error_that_stays_is_told_and_the_file_is_left_where_it_is(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.write(whole(OLD))
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(OSError, match="Input/output error"):
+        checkpoint.read()
+    assert names(checkpoint) == ["shop.eu.state"]
+
+
+def test_two_scalers_with_one_file_see_each_other_and_the_second_is_refused(checkpoint: Checkpoint) -> None:
+    checkpoint.write(whole(OLD))
+    with contextlib.closing(Checkpoint(checkpoint.path)) as second:
+        with pytest.raises(OSError, match=rf"belongs to the scaler with pid {os.getpid()} .*deployment.name"):
+            second.write(whole(filled(topics={})))
+        assert checkpoint.read() == OLD
+        checkpoint.close()
+        second.write(whole(filled(topics={})))
+    assert checkpoint.read() == filled(topics={})
 
 
 def test_no_password_and_no_secret_option_is_in_the_file_of_a_busy_deployment(
@@ -155,10 +236,11 @@ def test_no_password_and_no_secret_option_is_in_the_file_of_a_busy_deployment(
     world.tick(5)
     world.unwell, world.broken, world.ready["heavy"] = {"light"}, {"heavy"}, 5
     world.tick(5)
-    assert world.fleet.failed_starts["heavy"]
-    checkpoint.write(world.written)
+    memory = world.memory()
+    assert memory.topics["heavy"].counts.start_failures
+    assert memory.topics["light"].recent_decisions
+    checkpoint.write(whole(memory))
     content = checkpoint.path.read_bytes()
-    assert from_plain(Memory, checkpoint.read()).topics["light"].recent_decisions
     assert not [secret for secret in secrets if secret.encode() in content]
     assert not [secret for secret in secrets if secret in str(applied(world.plan))], "nor in what an apply is told"
 
@@ -210,4 +292,4 @@ def test_a_place_below_the_home_directory_is_found(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", "/home/me")
     place = checkpoint_path("~/.local/state/hermes_ray", ["amqp://h"], "hermes")
     assert place.is_relative_to("/home/me/.local/state/hermes_ray")
-    assert place.name == "hermes.json"
+    assert place.name == "hermes.state"

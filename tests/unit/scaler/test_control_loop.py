@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from hermes_ray.core.model import Override, Reason
 from hermes_ray.core.policy import PolicyState
+from hermes_ray.scaler.clock import Anchor
+from hermes_ray.scaler.memory import policy_state
+from hermes_ray.scaler.status_rows import topic_rows
 from tests.support.memories import OWNER
+from tests.support.reports import report
 from tests.support.scaler_world import ScalerWorld
 
 EPISODE_S = 44
@@ -46,6 +52,14 @@ def play(world: ScalerWorld, second: int) -> None:
     world.tick()
 
 
+def rows(world: ScalerWorld) -> dict[str, Any]:
+    return topic_rows(world.loop.figures, ahead_s=0.0)
+
+
+def acked(world: ScalerWorld, topic: str) -> int:
+    return world.figures(topic).counters.settlements.acked
+
+
 def falls(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     return {key: (count, after.get(key, 0)) for key, count in before.items() if after.get(key, 0) < count}
 
@@ -55,9 +69,12 @@ def test_the_episode_has_in_it_what_it_says() -> None:
     for second in range(1, EPISODE_S):
         play(world, second)
     light, heavy = world.figures("light"), world.figures("heavy")
-    assert (light.deaths, light.start_failures > 0, heavy.probe_failures) == (1, True, 2)
-    assert (light.decisions["pinned"], heavy.decisions["paused"]) == (1, 1)
-    assert (light.counters.acked, heavy.counters.acked) == (world.handled["light"], world.handled["heavy"])
+    assert (light.counts.deaths, light.counts.start_failures > 0, heavy.counts.probe_failures) == (1, True, 2)
+    assert (light.counts.decisions["pinned"], heavy.counts.decisions["paused"]) == (1, 1)
+    assert (light.counters.settlements.acked, heavy.counters.settlements.acked) == (
+        world.handled["light"],
+        world.handled["heavy"],
+    )
     assert world.handled["light"] + world.ready["light"] == 10 * 29 + 300
     assert world.loop.result is not None
 
@@ -74,7 +91,7 @@ def test_whenever_it_is_killed_no_count_goes_back_and_nothing_said_or_decided_is
         before, counts = other.memory(), other.counts()
         other.scaler_is_killed(away_s)
         after = other.memory()
-        assert after.stop_by_s == before.stop_by_s
+        assert after.header.stop_by_s == before.header.stop_by_s
         for topic, past in before.topics.items():
             assert (after.topics[topic].override, after.topics[topic].recent_decisions) == (
                 past.override,
@@ -87,7 +104,7 @@ def test_whenever_it_is_killed_no_count_goes_back_and_nothing_said_or_decided_is
             counts = other.counts()
             play(other, later)
         if away_s == 0:
-            assert all(other.figures(topic).counters.acked == other.handled[topic] for topic in ("light", "heavy"))
+            assert all(acked(other, topic) == other.handled[topic] for topic in ("light", "heavy"))
     assert kills > 36
 
 
@@ -105,8 +122,8 @@ def test_a_restart_under_load_makes_no_burst_and_moves_no_target(away_s: int, la
         seen = world.figures("light")
         assert seen.snapshot.arrival_rate_hz is None or seen.snapshot.arrival_rate_hz == pytest.approx(20, rel=0.1)
         assert seen.snapshot.service_rate_hz == pytest.approx(2.0)
-        assert (seen.target, seen.ups, seen.downs) == (calm.target, calm.ups, calm.downs)
-    assert world.figures("light").counters.acked == world.handled["light"]
+        assert (seen.target, seen.counts.ups, seen.counts.downs) == (calm.target, calm.counts.ups, calm.counts.downs)
+    assert acked(world, "light") == world.handled["light"]
 
 
 def test_a_later_plan_goes_on_from_what_the_one_before_had_learnt() -> None:
@@ -115,7 +132,7 @@ def test_a_later_plan_goes_on_from_what_the_one_before_had_learnt() -> None:
     world.tick(90)
     calm, handled = world.figures("light"), world.handled["light"]
     world.applied("topics.light.workers.max=20", owner=OWNER)
-    assert world.figures("light").counters.acked == handled
+    assert acked(world, "light") == handled
     for _ in range(10):
         world.tick()
         assert world.figures("light").snapshot.service_rate_hz == pytest.approx(2.0)
@@ -135,8 +152,8 @@ def test_on_another_cluster_rates_are_known_at_once_and_nothing_else() -> None:
     world.tick()
     cut = world.figures("light")
     assert cut.snapshot.service_rate_hz == pytest.approx(2.0)
-    assert (cut.counters.acked, cut.deaths, world.figures("heavy").override) == (0, 0, None)
-    assert world.memory().cluster_id == "elsewhere"
+    assert (cut.counters.settlements.acked, cut.counts.deaths, world.figures("heavy").override) == (0, 0, None)
+    assert world.memory().header.cluster_id == "elsewhere"
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
@@ -151,7 +168,7 @@ def test_a_pause_drains_all_the_depth_is_seen_on_and_after_resuming_there_are_as
     world.tick(4)
     assert (world.of("light"), world.figures("light").override) == ([], Reason.PAUSED)
     assert world.figures("light").snapshot.ready_count == world.ready["light"] > 0
-    assert world.loop.topics["light"]["override"] == {"kind": "paused", "count": None, "until": None}
+    assert rows(world)["light"]["override"] == {"kind": "paused", "count": None, "until": None}
     if is_killed:
         world.scaler_is_killed()
     world.prober.seen.clear()
@@ -165,31 +182,31 @@ def test_what_is_shown_is_what_a_restart_would_show() -> None:
     world, restarted = ScalerWorld(), ScalerWorld()
     for second in range(1, 36):
         play(world, second)
-        shown, rows = world.counts(), world.loop.topics
+        shown, before = world.counts(), rows(world)
         restarted.pool, restarted.now_s = world.pool, world.now_s
         restarted.scaler_starts(world.memory())
         assert restarted.counts() == shown
-        assert [row["override"] for row in restarted.loop.topics.values()] == [r["override"] for r in rows.values()]
+        assert [row["override"] for row in rows(restarted).values()] == [row["override"] for row in before.values()]
 
 
 def test_a_write_that_fails_is_told_once_and_work_goes_on() -> None:
     world = ScalerWorld()
     world.rate_hz["light"] = 20
     world.tick(3)
-    world.write_error = OSError(28, "No space left on device")
+    world.store.error = OSError(28, "No space left on device")
     world.tick(10)
     told = [line for _, line in world.loop.lines if "No space left" in line]
     assert told == [
         "the checkpoint cannot be written: [Errno 28] No space left on device; a restarted scaler would learn anew"
     ]
     assert "No space left" in (world.loop.write_error or "")
-    assert world.figures("light").counters.acked == world.handled["light"] > 0, "nobody is blinded by a full disk"
+    assert acked(world, "light") == world.handled["light"] > 0, "nobody is blinded by a full disk"
     assert len(world.of("light")) > 1
-    world.write_error = None
+    world.store.error = None
     world.tick()
     assert world.loop.write_error is None
-    assert world.memory().saved_s == world.now_s
-    world.write_error = OSError(5, "Input/output error")
+    assert world.memory().header.anchor == Anchor(at_s=world.now_s)
+    world.store.error = OSError(5, "Input/output error")
     world.tick(2)
     assert sum("cannot be written" in line for _, line in world.loop.lines) == 2
 
@@ -199,12 +216,12 @@ def test_a_slow_write_is_made_less_often_and_nothing_newer_than_it_is_shown(writ
     world = ScalerWorld()
     world.rate_hz["light"], world.write_s = 20, write_s
     world.loop.save(world.now_s, at_once=True)
-    world.writes.clear()
+    before = world.store.write_count
     for _ in range(60):
         world.tick()
         assert world.loop.figures is not None
-        assert world.loop.figures.at_s == world.memory().saved_s
-    assert 1 < len(world.writes) <= most
+        assert Anchor(at_s=world.loop.figures.at_s) == world.memory().header.anchor
+    assert 1 < world.store.write_count - before <= most
     assert len(world.of("light")) > 1, "decisions are made each second"
 
 
@@ -216,7 +233,7 @@ def test_orders_are_written_at_once_however_slow_that_is() -> None:
     world.loop.own(OWNER)
     world.loop.save(world.now_s, at_once=True)
     memory = world.memory()
-    assert (memory.owner, memory.topics["light"].override.paused) == (OWNER, True)
+    assert (memory.header.owner, memory.topics["light"].override.paused) == (OWNER, True)
 
 
 def test_a_stop_order_is_carried_out_by_whoever_is_there_then_and_ends_what_was_wanted() -> None:
@@ -234,10 +251,10 @@ def test_a_stop_order_is_carried_out_by_whoever_is_there_then_and_ends_what_was_
     assert world.loop.result is not None
     assert world.loop.result["killed"] == 0
     memory = world.memory()
-    assert (memory.policy, memory.workers) == (PolicyState(), ())
-    assert memory.stop_by_s is not None, "restarted in its last moments it winds down again"
+    assert (policy_state(memory), memory.workers) == (PolicyState(), {})
+    assert memory.header.stop_by_s is not None, "restarted in its last moments it winds down again"
     assert [past.override for past in memory.topics.values()] == [Override(), Override()]
-    assert memory.topics["light"].retired.acked == world.handled["light"]
+    assert memory.topics["light"].counters.settlements.acked == world.handled["light"]
 
 
 def test_the_next_deployment_after_a_stop_starts_no_worker_that_nobody_needs() -> None:
@@ -255,7 +272,7 @@ def test_the_next_deployment_after_a_stop_starts_no_worker_that_nobody_needs() -
     world.loop.tick((), world.now_s)  # before the first depth is known
     world.tick(5)
     assert len(world.pool.started) == started
-    assert world.memory().topics["light"].history.totals is not None, "what was learnt is kept"
+    assert world.memory().learnt["light"].history.totals is not None, "what was learnt is kept"
 
 
 def test_a_handler_that_outlives_its_time_is_killed_and_counted_and_what_was_killed_before_is_not() -> None:
@@ -265,7 +282,7 @@ def test_a_handler_that_outlives_its_time_is_killed_and_counted_and_what_was_kil
     assert record.report is not None
     world.fleet.killed_count = 5
     world.loop.stop(kill=True, now_s=world.now_s)
-    record.report = {**record.report, "running": 2}
+    record.report = structs.replace(record.report, running_count=2)
     world.loop.tick((), world.now_s)
     assert world.pool.killed == [record.worker]
     world.dies(record.worker)
@@ -280,9 +297,10 @@ def test_wait_queues_are_looked_for_when_retries_are_new_and_after_a_restart() -
     (worker,) = world.of("light")
     record = world.fleet.roster.get(worker)
     assert record is not None
+    assert record.report is not None
     for retried in (1, 1, 2):
-        record.counters = replace(record.counters, retried=retried)
-        world.loop.tick((), world.now_s)
+        seq = record.report.seq + 1
+        world.loop.tick([(report(worker, seq, retried=retried), world.now_s)], world.now_s)
     assert world.prober.looked_again == ["light", "light"]
 
 

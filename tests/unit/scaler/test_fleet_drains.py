@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from hermes_ray.scaler.fleet import ASK_AGAIN_S, HUNG_S
+from hermes_ray.scaler.fleet import ASK_AGAIN_S
+from hermes_ray.scaler.lifecycle import DRAIN_GRACE_S
 from tests.support.fleet_scene import Scene
 
 
@@ -64,7 +65,7 @@ def test_a_worker_that_hangs_past_its_drain_deadline_is_killed_and_no_sooner() -
     (worker,) = scene.up(heavy=1)
     scene.tick()
     scene.says(worker, phase="draining", running=2)
-    scene.tick(after_s=100 + HUNG_S)
+    scene.tick(after_s=100 + DRAIN_GRACE_S)
     assert scene.pool.killed == []
     scene.tick()
     assert scene.pool.killed == [worker]
@@ -76,15 +77,15 @@ def test_a_worker_that_hangs_past_its_drain_deadline_is_killed_and_no_sooner() -
 def test_winding_down_drains_everybody_then_says_when_all_are_gone() -> None:
     scene = Scene()
     scene.up(heavy=2, light=1)
-    assert scene.fleet.wind_down(30.0, kill=False, now_s=scene.now_s)
+    assert scene.fleet.wind_down(scene.now_s + 30.0, kill=False, now_s=scene.now_s)
     assert sorted(timeout_s for _, timeout_s in scene.pool.drained) == [30.0] * 3
     for worker in scene.pool.started:
         scene.says(worker, phase="drained")
-    assert scene.fleet.wind_down(29.8, kill=False, now_s=scene.now_s + 0.2)
+    assert scene.fleet.wind_down(scene.now_s + 29.8 + 0.2, kill=False, now_s=scene.now_s + 0.2)
     assert len(scene.pool.drained) == 3, "told once where it shows"
     scene.gone(*scene.pool.started)
-    assert scene.fleet.sync(scene.now_s + 1) == []
-    assert not scene.fleet.wind_down(29.0, kill=False, now_s=scene.now_s + 1)
+    assert scene.fleet.refresh(scene.now_s + 1) == []
+    assert not scene.fleet.wind_down(scene.now_s + 29.0 + 1, kill=False, now_s=scene.now_s + 1)
     assert (scene.fleet.drained_count, scene.fleet.killed_count) == (3, 0)
 
 
@@ -92,7 +93,7 @@ def test_winding_down_asks_again_where_no_drain_shows_with_the_time_that_is_left
     scene = Scene()
     scene.up(heavy=1)
     for passed_s in (0.0, 0.2, ASK_AGAIN_S, ASK_AGAIN_S + 0.2):
-        scene.fleet.wind_down(30.0 - passed_s, kill=False, now_s=scene.now_s + passed_s)
+        scene.fleet.wind_down(scene.now_s + 30.0 - passed_s + passed_s, kill=False, now_s=scene.now_s + passed_s)
     assert [round(timeout_s, 1) for _, timeout_s in scene.pool.drained] == [30.0, 24.8]
 
 
@@ -101,9 +102,9 @@ def test_winding_down_by_force_kills_and_counts_the_handlers_cut_short() -> None
     scene.up(heavy=2)
     for worker in scene.pool.started:
         scene.says(worker, running=3)
-    assert scene.fleet.wind_down(0.0, kill=True, now_s=scene.now_s)
+    assert scene.fleet.wind_down(scene.now_s + 0.0, kill=True, now_s=scene.now_s)
     assert sorted(scene.pool.killed) == sorted(scene.pool.started)
     scene.gone(*scene.pool.started)
-    assert scene.fleet.sync(scene.now_s + 1) == [], "no surprise: we did it"
-    assert not scene.fleet.wind_down(0.0, kill=True, now_s=scene.now_s + 1)
+    assert scene.fleet.refresh(scene.now_s + 1) == [], "no surprise: we did it"
+    assert not scene.fleet.wind_down(scene.now_s + 0.0 + 1, kill=True, now_s=scene.now_s + 1)
     assert scene.fleet.killed_count == 6

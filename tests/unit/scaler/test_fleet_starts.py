@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from hermes_ray.core.model import Bundle, Capacity, Node
-from hermes_ray.scaler.fleet import EARLY_DEATH_S, START_DEADLINE_S
+from hermes_ray.scaler.lifecycle import EARLY_DEATH_S, START_DEADLINE_S
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
+from hermes_ray.worker.report import UnknownReport
 from tests.support.fleet_scene import Scene
 
 
@@ -163,7 +164,7 @@ def test_a_worker_that_dies_young_has_failed_to_start_and_an_old_one_is_replaced
     scene.gone(worker)
     (line,) = scene.tick(heavy=1)
     if age_s < EARLY_DEATH_S:
-        assert line == f"heavy: worker {worker} ended within 10 s: its process died; the next starts in 5 s"
+        assert line == f"heavy: worker {worker} failed: its process died within 10 s; the next starts in 5 s"
         assert len(scene.pool.started) == 1
     else:
         assert line == f"heavy: worker {worker} died; what it held goes back to the queue"
@@ -208,12 +209,12 @@ def test_a_worker_whose_reports_we_cannot_read_is_alive_and_replaced_first() -> 
     scene = Scene()
     scene.pool.workers = ["heavy/new", "heavy/old"]
     scene.tick(heavy=2)
-    for _ in range(3):
-        scene.fleet.roster.take({"version": 99, "worker": "heavy/old"}, scene.now_s)
-        scene.says("heavy/new", held=1)
+    for _ in range(int(START_DEADLINE_S / 30) + 2):
+        scene.fleet.roster.take(UnknownReport(worker="heavy/old", version=99), scene.now_s)
+        scene.says("heavy/new", held=1, acked=1)
         for worker in scene.pool.started:
-            scene.says(worker, held=1)
-        scene.tick(after_s=START_DEADLINE_S, heavy=2)
+            scene.says(worker, held=1, acked=1)
+        scene.tick(after_s=30.0, heavy=2)
     assert scene.pool.killed == []
     assert len(scene.pool.started) == 1, "its replacement"
     assert {worker for worker, _ in scene.pool.drained} == {"heavy/old"}

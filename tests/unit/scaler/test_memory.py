@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from hermes_ray.core.estimate import History, learnt
 from hermes_ray.core.model import Override
-from hermes_ray.deploy.plan import Owner, Plan
-from hermes_ray.scaler.memory import Memory, TopicMemory, recalled
+from hermes_ray.scaler.memory import (
+    Changes,
+    Header,
+    Memory,
+    TopicLearnt,
+    TopicMemory,
+    decode,
+    encode,
+    merged,
+    policy_state,
+    recalled,
+    without_overrides,
+)
+from hermes_ray.scaler.plan import Owner, Plan
 from tests.support.fleet_scene import config
-from tests.support.memories import OWNER, PIN, PRIOR, filled, history, topic_memory
+from tests.support.memories import OWNER, PIN, PRIOR, filled, header, history, topic_learnt, topic_memory, whole
 
 NEXT = Owner(key="two", label="hermes apply, pid 8 on here", stays=False)
 HERE = "this one"
@@ -22,24 +33,51 @@ def plan(generation: int = 7, *words: str) -> Plan:
     return Plan(config=config(*words), concurrency={"light": 4, "heavy": 4}, generation=generation, owner=owner)
 
 
+def test_what_is_written_is_read_back_with_something_in_every_field() -> None:
+    memory = filled()
+    assert merged([decode(encode(whole(memory)))]) == memory
+
+
+def test_changes_are_put_together_in_order() -> None:
+    memory = filled()
+    later = Changes(
+        header=header(generation=8),
+        topics={"light": topic_memory()},
+        learnt={"new": TopicLearnt()},
+        workers=[structs.replace(memory.workers["light/0b"], failed=True)],
+        gone=["heavy/0a"],
+        forgotten=["heavy"],
+    )
+    now = merged([whole(memory), later])
+    assert now is not None
+    assert now.header == header(generation=8)
+    assert now.topics == {"light": topic_memory()}
+    assert set(now.learnt) == {"light", "new"}
+    assert [(worker.worker, worker.failed) for worker in now.workers.values()] == [("light/0b", True)]
+    assert merged([later, whole(memory)]) == memory, "a whole memory takes the place of all before"
+    assert merged([]) is None
+
+
 def test_a_scaler_restarted_under_the_same_plan_goes_on_from_everything() -> None:
-    memory = filled(topics={"heavy": topic_memory(override=Override(stopped=True)), "light": TopicMemory(deaths=2)})
+    stopped = topic_memory(override=Override(stopped=True))
+    memory = filled(topics={"heavy": stopped, "light": TopicMemory()})
     assert recalled(memory, plan(), HERE) == memory
 
 
 def test_who_took_over_without_a_change_still_owns_it_after_a_restart() -> None:
     """Ray hands a restarted scaler the plan of the apply that changed something last."""
-    memory = recalled(filled(owner=NEXT), plan(), HERE)
-    assert memory.owner == NEXT
+    memory = recalled(filled(header=header(owner=NEXT)), plan(), HERE)
+    assert memory.header.owner == NEXT
 
 
 def test_under_a_later_plan_all_but_the_stop_order_and_stopped_topics_is_kept_and_the_plans_owner_owns() -> None:
-    stopped = replace(PIN, stopped=True)
-    memory = filled(topics={"heavy": topic_memory(override=stopped), "light": TopicMemory(deaths=2)})
+    stopped = structs.replace(topic_memory(), override=Override(stopped=True, paused=True, pinned_count=3))
+    memory = filled(topics={"heavy": stopped, "light": TopicMemory()})
     now = recalled(memory, plan(8), HERE)
-    assert (now.generation, now.owner, now.stop_by_s) == (8, NEXT, None)
-    assert now.topics == {"heavy": topic_memory(override=PIN), "light": TopicMemory(deaths=2)}
-    assert (now.policy, now.workers, now.saved_s) == (memory.policy, memory.workers, memory.saved_s)
+    assert (now.header.generation, now.header.owner, now.header.stop_by_s) == (8, NEXT, None)
+    assert now.topics["heavy"] == structs.replace(stopped, override=Override(paused=True, pinned_count=3))
+    assert (now.learnt, now.workers, now.header.anchor) == (memory.learnt, memory.workers, memory.header.anchor)
+    assert policy_state(now).target("heavy") == 4
 
 
 @pytest.mark.parametrize(
@@ -52,37 +90,43 @@ def test_pauses_and_pins_survive_a_restart_and_an_apply(said: Override) -> None:
 
 
 def test_on_another_cluster_only_what_handling_a_message_takes_is_known() -> None:
-    memory = filled(topics={"heavy": topic_memory(), "light": TopicMemory()})
     for generation in (7, 8):
-        now = recalled(memory, plan(generation), "another")
+        now = recalled(filled(), plan(generation), "another")
         rate = learnt(history())
         assert rate is not None
         assert rate.service_rate_hz == pytest.approx(2.0)
+        expected = Header(
+            generation=generation, cluster_id="another", owner=plan(generation).owner, anchor=header().anchor
+        )
         assert now == Memory(
-            generation=generation,
-            cluster_id="another",
-            owner=plan(generation).owner,
-            topics={"heavy": TopicMemory(history=History(prior=rate)), "light": TopicMemory()},
+            header=expected, learnt={"heavy": TopicLearnt(history=History(prior=rate)), "light": TopicLearnt()}
         )
 
 
 def test_what_was_learnt_elsewhere_is_still_known_on_a_third_cluster_although_nothing_ran_on_the_second() -> None:
-    memory = filled(topics={"heavy": TopicMemory(history=History(prior=PRIOR))})
-    assert recalled(memory, plan(), "a third").topics["heavy"].history == History(prior=PRIOR)
+    memory = filled(learnt={"heavy": TopicLearnt(history=History(prior=PRIOR))})
+    assert recalled(memory, plan(), "a third").learnt["heavy"].history == History(prior=PRIOR)
 
 
-@pytest.mark.parametrize("cluster_id", [HERE, "another"])
 @pytest.mark.parametrize("generation", [7, 8])
-def test_topics_that_are_not_configured_any_more_are_kept_for_their_return(cluster_id: str, generation: int) -> None:
-    memory = filled(topics={"heavy": topic_memory(), "gone": topic_memory()})
-    now = recalled(memory, plan(generation), cluster_id)
-    assert set(now.topics) == {"heavy", "gone"}
+def test_topics_that_are_not_configured_any_more_are_kept_for_their_return(generation: int) -> None:
+    memory = filled(
+        topics={"heavy": topic_memory(), "gone": topic_memory()},
+        learnt={"heavy": topic_learnt(), "gone": topic_learnt()},
+    )
+    assert set(recalled(memory, plan(generation), HERE).topics) == {"heavy", "gone"}
+    assert set(recalled(memory, plan(generation), "another").learnt) == {"heavy", "gone"}
 
 
 def test_workers_of_topics_that_are_not_configured_any_more_are_remembered_to_be_drained() -> None:
     now = recalled(filled(topics={"gone": topic_memory()}), plan(8), HERE)
-    assert [kept["worker"] for kept in now.workers] == ["heavy/0a", "light/0b"]
+    assert list(now.workers) == ["heavy/0a", "light/0b"]
+
+
+def test_the_end_of_a_deployment_takes_what_people_said_and_leaves_what_was_counted() -> None:
+    (ended,) = without_overrides({"heavy": topic_memory()}).values()
+    assert ended == topic_memory(override=Override())
 
 
 def test_without_a_memory_everything_starts_from_nothing() -> None:
-    assert recalled(None, plan(), HERE) == Memory(generation=7, cluster_id=HERE, owner=OWNER)
+    assert recalled(None, plan(), HERE) == Memory(header=Header(generation=7, cluster_id=HERE, owner=OWNER))

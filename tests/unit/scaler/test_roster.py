@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from hermes_ray.core.model import WorkerCounts
+from hermes_ray.scaler.lifecycle import Limits, team_of
 from hermes_ray.scaler.roster import Departure, Roster
+from hermes_ray.worker.report import UnknownReport
 from tests.support.reports import histogram, report
 
 
@@ -18,6 +20,11 @@ def roster(*workers: str) -> Roster:
 
 def leaves(made: Roster, *gone: str, now_s: float = 100.0) -> list[Departure]:
     return made.sync([r.worker for r in made.all() if r.worker not in gone], now_s)
+
+
+def counts(made: Roster, topic: str) -> WorkerCounts:
+    limits = Limits(report_interval_s=1.0, silent_timeout_s=900.0, reachable_since_s=None)
+    return team_of(made.of(topic), limits, 2.0).counts
 
 
 WORK: dict[str, Any] = {
@@ -40,7 +47,7 @@ def test_sums_run_over_all_workers_of_a_topic_and_no_other() -> None:
     assert (totals.settled_count, totals.finished_count, totals.busy_s) == (24, 30, 15.0)
     assert totals.service == histogram(0.5, 0.5, 0.5, 0.5)
     assert totals.wait == histogram(0.1, 0.1)
-    assert (made.counters("a").retried, made.counters("a").dead_lettered) == (6, 4)
+    assert (made.counters("a").settlements.retried, made.counters("a").settlements.dead_lettered) == (6, 4)
     assert made.totals("b.c").settled_count == 12
 
 
@@ -84,7 +91,7 @@ def test_what_a_worker_did_stays_counted_when_it_leaves_and_what_it_held_does_no
     assert (totals.held_count, totals.running_count, totals.longest_running_s) == (1, 0, 0.0)
     assert (totals.settled_count, totals.finished_count, totals.busy_s) == (13, 15, 7.5)
     assert (totals.service, totals.wait) == (histogram(0.5, 0.5), histogram(0.1))
-    assert (made.counters("a").retried, made.counters("a").dead_lettered) == (3, 2)
+    assert (made.counters("a").settlements.retried, made.counters("a").settlements.dead_lettered) == (3, 2)
 
 
 def test_an_adopted_worker_counts_from_its_first_report_on() -> None:
@@ -98,10 +105,10 @@ def test_an_adopted_worker_counts_from_its_first_report_on() -> None:
     made.take(report("a/1", 701, **more), 52.0)
     assert (made.totals("a").settled_count, made.totals("a").finished_count, made.totals("a").busy_s) == (4, 5, 1.5)
     assert made.totals("a").service == histogram(2.0)
-    assert (made.counters("a").retried, made.counters("a").dead_lettered) == (1, 0)
+    assert (made.counters("a").settlements.retried, made.counters("a").settlements.dead_lettered) == (1, 0)
     leaves(made, "a/1")
     assert (made.totals("a").settled_count, made.totals("a").finished_count, made.totals("a").busy_s) == (4, 5, 1.5)
-    assert (made.counters("a").retried, made.counters("a").dead_lettered) == (1, 0)
+    assert (made.counters("a").settlements.retried, made.counters("a").settlements.dead_lettered) == (1, 0)
 
 
 def test_sums_never_fall_while_workers_come_report_and_go() -> None:
@@ -151,14 +158,14 @@ def test_every_worker_is_in_exactly_one_state(phase: str | None, asked: bool, ex
         made.take(report("a/1", phase=phase), 1.0)
     if asked:
         made.all()[0].drain_asked_s = 2.0
-    assert made.counts("a") == expected
+    assert counts(made, "a") == expected
 
 
 def test_states_of_many_add_up_to_the_workers_there_are() -> None:
     made = roster(*(f"a/{n}" for n in range(6)), "b.c/0")
     for n, phase in enumerate(("connecting", "consuming", "consuming", "draining", "drained")):
         made.take(report(f"a/{n}", phase=phase), 1.0)
-    assert made.counts("a") == WorkerCounts(observed=2, starting=2, draining=2)
+    assert counts(made, "a") == WorkerCounts(observed=2, starting=2, draining=2)
     assert [record.worker for record in made.of("a")] == [f"a/{n}" for n in range(6)]
 
 
@@ -194,7 +201,7 @@ def test_a_worker_whose_drain_was_asked_for_departs_as_expected_even_before_it_s
 
 def test_a_report_of_an_unknown_version_shows_that_the_worker_lives_and_no_more() -> None:
     made = roster("a/1")
-    made.take({"version": 99, "worker": "a/1", "shape": "unknown"}, 5.0)
+    made.take(UnknownReport(worker="a/1", version=99), 5.0)
     record = made.all()[0]
     assert (record.reported_s, record.report, record.phase) == (5.0, None, "starting")
     assert made.totals("a").settled_count == 0

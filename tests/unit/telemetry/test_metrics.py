@@ -4,12 +4,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from msgspec import structs
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric as Family
 from prometheus_client.core import Sample
@@ -19,13 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from hermes_ray.core.conditions import Condition
 from hermes_ray.core.histogram import DURATION_BUCKETS_S
-from hermes_ray.core.model import Reason
+from hermes_ray.core.model import Override, Reason
 from hermes_ray.telemetry.exporter import FiguresCollector
-from hermes_ray.telemetry.figures import Figures
+from hermes_ray.telemetry.figures import Figures, TopicCounts
 from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS, Metric
 from hermes_ray.telemetry.metrics_page import page
 from hermes_ray.worker.counters import Counters, plus
 from tests.support.figures import COUNTERS, NEW, ORDERS, figures_of, orders
+from tests.support.reports import counters
 
 ALL: tuple[Metric[Any], ...] = (*TOPIC_METRICS, *DEPLOYMENT_METRICS)
 GO_HERMES = {
@@ -126,7 +128,8 @@ def test_histograms_are_cumulative_with_a_count_and_a_sum(
 
 
 def test_a_duration_on_a_bucket_bound_belongs_to_it() -> None:
-    some = replace(COUNTERS, durations=(1,) * (len(DURATION_BUCKETS_S) + 1))
+    runs = structs.replace(COUNTERS.runs, durations=(1,) * (len(DURATION_BUCKETS_S) + 1))
+    some = structs.replace(COUNTERS, runs=runs)
     name, labels = "queue_message_processing_duration_seconds_bucket", {"queue_name": "shop.orders"}
     assert _value(name, figures_of(orders(counters=some)), **labels, le="0.001") == 1
     assert _value(name, figures_of(orders(counters=some)), **labels, le="60.0") == 14
@@ -152,16 +155,20 @@ def test_figures_are_found_under_their_names(name: str, labels: dict[str, str], 
     assert _value(name, topic="orders", **labels) == value
 
 
-def _figures(*of: object) -> dict[str, float]:
-    """Every number of these dataclasses, by the name of its field."""
-    named = {field.name: getattr(one, field.name) for one in of for field in fields(one)}  # type: ignore[arg-type]
+def _figures(*of: Any) -> dict[str, float]:
+    """Every number of these dataclasses and structs, by the name of its field."""
+    names = {id(one): [f.name for f in fields(one)] if is_dataclass(one) else one.__struct_fields__ for one in of}
+    named = {name: getattr(one, name) for one in of for name in names[id(one)]}
     return {name: value for name, value in named.items() if isinstance(value, int | float)}
 
 
 def test_every_figure_of_a_topic_is_served_and_none_twice() -> None:
     made = figures_of(ORDERS)
-    figures = _figures(made, ORDERS, COUNTERS, ORDERS.snapshot, ORDERS.snapshot.workers) | dict(ORDERS.decisions)
+    counted = (COUNTERS, COUNTERS.settlements, COUNTERS.runs, ORDERS.counts)
+    figures = _figures(made, ORDERS, *counted, ORDERS.snapshot, ORDERS.snapshot.workers) | ORDERS.counts.decisions
     figures["at_s"] = made.at_s
+    for internal in ("clock_offset_s", "stale", "outdated_count"):
+        del figures[internal]
     for quantile in ("service_p95_s", "wait_p95_s"):
         del figures[quantile]  # a histogram has it
     figures["finish_rate_hz"] /= ORDERS.snapshot.workers.observed
@@ -171,7 +178,7 @@ def test_every_figure_of_a_topic_is_served_and_none_twice() -> None:
 
 
 def test_labels_are_bounded_whatever_there_is_to_tell() -> None:
-    odd = orders(decisions={"demand": 1, "never heard of": 3})
+    odd = orders(counts=TopicCounts(decisions={"demand": 1, "never heard of": 3}))
     allowed = {
         "topic": {"orders"},
         "queue_name": {"shop.orders"},
@@ -188,19 +195,21 @@ def test_labels_are_bounded_whatever_there_is_to_tell() -> None:
 
 
 def test_the_number_of_series_does_not_depend_on_load() -> None:
-    quiet = orders(counters=Counters(), decisions={}, conditions=frozenset(), override=None, ups=0, downs=0)
+    quiet = orders(counters=Counters(), counts=TopicCounts(), conditions=frozenset(), said=Override())
     assert len(_samples(figures_of(quiet))) == len(_samples(figures_of(ORDERS)))
 
 
 def test_counters_and_histograms_grow_with_the_sums() -> None:
     later = orders(
-        counters=plus(COUNTERS, replace(COUNTERS, received=1, busy_s=0.25)),
-        probe_failures=8,
-        start_failures=10,
-        deaths=12,
-        ups=19,
-        downs=15,
-        decisions=dict(ORDERS.decisions) | {"demand": 22, "capacity": 1},
+        counters=plus(COUNTERS, counters(received=1, busy_s=0.25)),
+        counts=TopicCounts(
+            probe_failures=8,
+            start_failures=10,
+            deaths=12,
+            ups=19,
+            downs=15,
+            decisions=ORDERS.counts.decisions | {"demand": 22, "capacity": 1},
+        ),
     )
     counts = {m.name.removesuffix("_total") for m in ALL if m.kind != "gauge"}
     before, after = (

@@ -196,18 +196,18 @@ def test_what_runs_is_counted_as_busy_up_to_now(kind: str) -> None:
 
     made = Rig((lambda _m: release.wait(20)) if kind == "thread" else waits, concurrency=2)
     made.put(b"", b"")
-    until(lambda: made.slots.totals().longest_running_s > 0.02, "both run for a while")
-    before = made.slots.totals()
-    assert (before.running_count, before.finished_count) == (2, 0)
-    assert 0.02 < before.longest_running_s <= before.busy_s < 2 * before.longest_running_s + 1e-9
+    until(lambda: made.slots.figures().longest_running_s > 0.02, "both run for a while")
+    before = made.slots.figures()
+    assert (before.running_count, before.runs.finished) == (2, 0)
+    assert 0.02 < before.longest_running_s <= before.runs.busy_s < 2 * before.longest_running_s + 1e-9
     release.set()
     until(lambda: len(made.outcomes) == 2, "both ended")
-    after = made.slots.totals()
-    assert (after.running_count, after.longest_running_s, after.finished_count) == (0, 0.0, 2)
-    assert after.busy_s >= before.busy_s
-    assert before.finished_s == 0.0 < after.finished_s == after.busy_s
-    assert sum(after.service) == sum(after.durations) == 2
-    assert sum(after.durations[DURATION_BUCKETS_S.index(0.01) + 1 :]) == 2, "both took more than 10 ms"
+    after = made.slots.figures()
+    assert (after.running_count, after.longest_running_s, after.runs.finished) == (0, 0.0, 2)
+    assert after.runs.busy_s >= before.runs.busy_s
+    assert before.runs.finished_s == 0.0 < after.runs.finished_s == after.runs.busy_s
+    assert sum(after.runs.service) == sum(after.runs.durations) == 2
+    assert sum(after.runs.durations[DURATION_BUCKETS_S.index(0.01) + 1 :]) == 2, "both took more than 10 ms"
 
 
 @KINDS
@@ -215,22 +215,22 @@ def test_waits_are_counted_from_the_due_time_of_a_retry_else_from_the_publish(ki
     made = rig(kind, lambda _message: None)
     now_ms = time.time_ns() // 1_000_000
     made.handle(b"", headers={PUBLISHED_MS: now_ms - 3_600_000, DUE_MS: now_ms - 10_000})
-    ten_s = quantile(made.slots.totals().wait, 1.0)
+    ten_s = quantile(made.slots.figures().runs.wait, 1.0)
     made.handle(b"", headers={PUBLISHED_MS: now_ms - 1_000_000})
-    hour_s = quantile(made.slots.totals().wait, 1.0)
+    hour_s = quantile(made.slots.figures().runs.wait, 1.0)
     made.handle(b"", headers={PUBLISHED_MS: "yesterday"})
     made.handle(b"")
     assert ten_s == pytest.approx(10, rel=0.4)
     assert hour_s == pytest.approx(1000, rel=0.2)
-    assert sum(made.slots.totals().wait) == 2, "without a time nothing is made up"
-    assert made.slots.totals().wait_s == pytest.approx(1010, rel=0.01)
+    assert sum(made.slots.figures().runs.wait) == 2, "without a time nothing is made up"
+    assert made.slots.figures().runs.wait_s == pytest.approx(1010, rel=0.01)
 
 
 @KINDS
 def test_a_publisher_whose_clock_is_ahead_makes_no_negative_wait(kind: str) -> None:
     made = rig(kind, lambda _message: None)
     made.handle(b"", headers={PUBLISHED_MS: time.time_ns() // 1_000_000 + 3_600_000})
-    assert (made.slots.totals().wait[0], made.slots.totals().wait_s) == (1, 0.0)
+    assert (made.slots.figures().runs.wait[0], made.slots.figures().runs.wait_s) == (1, 0.0)
 
 
 def test_a_sync_class_may_have_an_async_close() -> None:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from hermes_ray.cluster.worker_pool import packed, unpacked
+from hermes_ray.cluster.scalers import packed, unpacked
 from hermes_ray.config.settings import Config, TopicConfig
-from hermes_ray.deploy.plan import Plan
+from hermes_ray.scaler.plan import Plan
 
 RAY_KEEPS_BYTES = 100 * 1024
 

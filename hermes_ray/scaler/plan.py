@@ -33,7 +33,8 @@ class Plan:
     """``generation`` numbers applies (Unix ms of the apply, so it grows), ``rolled`` the last that forced a roll-out.
 
     ``concurrency``: slots per worker by topic; ``import_paths``: where handlers are found; ``code``: the identity of
-    the code; ``former_rungs_ms``: delays of retries under settings before these, which may still be under way.
+    the code; ``applied``: what the next apply compares with; ``former_rungs_ms``: delays of retries under settings
+    before these, which may still be under way.
     """
 
     config: Config
@@ -43,6 +44,7 @@ class Plan:
     rolled: int = 0
     code: str = ""
     owner: Owner | None = None
+    applied: Mapping[str, Any] = field(default_factory=dict)
     former_rungs_ms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 

@@ -1,0 +1,43 @@
+"""A worker's way to its scaler and out of its process."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from typing import Any
+
+import ray
+
+__all__ = ["SCALER_NAME", "RayOutlet"]
+
+log = logging.getLogger(__name__)
+
+SCALER_NAME = "scaler"
+REPORT_TIMEOUT_S = 5.0
+
+
+class RayOutlet:
+    """The outlet of a worker in ``namespace``."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._scaler: Any = None
+
+    @cached_property
+    def node_id(self) -> str | None:
+        return str(ray.get_runtime_context().get_node_id())
+
+    def report(self, report: bytes) -> float | None:
+        try:
+            if self._scaler is None:
+                self._scaler = ray.get_actor(SCALER_NAME, namespace=self._namespace)
+            answer: float = ray.get(self._scaler.report.remote(report), timeout=REPORT_TIMEOUT_S)
+            return answer
+        except Exception as error:  # whatever Ray raises, the worker works on
+            log.debug("no report: %s", error)
+            self._scaler = None
+            return None
+
+    def end(self) -> None:
+        """Leave by Ray's own way, so that its shutdown hooks run and nothing is restarted."""
+        ray.get_runtime_context().current_actor.__ray_terminate__.remote()

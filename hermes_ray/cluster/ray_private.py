@@ -1,0 +1,72 @@
+"""Ray's private calls, where it has no public ones (Ray 2.60): what an upgrade of Ray may break is here."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import ray
+from ray._private.authentication.authentication_token_setup import (
+    ensure_token_if_auth_enabled,
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._private.services import find_bootstrap_address, find_gcs_addresses
+from ray._private.state import available_resources_per_node
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+
+__all__ = ["cluster_addresses", "drop_raylet_news", "free_by_node", "is_class", "kept_value", "send_token", "try_token"]
+
+
+def drop_raylet_news() -> None:
+    """Ray prints the news of its raylets and retries to every driver's stderr, without a switch: no more of it.
+
+    What concerns a deployment is told by its scaler; the rest is in Ray's logs and dashboard.
+    """
+
+    def say_nothing(data: object, ignore_prefix: bool) -> None:
+        del data, ignore_prefix
+
+    ray._private.worker.print_to_stdstream = say_nothing
+
+
+def cluster_addresses() -> list[str]:
+    """Where a cluster may answer on this machine: the last that ``ray start`` noted, which may be gone, then any."""
+    return [find_bootstrap_address(None) or "", *find_gcs_addresses()]
+
+
+def send_token() -> None:
+    """Send the user's token from now on; raises Ray's ``AuthenticationError`` if one is asked for and there is none.
+
+    Ray 2.60 protects new clusters once a token exists, but does not send it to an address given explicitly.
+    """
+    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)  # a line a command
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    ensure_token_if_auth_enabled(create_token_if_missing=False)
+
+
+def try_token(address: str) -> None:
+    """Raise Ray's ``AuthenticationError`` if the cluster at ``address`` refuses our token.
+
+    ``ray.init`` would try for 20 s, to say then that there is no cluster.
+    """
+    GcsClient(address=address)
+
+
+def free_by_node() -> dict[str, dict[str, float]]:
+    """Free resources by node id, as of a second or so ago."""
+    free: dict[str, dict[str, float]] = available_resources_per_node()
+    return free
+
+
+def kept_value(key: str, value: str) -> str:
+    """The value that the cluster keeps under ``key``: the first that anybody gave it, lost with the cluster."""
+    _internal_kv_put(key, value, overwrite=False)
+    found: bytes = _internal_kv_get(key)
+    return found.decode()
+
+
+def is_class(handle: Any, module: str, name: str) -> bool:
+    """Whether an actor is of this class; its name alone may be anybody's."""
+    descriptor = handle._ray_actor_creation_function_descriptor
+    return bool((descriptor.module_name, descriptor.class_name) == (module, name))

@@ -1,0 +1,64 @@
+"""The scaler as a named, detached actor: found, started, and told apart."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from hermes_ray.cluster.capacity import head_node_id
+from hermes_ray.cluster.outlet import SCALER_NAME
+
+__all__ = ["create_scaler", "deployment_names", "find_scaler", "packed", "unpacked"]
+
+INLINE_BYTES = 64_000  # Ray's limit is 100 KiB
+
+
+def create_scaler(cls: type, namespace: str, plan: object) -> Any:
+    """Start the detached scaler of ``namespace`` with ``packed(plan)``; raises ``ValueError`` if there is one."""
+    head = head_node_id()
+    return (
+        ray.remote(cls)
+        .options(
+            name=SCALER_NAME,
+            namespace=namespace,
+            lifetime="detached",
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=-1,
+            # Its checkpoint is a file there; elsewhere it starts without one.
+            scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=True) if head else "DEFAULT",
+        )
+        .remote(*packed(plan))
+    )
+
+
+def find_scaler(namespace: str) -> Any | None:
+    """The scaler of ``namespace``, None if there is none."""
+    try:
+        return ray.get_actor(SCALER_NAME, namespace=namespace)
+    except ValueError:
+        return None
+
+
+def deployment_names() -> list[str]:
+    """The deployments on this cluster, by name."""
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    return sorted(actor["namespace"] for actor in actors if actor["name"] == SCALER_NAME)
+
+
+def packed(value: object) -> list[bytes]:
+    """``value`` pickled, in pieces that are small enough for Ray to keep with the actor itself.
+
+    A larger one would be kept by the driver's process, and without that no restart of the actor could have it.
+    """
+    whole = pickle.dumps(value)
+    return [whole[start : start + INLINE_BYTES] for start in range(0, len(whole), INLINE_BYTES)]
+
+
+def unpacked(pieces: Iterable[bytes]) -> Any:
+    """The value that was ``packed``."""
+    return pickle.loads(b"".join(pieces))

@@ -1,0 +1,147 @@
+"""What a worker is good for now, and what ends each state: no state is without a deadline.
+
+* Asked for, not heard of: it reports, or is killed after 120 s, a failed start.
+* Silent (its process hangs or is stopped, a partition): said after 3 report intervals, replaced after 60 s, killed
+  after ``silent_timeout_s``: a handler that holds the interpreter in C looks the same and is not killed sooner.
+* It reports and does not consume (the broker refuses it): said after 3 intervals, drained and replaced after 60 s.
+* Draining: it ends, or is killed 30 s after its drain deadline, which no repeated order moves.
+* Drained and still there (the call that ends it was lost): killed after 10 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hermes_ray.core.model import WorkerCounts
+from hermes_ray.scaler.roster import Record
+from hermes_ray.worker.report import Phase
+
+__all__ = ["DRAIN_GRACE_S", "EARLY_DEATH_S", "REPLACED_AFTER_S", "START_DEADLINE_S", "Limits", "Overdue", "Team"]
+__all__ += ["is_proven", "overdue", "silence_s", "team_of"]
+
+START_DEADLINE_S = 120.0  # to be placed and to consume; a handler that loads a model takes its time
+EARLY_DEATH_S = 10.0  # a worker that died sooner has failed to start, whatever it reported
+REPLACED_AFTER_S = 60.0
+SAID_AFTER_INTERVALS = 3.0
+LEAST_SILENCE_S = 3.0
+DRAIN_GRACE_S = 30.0  # past its drain deadline a worker does not end itself any more
+LAST_WORDS_S = 10.0
+
+
+class Overdue(StrEnum):
+    """What a worker's deadline asks for."""
+
+    START_FAILED = "start_failed"  # kill it: it never came up
+    SILENT = "silent"  # kill it: it has been silent for too long
+    HUNG = "hung"  # kill it: it did not end by its drain deadline, or after its last word
+    NOT_CONSUMING = "not_consuming"  # drain it: it holds nothing, and another may do better
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """``report_interval_s`` of the deployment, ``silent_timeout_s`` of the topic, None for one that is left out.
+
+    ``reachable_since_s``: since when the broker has answered the scaler about this topic, None while it does not. Then
+    nobody is blamed for not consuming.
+    """
+
+    report_interval_s: float
+    silent_timeout_s: float
+    reachable_since_s: float | None
+
+    @property
+    def said_after_s(self) -> float:
+        return max(LEAST_SILENCE_S, SAID_AFTER_INTERVALS * self.report_interval_s)
+
+    @property
+    def replaced_after_s(self) -> float:
+        return max(REPLACED_AFTER_S, self.said_after_s)
+
+
+@dataclass(slots=True)
+class Team:
+    """The workers of one topic by what they are good for; a worker is in one of ``staying``, ``leaving``, ``given_up``.
+
+    ``given_up`` ones live, but are replaced: they are silent or do not consume. ``silent`` and ``not_consuming`` are
+    those that a person should hear of, whatever list they are in.
+    """
+
+    staying: list[Record] = field(default_factory=list)
+    leaving: list[Record] = field(default_factory=list)
+    given_up: list[Record] = field(default_factory=list)
+    consuming_count: int = 0
+    slot_count: int = 0
+    silent_count: int = 0
+    not_consuming_count: int = 0
+
+    @property
+    def counts(self) -> WorkerCounts:
+        """Workers by state; one whose connection is lost is on its way back: starting."""
+        return WorkerCounts(
+            observed=self.consuming_count,
+            starting=len(self.staying) - self.consuming_count,
+            draining=len(self.leaving) + len(self.given_up),
+        )
+
+
+def silence_s(record: Record, now_s: float) -> float:
+    """How long a worker that has reported once has not been heard of; 0 of one that is yet to report."""
+    return 0.0 if record.reported_s is None else now_s - record.heard_s
+
+
+def not_consuming_s(record: Record, limits: Limits, now_s: float) -> float:
+    """For how long a worker has reported and not consumed although the broker was there."""
+    since_s, reachable_s = record.not_consuming_since_s, limits.reachable_since_s
+    return 0.0 if since_s is None or reachable_s is None else now_s - max(since_s, reachable_s)
+
+
+def team_of(records: Iterable[Record], limits: Limits, now_s: float) -> Team:
+    """Sort the living workers of one topic, in one pass."""
+    team = Team()
+    for record in records:
+        silent_s = silence_s(record, now_s)
+        is_silent = silent_s > limits.said_after_s
+        idle_s = not_consuming_s(record, limits, now_s)
+        team.silent_count += is_silent
+        if record.failed or record.is_draining:
+            team.leaving.append(record)
+            continue
+        team.not_consuming_count += idle_s > limits.said_after_s
+        if silent_s > limits.replaced_after_s or record.kill_asked_s is not None:
+            team.given_up.append(record)
+            continue
+        team.staying.append(record)
+        if record.is_consuming and record.report is not None:
+            team.consuming_count += 1
+            team.slot_count += record.report.concurrency
+    return team
+
+
+def overdue(record: Record, limits: Limits, now_s: float) -> Overdue | None:
+    """What is due for this worker now, None: nothing."""
+    if record.reported_s is None and not record.is_draining:
+        waits_too_long = not record.failed and now_s - record.since_s > START_DEADLINE_S
+        return Overdue.START_FAILED if waits_too_long and not record.adopted else _unheard(record, limits, now_s)
+    if silence_s(record, now_s) > limits.silent_timeout_s:
+        return Overdue.SILENT
+    if record.report is not None and record.report.phase is Phase.DRAINED and now_s - record.heard_s > LAST_WORDS_S:
+        return Overdue.HUNG
+    if record.drain_by_s is not None and now_s > record.drain_by_s + DRAIN_GRACE_S:
+        return Overdue.HUNG
+    if not record.is_draining and not_consuming_s(record, limits, now_s) > limits.replaced_after_s:
+        return Overdue.NOT_CONSUMING
+    return None
+
+
+def _unheard(record: Record, limits: Limits, now_s: float) -> Overdue | None:
+    """A worker that was there before this scaler, and has not said a word to it."""
+    return Overdue.SILENT if record.adopted and now_s - record.heard_s > limits.silent_timeout_s else None
+
+
+def is_proven(record: Record, now_s: float) -> bool:
+    """Whether a worker has shown that it works: it consumes, and has settled a message or lived for 10 s."""
+    if not record.is_consuming or record.consuming_since_s is None:
+        return False
+    return record.settled_count > 0 or now_s - record.consuming_since_s > EARLY_DEATH_S
