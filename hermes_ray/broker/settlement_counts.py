@@ -7,7 +7,7 @@ from msgspec import Struct
 __all__ = ["SettlementCounts"]
 
 
-class SettlementCounts(Struct, kw_only=True):
+class SettlementCounts(Struct, kw_only=True, array_like=True):
     """Cumulative since the worker's start; written by its I/O thread alone.
 
     Of ``received`` deliveries some were ``given_back`` to the queue unsettled, the others ``acked`` after success,

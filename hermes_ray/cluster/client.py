@@ -190,7 +190,7 @@ class Deployment:
 
     def _command(self, method: str, *arguments: Any) -> Any:
         """Give an order, which is void once we do not wait for its answer any more."""
-        return self._ask(method, self._ask("order", ORDER_LASTS_S), *arguments)
+        return self._ask(method, self._ask("permit", ORDER_LASTS_S), *arguments)
 
     def _ask(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         try:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import ray
@@ -30,6 +28,7 @@ from hermes_ray.scaler.control_loop import ControlLoop
 from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import Memory, recalled
 from hermes_ray.scaler.memory_writer import MemoryWriter
+from hermes_ray.scaler.orders import Orders, Permit, all_of
 from hermes_ray.scaler.plan import Owner, Plan, probed_topology
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.scaler.status_rows import decision_row, override_row, past_decision_row, topic_rows, worker_row
@@ -37,7 +36,7 @@ from hermes_ray.telemetry.exporter import Exporter
 from hermes_ray.telemetry.figures import Figures
 from hermes_ray.worker.report import Report, UnknownReport, decode
 
-__all__ = ["Order", "Scaler"]
+__all__ = ["Scaler"]
 
 log = logging.getLogger(__name__)
 
@@ -46,23 +45,11 @@ STOPPING_TICK_S = 0.2
 MAX_CALLS_PER_S = 240  # what one actor answers with ease; more workers report less often
 MAX_REPORT_INTERVAL_S = 40.0
 DRIVER_SILENT_S = 5.0
-ORDER_TIMEOUT_S = 10.0
 UNHEALTHY_S = 15.0
 LAST_WORDS_S = 3.0  # for the driver to fetch the result
 FOLLOWERS_S = 1.0  # after one driver has it: hermes stop and the serve it ends both want to know
 
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Order:
-    """What makes an order void: it is for one incarnation of the scaler, until ``by_s`` of that one's clock.
-
-    Ray repeats a call to an actor that was restarted meanwhile; whoever gave the order has been told that it failed.
-    """
-
-    incarnation: str
-    by_s: float
 
 
 class Scaler:
@@ -76,9 +63,7 @@ class Scaler:
         plan: Plan = unpacked(packed_plan)
         config, name = plan.config, plan.config.deployment.name
         self._plan = plan
-        self._incarnation = secrets.token_hex(8)
         self._reports: SimpleQueue[tuple[Report | UnknownReport, float]] = SimpleQueue()
-        self._orders: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._woken = threading.Event()
         self._over = threading.Event()
         self._result_seen = threading.Event()
@@ -88,6 +73,7 @@ class Scaler:
         memory = self._recall(checkpoint)
         anchor = memory.header.anchor
         self._clock = SteadyClock(anchor, boot=boot_id())
+        self._orders = Orders(self._clock, self._woken.set)
         self._ticked_s = self._clock()
         counters = {topic: past.counters for topic, past in memory.topics.items()}
         roster = Roster(counters, memory.workers.values(), self._clock())
@@ -118,9 +104,9 @@ class Scaler:
     def ping(self) -> str:
         return "Scaler"
 
-    def order(self, timeout_s: float) -> Order:
-        """What an order that is given within ``timeout_s`` is to be accompanied by."""
-        return Order(self._incarnation, self._clock() + timeout_s)
+    def permit(self, lasts_s: float) -> Permit:
+        """What an order that is given within ``lasts_s`` is to be accompanied by."""
+        return self._orders.permit(lasts_s)
 
     def report(self, report: bytes) -> float:
         """Take a worker's report; returns the seconds until its next."""
@@ -185,21 +171,21 @@ class Scaler:
 
     # Orders: on disk when they return
 
-    def stop(self, order: Order, kill: bool = False) -> float:
+    def stop(self, permit: Permit, kill: bool = False) -> float:
         """Drain everything within ``drain_timeout_s`` and end; with ``kill`` at once. Asking again does no harm.
 
         Returns the seconds that running handlers still have.
         """
         if self._loop.result is not None:
             return 0.0
-        return self._do(order, lambda: self._loop.stop(kill, self._clock()))
+        return self._do(permit, lambda: self._loop.stop(kill, self._clock()))
 
-    def own(self, order: Order, owner: Owner) -> None:
+    def own(self, permit: Permit, owner: Owner) -> None:
         """Another command, that changes nothing, speaks for the deployment from now on."""
-        self._do(order, lambda: self._loop.own(owner))
+        self._do(permit, lambda: self._loop.own(owner))
 
     def override(
-        self, order: Order, topic: str, changes: Mapping[str, Any], for_s: float | None = None
+        self, permit: Permit, topic: str, changes: Mapping[str, Any], for_s: float | None = None
     ) -> dict[str, Any] | None:
         """Change fields of what a person has said about ``topic``, a pin ``for_s``; returns what rules now.
 
@@ -207,20 +193,20 @@ class Scaler:
         """
         pin = {} if for_s is None else {"pinned_until_s": self._clock() + for_s}
         said = {**changes, **pin}
-        override = self._do(order, lambda: self._loop.override(topic, lambda past: dataclasses.replace(past, **said)))
+        override = self._do(permit, lambda: self._loop.override(topic, lambda past: dataclasses.replace(past, **said)))
         if (error := self._loop.write_error) is not None:
             raise OperationFailed(f"{topic} obeys, but a restarted scaler would not know: {error}")
         return override_row(override, self._clock(), self._clock.ahead_s())
 
-    def forget(self, order: Order, topic: str) -> None:
+    def forget(self, permit: Permit, topic: str) -> None:
         """Forget a topic that is left out; raises ``UserMistake`` for one that is configured, or not known."""
         if topic in self._plan.config.topics:
             raise UserMistake(f"{topic} is in the configuration: leave it out and apply, then forget it")
-        if not self._do(order, lambda: self._loop.forget(topic)):
+        if not self._do(permit, lambda: self._loop.forget(topic)):
             known = ", ".join(self._loop.left_out()) or "none"
             raise UserMistake(f"there is no left-out topic {topic}: there is {known}")
 
-    def hand_over(self, order: Order, state_dir: str, urls: Sequence[str]) -> None:
+    def hand_over(self, permit: Permit, state_dir: str, urls: Sequence[str]) -> None:
         """Stop deciding for good, and leave everything known where a scaler of this ``state_dir`` and broker looks.
 
         Workers consume on; this actor ends. Raises ``OperationFailed`` and goes on if nothing can be left there.
@@ -241,17 +227,14 @@ class Scaler:
             store.close()
             self._exporter.close()
 
-        self._do(order, leave, saves=False)
+        self._do(permit, leave, saves=False)
 
     # Ticks
 
-    def _do(self, order: Order, action: Callable[[], T], *, saves: bool = True) -> T:
-        """Have the tick thread do it, and wait until it is on disk; one that comes too late is not done at all."""
-        if order.incarnation != self._incarnation or self._clock() > order.by_s:
-            raise OperationFailed("the order came too late and was not carried out: give it again")
+    def _do(self, permit: Permit, action: Callable[[], T], *, saves: bool = True) -> T:
+        """Have the tick thread do it, and wait until it is on disk."""
         if self._over.is_set():
             raise RuntimeError("this scaler is ending")
-        done: Future[T] = Future()
 
         def act() -> T:
             answer = action()
@@ -259,16 +242,7 @@ class Scaler:
                 self._loop.save(self._clock(), at_once=True)
             return answer
 
-        self._orders.put((act, done))
-        self._woken.set()
-        try:
-            return done.result(ORDER_TIMEOUT_S)
-        except TimeoutError:
-            if done.cancel():
-                raise OperationFailed(
-                    f"the scaler was busy for {ORDER_TIMEOUT_S:.0f} s: the order was not carried out, give it again"
-                ) from None
-            return done.result()
+        return self._orders.give(permit, act)
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -284,7 +258,7 @@ class Scaler:
             interval_s = TICK_S if self._loop.stop_by_s is None else STOPPING_TICK_S
             self._woken.wait(max(0.05, interval_s - (time.monotonic() - started_s)))
             self._woken.clear()
-            self._obey()
+            self._orders.carry_out()
         self._prober.stop()
         self._exporter.close()
         ray.get_runtime_context().current_actor.__ray_terminate__.options(max_task_retries=0).remote()
@@ -292,22 +266,13 @@ class Scaler:
     def _tick(self) -> None:
         started_s = time.monotonic()
         self._set_report_interval()
-        self._loop.tick(_all_of(self._reports), self._clock())
+        self._loop.tick(all_of(self._reports), self._clock())
         self._loop.tick_s = time.monotonic() - started_s
         self._ticked_s = self._clock()
 
     def _set_report_interval(self) -> None:
         wanted_s = len(self._fleet.roster) / MAX_CALLS_PER_S
         self._fleet.report_interval_s = min(max(TICK_S, wanted_s), MAX_REPORT_INTERVAL_S)
-
-    def _obey(self) -> None:
-        for action, done in _all_of(self._orders):
-            if not done.set_running_or_notify_cancel():
-                continue
-            try:
-                done.set_result(action())
-            except Exception as error:
-                done.set_exception(error)
 
     def _recall(self, checkpoint: Checkpoint) -> Memory:
         memory = None
@@ -332,12 +297,3 @@ class Scaler:
 def _old_report(report: Any) -> UnknownReport:
     """Workers of before report a mapping: they live, and are replaced."""
     return UnknownReport(worker=str(report["worker"]), version=int(report["version"]))
-
-
-def _all_of(queue: SimpleQueue[T]) -> list[T]:
-    found = []
-    try:
-        while True:
-            found.append(queue.get_nowait())
-    except Empty:
-        return found

@@ -18,7 +18,7 @@ __all__ = ["Counters", "RunCounts", "plus", "since"]
 Counts = TypeVar("Counts", bound=Struct)
 
 
-class RunCounts(Struct, frozen=True, kw_only=True):
+class RunCounts(Struct, frozen=True, kw_only=True, array_like=True):
     """Handler runs, cumulative.
 
     ``finished`` runs took ``finished_s`` together and fell into ``durations`` (one count per bucket of

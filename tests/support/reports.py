@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from msgspec import structs
 
 from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
@@ -48,7 +48,8 @@ def report(worker: str, seq: int = 1, **said: Any) -> Report:
 
 def flat(said: Report) -> dict[str, Any]:
     """A report as one mapping, counters and counts of messages by their bare names."""
-    tree: dict[str, Any] = msgspec.to_builtins(said)
-    counted = tree.pop("counters")
-    short = {name.removesuffix("_count"): value for name, value in tree.items()}
-    return short | counted.pop("settlements") | counted.pop("runs") | counted
+    counted = said.counters
+    short = {name.removesuffix("_count"): value for name, value in structs.asdict(said).items() if name != "counters"}
+    return (
+        short | structs.asdict(counted.settlements) | structs.asdict(counted.runs) | {"reconnects": counted.reconnects}
+    )

@@ -128,10 +128,11 @@ class ScalerWorld:
 
     def applied(self, *words: str, owner: Owner | None = None) -> None:
         """The next plan; the scaler before has left its memory."""
-        slots = {"light": SLOTS, "heavy": SLOTS}
         generation = self.plan.generation + 1
         self.loop.save(self.now_s, at_once=True, whole=True)
-        self.plan = Plan(config=config(*words), concurrency=slots, generation=generation, owner=owner)
+        made = config(*words)
+        slots = dict.fromkeys(made.topics, SLOTS)
+        self.plan = Plan(config=made, concurrency=slots, generation=generation, owner=owner)
         self.scaler_starts(self.memory())
 
     def _writer(self) -> MemoryWriter:
@@ -207,13 +208,14 @@ class ScalerWorld:
         consumer.seq += 1
         service = [0] * BUCKET_COUNT
         service[bucket(SERVICE_S)] = consumer.acked
-        spec = worker_spec(self.plan, topic)
+        is_known = topic in self.plan.config.topics
+        spec = worker_spec(self.plan, topic) if is_known else None
         return report(
             worker,
             consumer.seq,
             phase="drained" if is_asked_to_drain else "consuming",
-            revision=spec.revision,
-            settings=spec.queue.settings,
+            revision="" if spec is None else spec.revision,
+            settings="" if spec is None else spec.queue.settings,
             concurrency=SLOTS,
             received=consumer.acked,
             acked=consumer.acked,

@@ -1,0 +1,62 @@
+"""What goes over the wire from worker to scaler."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from hermes_ray.core.histogram import BUCKET_COUNT
+from hermes_ray.worker.counters import Counters, plus, since
+from hermes_ray.worker.report import REPORT_VERSION, Phase, UnknownReport, decode, encode
+from tests.support.reports import counters, flat, report
+
+BUSY = counters(
+    received=10**9,
+    acked=10**9,
+    retried=10**7,
+    dead_lettered_permanent=10**7,
+    dead_lettered_attempts=10**7,
+    given_back=10**7,
+    stale=10**7,
+    reconnects=10**6,
+    finished=10**9,
+    finished_s=1e9,
+    busy_s=1e9,
+    wait_s=1e9,
+    service=(2**31,) * BUCKET_COUNT,
+    wait=(2**31,) * BUCKET_COUNT,
+    durations=(2**31,) * 15,
+)
+
+
+def test_a_report_comes_back_as_it_went() -> None:
+    said = report("orders/0a1b2c3d", 7, phase=Phase.DRAINING, held=3, acked=5, lost_reason="403", wait_rungs_ms=(1000,))
+    assert decode(encode(said)) == said
+    assert (flat(said)["held"], flat(said)["acked"], flat(said)["phase"]) == (3, 5, "draining")
+
+
+def test_the_largest_report_of_a_long_life_is_below_two_kilobytes() -> None:
+    said = report("t" * 100 + "/0a1b2c3d", 10**9, node_id="f" * 56, lost_reason="x" * 200, wait_rungs_ms=(1,) * 30)
+    said = msgspec.structs.replace(said, counters=BUSY, revision="a" * 12, settings="b" * 12)
+    assert len(encode(said)) < 2_048
+
+
+@pytest.mark.parametrize("version", [0, 2, REPORT_VERSION + 1])
+def test_a_report_of_another_version_says_who_lives_and_no_more(version: int) -> None:
+    data = msgspec.msgpack.encode({"worker": "a/0a1b2c3d", "version": version, "counters": "otherwise"})
+    assert decode(data) == UnknownReport(worker="a/0a1b2c3d", version=version)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", msgspec.msgpack.encode({"version": REPORT_VERSION}), b"\x93\x01"])
+def test_what_is_no_report_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="this is no report"):
+        decode(data)
+
+
+def test_counters_add_and_differ_field_by_field_and_never_fall_below_nothing() -> None:
+    assert plus(Counters(), BUSY) == BUSY
+    assert since(BUSY, BUSY).settlements.acked == 0
+    assert since(Counters(), counters(acked=3, busy_s=1.5)) == counters(service=(), wait=(), durations=())
+    twice = plus(BUSY, BUSY)
+    assert (twice.settlements.acked, twice.runs.service[3], twice.reconnects) == (2 * 10**9, 2**32, 2 * 10**6)
+    assert since(twice, BUSY) == BUSY
