@@ -80,7 +80,7 @@ def test_an_order_for_the_scaler_before_a_restart_is_refused_by_the_next(desk: D
 
 def test_an_order_that_nobody_took_in_time_is_not_carried_out_afterwards() -> None:
     desk = Desk(timeout_s=0.05)
-    with pytest.raises(OperationFailed, match="busy .* not carried out"):
+    with pytest.raises(OperationFailed, match=r"busy .* not carried out"):
         desk.orders.give(desk.orders.permit(10.0), lambda: desk.act("pause"))
     desk.orders.carry_out()
     assert desk.done == []
@@ -97,7 +97,12 @@ def test_an_order_that_has_begun_is_waited_for() -> None:
 
     permit = desk.orders.permit(10.0)
     giver = threading.Thread(target=lambda: answers.append(desk.orders.give(permit, slow)))
-    taker = threading.Thread(target=lambda: (desk.came.wait(20), desk.orders.carry_out()))
+
+    def take() -> None:
+        assert desk.came.wait(20)
+        desk.orders.carry_out()
+
+    taker = threading.Thread(target=take)
     taker.start()
     giver.start()
     assert begun.wait(20)
