@@ -14,6 +14,7 @@ from msgspec import Struct
 
 __all__ = ["Anchor", "SteadyClock", "boot_id"]
 
+SHOWN_DRIFT_S = 0.5
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -50,6 +51,7 @@ class SteadyClock:
             passed_s = uptime() - anchor.uptime_s if is_same_boot else max(0.0, start_s - anchor.at_s)
             start_s = anchor.at_s + passed_s
         self._offset_s = start_s - uptime()
+        self._ahead_s = self() - wall()
 
     def __call__(self) -> float:
         return self._offset_s + self._uptime()
@@ -61,7 +63,11 @@ class SteadyClock:
 
     def ahead_s(self) -> float:
         """How far this clock is ahead of the wall clock now: a moment of this clock, less that, is Unix time."""
-        return self() - self._wall()
+        ahead_s = self() - self._wall()
+        # The two drift by microseconds: a moment that is told twice has to be the same moment.
+        if abs(ahead_s - self._ahead_s) > SHOWN_DRIFT_S:
+            self._ahead_s = ahead_s
+        return self._ahead_s
 
 
 def boot_id() -> str | None:

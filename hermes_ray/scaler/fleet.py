@@ -52,7 +52,7 @@ class Fleet:
         self.params: dict[str, TopicParams] = {
             name: topic_params(name, topic, plan.concurrency[name]) for name, topic in config.topics.items()
         }
-        self.roster = roster or Roster()
+        self.roster = Roster() if roster is None else roster
         self.report_interval_s = 1.0
         self.drained_count = 0
         self.killed_count = 0

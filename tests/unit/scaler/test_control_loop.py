@@ -394,3 +394,19 @@ def test_only_what_changed_is_written_each_second() -> None:
     assert not last.is_whole
     assert set(last.topics) == {"light"}
     assert {worker.worker.partition("/")[0] for worker in last.workers} == {"light"}
+
+
+def test_counts_go_on_when_the_last_worker_was_gone_before_the_next_scaler_came() -> None:
+    world = ScalerWorld()
+    world.rate_hz["light"] = 20
+    world.tick(30)
+    world.rate_hz.clear()
+    world.loop.stop(kill=False, now_s=world.now_s)
+    world.tick(5)
+    assert world.memory().workers == {}
+    world.applied()
+    before = acked(world, "light")
+    assert before == world.handled["light"] > 500
+    world.ready["light"] = 8
+    world.tick(4)
+    assert acked(world, "light") == before + 8
