@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -46,5 +47,8 @@ def test_fix_leaves_alone_and_names_what_a_person_has_to_judge(clone: Path) -> N
     assert "x == None" in (clone / "wrong.py").read_text()
 
 
-def test_help_lists_fix(clone: Path) -> None:
-    assert "make fix " in make(clone, "help").stdout
+def test_help_lists_every_target_that_contributing_names(clone: Path) -> None:
+    listed = set(re.findall(r"^make ([a-z-]+) ", make(clone, "help").stdout, re.MULTILINE))
+    table = re.findall(r"^\| (`make .*?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    named = {name for words in table for name in re.findall(r"`make ([a-z-]+)`", words)}
+    assert listed == named | {"help"}

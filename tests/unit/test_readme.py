@@ -154,6 +154,13 @@ def test_make_has_the_targets_the_pages_name() -> None:
     assert named <= targets, named - targets
 
 
+def test_contributing_names_files_that_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:tests|docs|benchmarks|hermes_ray)/[\w./]*\w", text))
+    assert len(named) >= 5
+    assert not {path for path in named if not (ROOT / path).exists()}
+
+
 def test_every_key_the_pages_name_is_one() -> None:
     keys = {"workers", "worker", "retry", "scaling", "broker", "metrics", "deployment"}
     now = [page for page in PAGES if page.name != "CHANGELOG.md"]  # that one names what keys were called
