@@ -1,6 +1,6 @@
 # `make` lists what there is to do. Everything installs what it needs first, once.
 .DEFAULT_GOAL := help
-.PHONY: help install broker demo test test-all test-ray-up check format lint imports types unit docs clean distclean constraints
+.PHONY: help install broker demo test test-all test-ray-up check fix format lint imports types unit docs clean distclean constraints
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -64,6 +64,11 @@ $(VENV)/.wheels: constraints.txt | $(INSTALLED)
 
 check: install ## format, lint, import layers, types, unit and property tests: under a minute
 	@$(MAKE) $(PARALLEL) format lint imports types unit
+
+fix: $(INSTALLED) ## format the code and apply ruff's safe fixes
+	@$(BIN)/ruff check --fix --exit-zero --silent .
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check .
 
 format:
 	@$(BIN)/ruff format --check .

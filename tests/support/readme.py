@@ -1,4 +1,4 @@
-"""The code blocks of the README and of docs/, as a reader sees them: under which heading, after which words."""
+"""The pages for readers and their code blocks as a reader sees them: under which heading, after which words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 
 from tests.support.live import ROOT
 
-__all__ = ["Block", "blocks", "commands"]
+__all__ = ["PAGES", "README", "Block", "anchors", "blocks", "commands", "doc"]
+
+README = ROOT / "README.md"
+PAGES = (README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"`([\w.-]+)`:\s*\Z")
@@ -26,7 +29,18 @@ class Block:
     file: str | None
 
 
-def blocks(page: Path = ROOT / "README.md") -> Iterator[Block]:
+def doc(name: str) -> Path:
+    """The page of that name in docs/."""
+    return ROOT / "docs" / f"{name}.md"
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name after its ``#``, as GitHub makes it of a heading: ``A, b's c`` is ``a-bs-c``."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def blocks(page: Path = README) -> Iterator[Block]:
     """The fenced blocks of a Markdown page, in order."""
     text = page.read_text(encoding="utf-8")
     for match in FENCE.finditer(text):

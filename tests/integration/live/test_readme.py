@@ -1,4 +1,4 @@
-"""A reader does what the README says word for word: "Your own topic" in an empty directory, then "Operating"."""
+"""A reader does word for word what is shown: README's "Your own topic" in an empty directory, docs/operating.md."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import pytest
 
 from hermes_ray.broker.private.local import LocalBroker
 from tests.support.live import Cluster, ray_head, wait_until
-from tests.support.readme import Block, blocks, commands
+from tests.support.readme import Block, blocks, commands, doc
 
 OWN_TOPIC = [block for block in blocks() if block.heading == "Your own topic"]
-OPERATING = [block for block in blocks() if block.heading == "Operating"]
+OPERATING = list(blocks(doc("operating")))
 FILES = [block for block in OWN_TOPIC if block.file]
 WITHIN_S = 60
 
-# What the lines of "Operating" answer, where no block of text shows it.
+# What the lines of docs/operating.md answer, where no block of text shows it.
 ANSWERS = {
     "hermes check config=my.yaml": "ok      room orders: ",
     "hermes try orders config=my.yaml --body '{\"n\": 1}'": "handled in ",
@@ -79,7 +79,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def head(broker: LocalBroker, new_vhost: Callable[[], str]) -> Iterator[Cluster]:
-    """As "On a cluster" says, the broker's URL is in the environment that Ray is started in."""
+    """As docs/configuration.md says, the broker's URL is in the environment that Ray is started in."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HERMES_BROKER_URL", broker.url(new_vhost()))
         patch.delenv("RAY_ADDRESS", raising=False)
@@ -161,7 +161,7 @@ def fetched(reader: Reader, line: str) -> str:
 
 
 def steps() -> Iterator[tuple[str, str]]:
-    """The lines of "Operating" up to ``hermes stop``, each with the text that the README shows as its answer."""
+    """The lines of docs/operating.md up to ``hermes stop``, each with the text that is shown as its answer."""
     for block, following in pairwise([*OPERATING, Block("", "", "", None)]):
         if block.language == "sh":
             *lines, last = (line.partition("  #")[0].rstrip() for line in block.text.splitlines())
@@ -184,4 +184,4 @@ def test_the_second_day_goes_as_operating_says(reader: Reader, tmp_path: Path) -
             assert unanswered.pop(line, "") in said, f"{line} said:\n{said}"
             if not shown.startswith("now: "):  # figures differ each time
                 assert set(shown.splitlines()) <= set(said.splitlines()), f"{line} said:\n{said}"
-    assert not unanswered, "all of it is in the README"
+    assert not unanswered, "all of it is on the page"
