@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from hermes_ray.cli.durations import duration_s, duration_text
+from hermes_ray.cli.durations import duration_s
 from hermes_ray.cli.reach import bare_words, need_topic, reach
+from hermes_ray.cli.remarks import ruling
 from hermes_ray.errors import UserMistake
 
-__all__ = ["override", "ruling", "scale"]
+__all__ = ["override", "scale"]
 
 MAX_COUNT = 100_000
 
@@ -40,13 +41,3 @@ def scale(words: Sequence[str], for_text: str | None) -> int:
 
 def _tell(topic: str, override: Mapping[str, Any] | None) -> None:
     click.echo(ruling(topic, override, time.time()) if override else f"{topic} follows its policy")
-
-
-def ruling(topic: str, override: Mapping[str, Any], now_s: float) -> str:
-    """What an override of ``hermes status --json`` means: ``orders is pinned to 5 workers, for 23 min more``."""
-    kind, count, until_s = override["kind"], override["count"], override["until"]
-    if kind == "stopped":
-        return f"{topic} is stopped until the next hermes apply or serve"
-    workers = "" if count is None else f" to {count} worker{'' if count == 1 else 's'}"
-    more = f"until hermes resume {topic}" if until_s is None else f"for {duration_text(max(0, until_s - now_s))} more"
-    return f"{topic} is {kind}{workers} {more}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from hermes_ray.cli.overrides import ruling
+from hermes_ray.cli.remarks import ruling
 from hermes_ray.cluster.client import Deployment, drain_without_scaler, forget_overrides, orphans
 from hermes_ray.cluster.connect import join_cluster, join_running_cluster, start_cluster
 from hermes_ray.config.loading import parse_command
