@@ -14,11 +14,11 @@ import click
 from hermes_ray.cli.remarks import ruling
 from hermes_ray.cluster.client import Deployment, drain_without_scaler, forget_overrides, orphans
 from hermes_ray.cluster.connect import join_cluster, join_running_cluster, start_cluster
-from hermes_ray.config.loading import parse_command
+from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
 from hermes_ray.deploy.apply import Applied, apply, reach_broker, this_command
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["serve", "stop"]
+__all__ = ["serve", "serve_detached", "stop"]
 
 POLL_S = 0.3
 LINE_EVERY_S = 2.0
@@ -47,6 +47,14 @@ def serve(words: Sequence[str]) -> int:
         minimums = {topic: chosen.workers.min for topic, chosen in config.topics.items()}
         return _detach(applied.deployment, signals, minimums, owner.key)
     return _follow(applied.deployment, signals, say, driver=owner.key, hosts=not joined)
+
+
+def serve_detached(words: Sequence[str]) -> int:
+    """``hermes apply``: apply the configuration that ``words`` describe and leave the deployment running."""
+    own, _ = split_words(words, COMMAND_WORDS)
+    if own.get("detach", "true") != "true":
+        raise UserMistake(f"detach is {own['detach']!r}: hermes apply always detaches; hermes serve follows instead")
+    return serve([*words, "detach=true"])
 
 
 def stop(words: Sequence[str]) -> int:

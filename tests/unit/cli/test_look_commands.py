@@ -252,19 +252,10 @@ def test_stop_without_a_topic_and_apply_are_done_by_the_commands_that_serve(
         return take
 
     monkeypatch.setattr("hermes_ray.cli.serve.stop", note("stop"))
-    monkeypatch.setattr("hermes_ray.cli.apply.serve", note("serve"))
+    monkeypatch.setattr("hermes_ray.cli.serve.serve", note("serve"))
     assert hermes("stop", "deployment.name=x").exit_code == 0
     assert hermes("stop").exit_code == 0
     assert hermes("apply", "config=a.yaml", "roll=true").exit_code == 0
     assert called == [
         ("stop", ["deployment.name=x"]), ("stop", []), ("serve", ["config=a.yaml", "roll=true", "detach=true"])
     ]  # fmt: skip
-
-
-def test_the_help_page_lists_every_command_once() -> None:
-    page = CliRunner().invoke(cli, ["-h"]).output
-    listed = [
-        line.split()[0] for line in page.splitlines() if line.startswith("  ") and line.split()[0] in cli.commands
-    ]
-    assert sorted(listed) == sorted(cli.commands)
-    assert "..." not in page.split("Prepare:")[1], "no sentence is cut"
