@@ -175,6 +175,17 @@ def resume(words: Sequence[str]) -> int:
     return command("resume", words)
 
 
+@cli.command(section=Section.OVERRULE, takes=Words(topic="TOPIC", is_topic_configured=False))
+def forget(words: Sequence[str]) -> int:
+    """Forget a topic that is no longer configured.
+
+    Its counters, its pause and pin and what was learnt of it are gone; queues and their messages stay.
+    """
+    from hermes_ray.cli.overrides import forget as command
+
+    return command(words)
+
+
 PUBLISH_HELP = """Publish a load to a topic's queue.
 
 \b

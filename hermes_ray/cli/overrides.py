@@ -1,4 +1,4 @@
-"""``hermes pause``, ``resume``, ``scale`` and ``stop TOPIC``: what a person says wins over the policy."""
+"""``hermes pause``, ``resume``, ``scale``, ``stop TOPIC`` and ``forget``: what a person says wins over the policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hermes_ray.cli.reach import bare_words, need_topic, reach
 from hermes_ray.cli.remarks import ruling
 from hermes_ray.errors import UserMistake
 
-__all__ = ["override", "scale"]
+__all__ = ["forget", "override", "scale"]
 
 MAX_COUNT = 100_000
 
@@ -36,6 +36,14 @@ def scale(words: Sequence[str], for_text: str | None) -> int:
         raise UserMistake(f"N is {number[:40]!r}: it must be a whole number of workers from 0 to {MAX_COUNT}")
     for_s = None if for_text is None else duration_s("--for", for_text)
     _tell(topic, reach(rest).override(topic, "pin", count=count, for_s=for_s))
+    return 0
+
+
+def forget(words: Sequence[str]) -> int:
+    """Take all that is known of a topic that is no longer configured out of the scaler's memory."""
+    topic, rest = need_topic("forget", words)
+    reach(rest).forget(topic)  # type: ignore[attr-defined]
+    click.echo(f"{topic} is forgotten: its counters, its pause and pin and what was learnt of it are gone")
     return 0
 
 

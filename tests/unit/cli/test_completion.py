@@ -67,6 +67,10 @@ def test_every_word_of_publish_is_offered() -> None:
     assert offered("publish", "ra") == ["rate_hz="]
 
 
+def test_a_topic_that_is_no_longer_configured_is_not_offered() -> None:
+    assert offered("forget", "config=my.yaml", "") == ["config="]
+
+
 def test_commands_about_a_topic_complete_its_name_once() -> None:
     assert offered("why", "config=my.yaml", "") == ["orders", "orders.eu", "config="]
     assert offered("why", "config=my.yaml", "orders", "") == ["config="]

@@ -84,6 +84,11 @@ class FakeDeployment:
         kind = {"pause": "paused", "pin": "pinned", "stop": "stopped"}[action]
         return {"kind": kind, "count": count, "until": None if for_s is None else time.time() + for_s}
 
+    def forget(self, topic: str) -> None:
+        if topic in self.topics:
+            raise UserMistake(f"{topic} is configured: take it out of the configuration first")
+        self.orders.append((topic, "forget"))
+
 
 @pytest.fixture
 def deployment(monkeypatch: pytest.MonkeyPatch) -> FakeDeployment:
@@ -214,6 +219,8 @@ def test_orders_reach_the_deployment_and_what_rules_then_is_printed(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        ("forget", "the topic is missing: write hermes forget TOPIC; hermes status shows the topics"),
+        ("forget a b", "hermes forget takes one topic, not 2 (a, b): ask once for each"),
         ("why", "the topic is missing: write hermes why TOPIC; hermes status shows the topics"),
         ("pause config=my.yaml", "the topic is missing: write hermes pause TOPIC"),
         ("pause orders config=gone.yaml", "config='gone.yaml' cannot be read"),
@@ -259,3 +266,16 @@ def test_stop_without_a_topic_and_apply_are_done_by_the_commands_that_serve(
     assert called == [
         ("stop", ["deployment.name=x"]), ("stop", []), ("serve", ["config=a.yaml", "roll=true", "detach=true"])
     ]  # fmt: skip
+
+
+def test_a_left_out_topic_is_forgotten_with_one_sentence_and_another_is_refused_with_one(
+    deployment: FakeDeployment, hermes: Callable[..., Result]
+) -> None:
+    done = hermes("forget", "old", "deployment.name=hermes")
+    assert (done.exit_code, deployment.orders) == (0, [("old", "forget")])
+    assert done.output == "old is forgotten: its counters, its pause and pin and what was learnt of it are gone\n"
+    done = hermes("forget", "orders")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "hermes: orders is configured: take it out of the configuration first\n",
+    )
