@@ -106,9 +106,13 @@ def stop(words: Sequence[str]) -> int:
 
 @cli.command(section=Section.LOOK, takes=CONFIGURATION)
 @JSON
-def status(words: Sequence[str], as_json: bool) -> int:
+@click.option("--watch", is_flag=True, help="Show it every second, until Ctrl-C.")
+def status(words: Sequence[str], as_json: bool, watch: bool) -> int:
     """Show every topic: depth, rates, workers, what is wrong."""
-    from hermes_ray.cli.status import status as command
+    if watch:
+        from hermes_ray.cli.watch import watch as command
+    else:
+        from hermes_ray.cli.status import status as command
 
     return command(words, as_json)
 

@@ -11,7 +11,7 @@ import click
 
 from hermes_ray.cli.durations import ago
 from hermes_ray.cli.reach import reach
-from hermes_ray.cli.remarks import remarks
+from hermes_ray.cli.remarks import headline, metrics_place, remarks
 from hermes_ray.cli.tables import console_of, figure, print_table, say
 
 __all__ = ["status"]
@@ -31,7 +31,7 @@ def status(words: Sequence[str], as_json: bool) -> int:
         return 0
     now_s = time.time()
     console = console_of(PIPED_COLUMNS)
-    say(console, _head(deployment.name, seen, now_s))
+    say(console, f"{headline(deployment.name, seen, now_s)}, {metrics_place(seen)}")
     print_table(console, ["topic"], COLUMNS, [_cells(topic, state) for topic, state in seen["topics"].items()])
     for line in seen["warnings"]:
         say(console, line, "yellow")
@@ -41,18 +41,6 @@ def status(words: Sequence[str], as_json: bool) -> int:
         for remark in remarks(topic, state, now_s):
             say(console, remark.of(topic), remark.style)
     return 0
-
-
-def _head(name: str, seen: Mapping[str, Any], now_s: float) -> str:
-    driver = "no driver" if seen["driver"] == "none" else f"driver {seen['owner'] or seen['driver']}"
-    parts = [
-        f"deployment {name}",
-        f"applied {ago(seen['applied_at'], now_s)}" if seen["generation"] else "",
-        driver,
-        f"metrics {seen['metrics_url']}" if seen["metrics_url"] else "no metrics",
-        "stopping" if seen["stopping"] else "",
-    ]
-    return ", ".join(filter(None, parts))
 
 
 def _cells(topic: str, state: Mapping[str, Any]) -> list[str]:

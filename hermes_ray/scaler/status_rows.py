@@ -37,6 +37,7 @@ def topic_row(figures: TopicFigures, memory: TopicMemory, fleet: Fleet, failure:
             "draining": workers.draining,
             "target": figures.target,
         },
+        "workers_max": fleet.params[figures.topic].workers_max,
         "outdated": sum(fleet.is_outdated(record) for record in fleet.roster.of(figures.topic)),
         "slots": figures.slot_count,
         "override": override_row(memory.override, seen.at_s),

@@ -195,6 +195,17 @@ def test_workers_are_a_row_each_and_those_to_be_replaced_say_so(hermes: Callable
     assert only["worker"] == "orders/3f2a91bc"
 
 
+def test_workers_say_why_they_are_in_a_state_that_asks_for_it(
+    deployment: FakeDeployment, hermes: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = worker("orders/3f2a91bc", phase="unresponsive", why="no report for 70 s; replaced, ended after 900 s")
+    monkeypatch.setattr(deployment, "workers", lambda: [silent, worker("idle/00000001", why=None)])
+    lines = hermes("workers").output.splitlines()
+    assert lines[-1] == "orders/3f2a91bc: no report for 70 s; replaced, ended after 900 s"
+    assert not any(line.startswith("idle/00000001:") for line in lines)
+    assert [row["why"] for row in json.loads(hermes("workers", "--json").output)] == [silent["why"], None]
+
+
 @pytest.mark.parametrize(
     ("words", "order", "answer"),
     [
