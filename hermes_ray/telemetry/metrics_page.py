@@ -28,8 +28,9 @@ scrape_configs:
       - targets: ["127.0.0.1:9464"]
 ```
 
-A scrape shows one moment, `hermes_cut_timestamp_seconds`. What is unknown has no sample. Counters and histograms go on
-where they were when workers come and go and when the scaler is killed or replaced; on another cluster they start at 0.
+A scrape waits while the scaler decides, and shows one moment, `hermes_cut_timestamp_seconds`. What is unknown has no
+sample. Counters and histograms go on where they were when workers come and go and when the scaler is killed or
+replaced; on another cluster they start at 0.
 
 ## All metrics
 """
@@ -58,10 +59,9 @@ groups:
           summary: "The scaler does not answer or does nothing; workers go on, but their number stays."
 """
 
+_USUAL_PATIENCE = "1m"
 _PATIENCE: Mapping[Condition, str] = {
-    Condition.PROBE_FAILING: "1m",
     Condition.START_FAILING: "2m",
-    Condition.STALLED: "1m",
     Condition.SATURATED: "10m",
     Condition.CAPACITY_EXHAUSTED: "10m",
     Condition.OBJECTIVE_AT_RISK: "5m",
@@ -95,7 +95,7 @@ def _rule(condition: Condition) -> str:
     return f"""\
       - alert: Hermes{name}
         expr: hermes_{condition} == 1
-        for: {_PATIENCE[condition]}
+        for: {_PATIENCE.get(condition, _USUAL_PATIENCE)}
         annotations:
           summary: "{{{{ $labels.topic }}}}: {MEANINGS[condition]}"
 """

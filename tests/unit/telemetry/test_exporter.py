@@ -94,6 +94,13 @@ def test_health_is_a_word_or_what_is_wrong() -> None:
         assert _get(exporter, "/healthz") == (503, "text/plain; charset=utf-8", b"the last tick was 40 s ago\n")
 
 
+def test_only_a_get_is_answered() -> None:
+    with _serving() as exporter:
+        assert exporter.url is not None
+        with pytest.raises(HTTPError, match="405"):
+            _direct.open(Request(exporter.url, data=b"x"), timeout=20)
+
+
 @pytest.mark.parametrize("path", ["/", "/metrics/x", "/favicon.ico"])
 def test_nothing_else_is_there(path: str) -> None:
     with _serving() as exporter:
