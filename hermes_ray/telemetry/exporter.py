@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
@@ -15,7 +16,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client.exposition import gzip_accepted
 
-from hermes_ray.errors import OperationFailed
 from hermes_ray.telemetry.exposition import Exposition
 from hermes_ray.telemetry.figures import Figures
 
@@ -23,20 +23,19 @@ __all__ = ["Exporter"]
 
 log = logging.getLogger(__name__)
 
-FURTHER_PORTS = 100
-LAST_PORT = 65_535
 SILENT_CLIENT_S = 10.0
 SHUTDOWN_POLL_S = 0.1
+PREDECESSOR_S = 10.0  # a scaler that was killed is gone by then, and its port free
+TRY_EVERY_S = 0.2
 EVERYWHERE = ("0.0.0.0", "::")
 
 
 class Exporter:
     """Serves ``/metrics`` and ``/healthz`` on ``host`` until closed, in threads of its own; port 0 serves nothing.
 
-    If ``port`` is taken, it is the next free one of 100, and ``warning`` says so. ``url`` is where the metrics are,
-    None with port 0 and where nothing can listen, of which ``warning`` tells too: a scaler works without metrics.
-    ``healthy`` returns what is wrong in a sentence, None if nothing is; ``idle`` is cleared while a tick runs, for
-    which a scrape waits.
+    ``url`` is where the metrics are, None with port 0 and where nothing can listen, of which ``warning`` tells in a
+    sentence: a scaler works without metrics. A taken port is tried again for ``PREDECESSOR_S``. ``healthy`` returns
+    what is wrong in a sentence, None if nothing is; ``idle`` is cleared while a tick runs, for which a scrape waits.
     """
 
     def __init__(
@@ -49,28 +48,57 @@ class Exporter:
     ) -> None:
         self.url: str | None = None
         self.warning: str | None = None
+        self._host, self._port = host, port
         self._server: WSGIServer | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
         if port == 0:
             return
         if idle is None:
             idle = threading.Event()
             idle.set()
-        try:
-            self._server = server = _listen(host, port, _application(Exposition(figures, idle), healthy))
-        except OperationFailed as error:
-            self.warning = f"no metrics: {error}"
-            return
-        self.url = f"http://{_reachable(host)}:{server.server_port}/metrics"
-        if server.server_port != port:
-            self.warning = f"metrics.port {port} is taken: the metrics are at {self.url}"
-        threading.Thread(target=server.serve_forever, args=(SHUTDOWN_POLL_S,), name="metrics", daemon=True).start()
+        self._application = _application(Exposition(figures, idle), healthy)
+        if not self._serves():
+            threading.Thread(target=self._try_again, name="metrics port", daemon=True).start()
 
     def close(self) -> None:
         """Stop serving; the port is free when it returns."""
-        server, self._server = self._server, None
+        self._closed.set()
+        with self._lock:
+            server, self._server = self._server, None
         if server is not None:
             server.shutdown()
             server.server_close()
+
+    def _serves(self) -> bool:
+        """Begin to serve; False where the port is taken, which may pass."""
+        with self._lock:
+            if self._closed.is_set():
+                return True
+            try:
+                server = _listen(self._host, self._port, self._application)
+            except (OSError, UnicodeError) as error:
+                is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+                self.warning = f"no metrics: {self._why(error, is_taken)}"
+                return not is_taken
+            self._server, self.warning = server, None
+            self.url = f"http://{_reachable(self._host)}:{self._port}/metrics"
+        threading.Thread(target=server.serve_forever, args=(SHUTDOWN_POLL_S,), name="metrics", daemon=True).start()
+        return True
+
+    def _why(self, error: Exception, is_taken: bool) -> str:
+        if not is_taken:
+            return f"nothing can listen on metrics.host {self._host!r}, metrics.port {self._port}: {error}"
+        return (
+            f"metrics.port {self._port} is taken on {self._host}, by another deployment or another program: give this "
+            "deployment another metrics.port, or 0 for none"
+        )
+
+    def _try_again(self) -> None:
+        deadline_s = time.monotonic() + PREDECESSOR_S
+        while not self._closed.wait(TRY_EVERY_S) and time.monotonic() < deadline_s:
+            if self._serves():
+                return
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -96,21 +124,9 @@ class _Request(WSGIRequestHandler):
 
 
 def _listen(host: str, port: int, application: WSGIApplication) -> WSGIServer:
-    last = min(port + FURTHER_PORTS, LAST_PORT)
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        server = type("_Server", (_Server,), {"address_family": family})
-        for candidate in range(port, last + 1):
-            try:
-                return make_server(host, candidate, application, server, _Request)
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-    except (OSError, UnicodeError) as error:
-        raise OperationFailed(f"nothing can listen on metrics.host {host!r}, metrics.port {port}: {error}") from error
-    raise OperationFailed(
-        f"metrics.port {port} and all up to {last} are taken on {host}: choose another, or 0 for none"
-    )
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    server = type("_Server", (_Server,), {"address_family": family})
+    return make_server(host, port, application, server, _Request)
 
 
 def _reachable(host: str) -> str:

@@ -17,8 +17,9 @@ _TOP = """\
 <!-- Written by `make docs` from hermes_ray/telemetry/metrics.py: change that. -->
 
 The scaler serves all metrics of a deployment, workers included, at one place: `metrics.host` (127.0.0.1) and
-`metrics.port` (9464; 0 for none). If the port is taken it is the next free one; `metrics_url` in
-`hermes status --json` is the real address. `/healthz` beside it answers 200, or 503 and why.
+`metrics.port` (9464; 0 for none); `metrics_url` in `hermes status --json` is the address. If the port is taken there
+are no metrics, the scaler works on, and `hermes status` says so: of two deployments on one head, one needs another
+port. `/healthz` beside the metrics answers 200, or 503 and why.
 
 ```yaml
 scrape_configs:
