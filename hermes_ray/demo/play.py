@@ -18,7 +18,7 @@ from hermes_ray.cli.view import Head
 from hermes_ray.cli.watch import show
 from hermes_ray.cli.watcher import Watcher
 from hermes_ray.config.settings import Config
-from hermes_ray.demo.house import OUT, SAMPLE, House, step
+from hermes_ray.demo.environment import OUT, SAMPLE, Environment, step
 from hermes_ray.demo.summary import summarise, summary_table, wait_text
 from hermes_ray.demo.traffic import BURST, BURST_TOPIC, LOAD_S, Traffic
 from hermes_ray.deploy.apply import apply, this_command
@@ -41,8 +41,8 @@ def demo(words: Sequence[str]) -> int:
         raise OperationFailed("the demo draws with matplotlib, which is missing: pip install 'hermes_ray[plot]'")
     console = Console(highlight=False)
     began_s = time.monotonic()
-    with House(words, console) as house:
-        config = house.config
+    with Environment(words, console) as environment:
+        config = environment.config
         with step(console, "the scaler"):
             deployment = apply(
                 config, this_command(stays=True), roll=False, say=console.print, before_touching=lambda: None
@@ -52,16 +52,16 @@ def demo(words: Sequence[str]) -> int:
                 _wait_for_first_workers(config, watcher)
             traffic = Traffic(config.broker.urls, _queues(config), import_module(SAMPLE).body)
             watcher.record = Record(config.topics, time.time())
-            episode = _Episode(config, watcher.record, traffic, house.dashboard)
+            episode = _Episode(config, watcher.record, traffic, environment.dashboard)
             episode.play(console)
             with step(console, "draining the workers"):
                 deployment.stop()
                 killed = watcher.wait_for_end(config.drain_timeout_s + STOP_GRACE_S)["killed"]
-        summary = _account(config, episode)
+        summary = _summary(config, episode)
     (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     with step(console, "drawing"):
         draw(episode.record, *_titles(summary), OUT / "timeline.png", (BURST_TOPIC, BURST))
-    _tell(console, summary, episode, killed, time.monotonic() - began_s)
+    _print_summary(console, summary, episode, killed, time.monotonic() - began_s)
     return 0 if episode.drained_s is not None and not killed and not summary["lost"] else 1
 
 
@@ -136,7 +136,7 @@ def _queues(config: Config) -> dict[str, str]:
     return {topic: chosen.queue or topic for topic, chosen in config.topics.items()}
 
 
-def _account(config: Config, episode: _Episode) -> dict[str, Any]:
+def _summary(config: Config, episode: _Episode) -> dict[str, Any]:
     """The summary, from the broker's confirms, the sample's ledger and the dead letters."""
     ledger = import_module(SAMPLE).read_ledger(str(OUT / "raidhub.sqlite"))
     published = {
@@ -167,7 +167,7 @@ def _titles(summary: dict[str, Any]) -> tuple[str, str]:
     return title, f"wait p95: {', '.join(waits)}"
 
 
-def _tell(console: Console, summary: dict[str, Any], episode: _Episode, killed: int, seconds: float) -> None:
+def _print_summary(console: Console, summary: dict[str, Any], episode: _Episode, killed: int, seconds: float) -> None:
     console.print(summary_table(summary))
     names = ("published", "handled", "lost", "duplicated", "retried", "dead_lettered")
     console.print("  ".join(f"{name.replace('_', ' ')} [bold]{summary[name]:,}[/]" for name in names), soft_wrap=True)

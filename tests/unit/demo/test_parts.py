@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hermes_ray.cli.record import Record
-from hermes_ray.demo.children import descendants_of
+from hermes_ray.demo.children import members_of
 from hermes_ray.demo.summary import summarise, wait_text
 from hermes_ray.demo.traffic import LOAD_S, LOADS, stepped_load
 from tests.support.statuses import TOPICS, a_record
@@ -50,9 +50,9 @@ def test_every_topic_of_the_demo_is_under_load_for_ninety_seconds() -> None:
     assert {load.seconds for load in LOADS.values()} == {LOAD_S}
 
 
-def test_descendants_are_found_over_generations() -> None:
-    assert descendants_of(1, {2: 1, 3: 2, 4: 3, 6: 5, 5: 9}) == {2, 3, 4}
-    assert descendants_of(7, {2: 1}) == set()
+def test_the_members_of_a_session_are_found_whoever_their_parent_is() -> None:
+    assert members_of(1, {1: 1, 2: 1, 3: 1, 5: 5}) == {1, 2, 3}
+    assert members_of(7, {2: 1}) == set()
 
 
 def test_waits_are_told_in_the_unit_people_would_choose() -> None:
