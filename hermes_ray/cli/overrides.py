@@ -21,7 +21,7 @@ MAX_COUNT = 100_000
 def override(action: str, words: Sequence[str]) -> int:
     """Pause, resume or stop the topic that ``words`` name; prints what rules it now."""
     topic, rest = need_topic(action, words)
-    _tell(topic, reach(rest).override(topic, action))
+    _print_ruling(topic, reach(rest).override(topic, action))
     return 0
 
 
@@ -35,7 +35,7 @@ def scale(words: Sequence[str], for_text: str | None) -> int:
     if count > MAX_COUNT:
         raise UserMistake(f"N is {number[:40]!r}: it must be a whole number of workers from 0 to {MAX_COUNT}")
     for_s = None if for_text is None else duration_s("--for", for_text)
-    _tell(topic, reach(rest).override(topic, "pin", count=count, for_s=for_s))
+    _print_ruling(topic, reach(rest).override(topic, "pin", count=count, for_s=for_s))
     return 0
 
 
@@ -47,5 +47,5 @@ def forget(words: Sequence[str]) -> int:
     return 0
 
 
-def _tell(topic: str, override: Mapping[str, Any] | None) -> None:
+def _print_ruling(topic: str, override: Mapping[str, Any] | None) -> None:
     click.echo(ruling(topic, override, time.time()) if override else f"{topic} follows its policy")

@@ -81,10 +81,10 @@ def workers_text(now: Moment, limit: int | None = None, room: int = 80) -> str:
         f"{now.observed} worker{'' if now.observed == 1 else 's'}" if limit is None else f"{now.observed} of {limit}"
     )
     target = f"target {now.target}" if now.target is not None and now.target != now.observed else ""
-    long = [f"{now.starting} starting" if now.starting else "", f"{now.draining} draining" if now.draining else ""]
-    short = [f"+{now.starting}" if now.starting else "", f"-{now.draining}" if now.draining else ""]
-    told, terse = (", ".join(filter(None, [count, target, *moving])) for moving in (long, short))
-    return told if len(told) <= room else terse
+    words = [f"{now.starting} starting" if now.starting else "", f"{now.draining} draining" if now.draining else ""]
+    signs = [f"+{now.starting}" if now.starting else "", f"-{now.draining}" if now.draining else ""]
+    in_words, in_signs = (", ".join(filter(None, [count, target, *moving])) for moving in (words, signs))
+    return in_words if len(in_words) <= room else in_signs
 
 
 def figure(value: float | None) -> str:

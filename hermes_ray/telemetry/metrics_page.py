@@ -36,7 +36,7 @@ replaced; on another cluster they start at 0.
 ## All metrics
 """
 
-_ANSWERS = """
+_ASKED_FOR = """
 ## Asked for, and found here
 
 Names from an audit of Go Hermes' scaling, and Go Hermes' own five, which keep their names, labels and buckets. Nothing
@@ -74,11 +74,11 @@ def page() -> str:
     metrics: tuple[Metric[Any], ...] = (*TOPIC_METRICS, *DEPLOYMENT_METRICS)
     rows = [(f"`{m.name}`", m.kind, ", ".join(m.labels), m.help) for m in metrics]
     table = _table(("name", "type", "labels", "meaning"), rows)
-    answers = _table(("asked for", "here"), [(f"`{name}`", here) for name, here in _answers(metrics).items()])
-    return "\n".join([_TOP, table, _ANSWERS, answers, _ALERTS + "".join(map(_rule, Condition)) + "```\n"])
+    asked_for = _table(("asked for", "here"), [(f"`{name}`", here) for name, here in _asked_for(metrics).items()])
+    return "\n".join([_TOP, table, _ASKED_FOR, asked_for, _ALERTS + "".join(map(_rule, Condition)) + "```\n"])
 
 
-def _answers(metrics: Iterable[Metric[Any]]) -> Mapping[str, str]:
+def _asked_for(metrics: Iterable[Metric[Any]]) -> Mapping[str, str]:
     """Each name somebody asked for, and the metrics that answer it."""
     found: dict[str, str] = {}
     for metric in metrics:
