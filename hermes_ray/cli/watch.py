@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -29,6 +31,7 @@ def watch(words: Sequence[str], as_json: bool) -> int:
 
     On a terminal a screen; elsewhere a line each time, or with ``as_json`` the scaler's answer as a line of JSON.
     """
+    watcher = None
     try:
         deployment = reach(words)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the terminal would be left on our screen
@@ -40,7 +43,10 @@ def watch(words: Sequence[str], as_json: bool) -> int:
                 show(Console(highlight=False), record, _heads(deployment.name, watcher))
                 click.echo(f"deployment {deployment.name} has ended")
     except KeyboardInterrupt:
-        pass
+        if watcher is not None and watcher.is_asking:
+            # A thread that asks Ray while it shuts down makes Ray end the process, with exit code 1: leave before that.
+            sys.stdout.flush()
+            os._exit(0)
     return 0
 
 

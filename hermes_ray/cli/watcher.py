@@ -51,6 +51,11 @@ class Watcher:
         self._leaving.set()
         self._thread.join(LEAVING_S)  # a call to a scaler that is away may take its time, and a person does not wait
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether its thread goes on, because a scaler that is away has left it without an answer."""
+        return self._thread.is_alive()
+
     def wait(self, timeout_s: float) -> bool:
         """Wait for an answer not seen by a ``wait`` before, ``timeout_s`` at most; False if there is none.
 

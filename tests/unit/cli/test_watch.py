@@ -191,3 +191,31 @@ def _read_until(terminal: int, words: bytes) -> bytes:
     while words not in seen and time.monotonic() < deadline_s:
         seen += os.read(terminal, 65_536)
     return seen
+
+
+SILENT = """
+import sys, threading
+from hermes_ray.cli import watch
+from hermes_ray.cli.main import main
+from tests.unit.cli.test_watch import FakeDeployment, orders
+
+class Silent(FakeDeployment):
+    def follow(self, cursor, driver=None):
+        print("silent", file=sys.stderr, flush=True)
+        threading.Event().wait()
+
+watch.reach = lambda words: Silent(orders(5), orders(6))
+sys.argv = ["hermes", "status", "--watch", "--json"]
+main()
+"""
+
+
+def test_a_scaler_that_does_not_answer_keeps_nobody_from_leaving() -> None:
+    child = subprocess.Popen([sys.executable, "-c", SILENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stderr is not None
+    assert json.loads(child.stdout.readline())["topics"]["orders"]["depth"] == 5
+    assert child.stderr.readline() == "silent\n"
+    child.send_signal(signal.SIGINT)
+    assert child.communicate(timeout=10) == ("", "")
+    assert child.returncode == 0
