@@ -1,4 +1,4 @@
-"""``hermes completion``: the script for a shell, and what it offers for ``key=value`` words and topics.
+"""What a shell offers behind ``hermes COMMAND``, and ``hermes completion``, the script that makes it ask.
 
 Imports of the configuration are late: ``hermes`` itself starts without them.
 """
@@ -6,10 +6,10 @@ Imports of the configuration are late: ``hermes`` itself starts without them.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import glob
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
 import click
@@ -17,21 +17,57 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from hermes_ray.errors import UserMistake
 
-__all__ = ["OWN_WORDS", "SHELLS", "TAKE_A_TOPIC", "completion", "offer_words"]
+__all__ = ["SHELLS", "Words", "completion"]
 
 SHELLS = ("bash", "zsh", "fish")
-OWN_WORDS: Mapping[str, tuple[str, ...]] = {
-    "serve": ("config", "detach", "roll"),
-    "apply": ("config", "roll"),
-    "publish": ("topic", "rate_hz", "seconds", "count", "shape", "trace", "body", "ids", "config"),
-}
-TAKE_A_TOPIC = ("stop", "why", "decisions", "workers", "pause", "scale", "resume", "try")
+SWITCHES = ("detach", "roll")
 FILES = {"config": (".yaml", ".yml"), "trace": (".csv",)}
 _TYPED_TOPIC = re.compile(r"topics\.([^.\[\]=]+)\.")
 
 # bash would put a space after the "=" or "/" that more is to follow.
 _BASH_END = "    return 0"
 _BASH_NO_SPACE = "    [[ ${COMPREPLY[0]} == *[=/] ]] && compopt -o nospace\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The words of a command: a topic, if ``topic`` is how its usage writes one, and ``key=value`` words.
+
+    ``own`` are the keys of the command itself, beside those of the configuration; ``keys`` is how usage writes all of
+    them. A topic that is no longer configured cannot be offered.
+    """
+
+    topic: str = ""
+    is_topic_configured: bool = True
+    own: tuple[str, ...] = ("config",)
+    keys: str = "[config=FILE] [KEY=VALUE]..."
+
+    @property
+    def usage(self) -> str:
+        """What stands behind the command in its usage: ``TOPIC [config=FILE] [KEY=VALUE]...``."""
+        return f"{self.topic} {self.keys}".lstrip()
+
+    def offer(self, context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """What may stand where ``incomplete`` is begun."""
+        before = _whole(context.params.get("words") or ())
+        if before and before[-1].endswith("=") and "=" not in incomplete:  # bash: "config=my" is config, =, my
+            return list(_values(before[-1].removesuffix("="), "", incomplete, before))
+        if "=" in incomplete:
+            key, _, value = incomplete.partition("=")
+            return list(_values(key, f"{key}=", value, before))
+        if before and before[-1] in FILES and not incomplete:  # bash, with the cursor right behind the "="
+            return list(_values(before[-1], "", "", before))
+        return [item for item in self._begun(before, incomplete) if item.value.startswith(incomplete)]
+
+    def _begun(self, before: Sequence[str], incomplete: str) -> Iterator[CompletionItem[str]]:
+        topics = _topics(before)
+        if self.topic and self.is_topic_configured and all("=" in word for word in before):
+            for topic in topics:
+                yield CompletionItem(topic, help="a topic of the configuration")
+        for word in self.own:
+            yield CompletionItem(f"{word}=", help="a word of this command")
+        if incomplete:  # there are twenty keys and thirty more for each topic: too many to offer unasked
+            yield from _keys(topics + _TYPED_TOPIC.findall(incomplete))
 
 
 def completion(root: click.Group, shell: str) -> int:
@@ -44,34 +80,9 @@ def completion(root: click.Group, shell: str) -> int:
     return 0
 
 
-def offer_words(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """What may stand where ``incomplete`` is begun, among the words of the command."""
-    command = context.info_name or ""
-    before = _whole(context.params.get("words") or ())
-    if before and before[-1].endswith("=") and "=" not in incomplete:  # bash: "config=my" is config, =, my
-        return list(_values(before[-1].removesuffix("="), "", incomplete, before))
-    if "=" in incomplete:
-        key, _, value = incomplete.partition("=")
-        return list(_values(key, f"{key}=", value, before))
-    if before and before[-1] in FILES and not incomplete:  # bash, with the cursor right behind the "="
-        return list(_values(before[-1], "", "", before))
-    return [item for item in _words(command, before, incomplete) if item.value.startswith(incomplete)]
-
-
 def _whole(words: Sequence[str]) -> list[str]:
     """The words as typed: bash takes ``config=my.yaml`` for three."""
     return re.sub(r" = ?", "=", " ".join(words)).split(" ") if words else []
-
-
-def _words(command: str, before: Sequence[str], incomplete: str) -> Iterator[CompletionItem[str]]:
-    topics = _topics(before)
-    if command in TAKE_A_TOPIC and all("=" in word for word in before):
-        for topic in topics:
-            yield CompletionItem(topic, help="a topic of the configuration")
-    for word in OWN_WORDS.get(command, ("config",)):
-        yield CompletionItem(f"{word}=", help="a word of this command")
-    if incomplete:  # there are twenty keys and thirty more for each topic: too many to offer unasked
-        yield from _keys(topics + _TYPED_TOPIC.findall(incomplete))
 
 
 def _keys(topics: Sequence[str]) -> Iterator[CompletionItem[str]]:
@@ -81,7 +92,7 @@ def _keys(topics: Sequence[str]) -> Iterator[CompletionItem[str]]:
     everywhere = [entry for entry in valid_keys() if not entry[0].startswith("topics")]
     of_topics = [entry for topic in dict.fromkeys(topics) for entry in valid_keys(TopicConfig, dotted("topics", topic))]
     for key, hint, entry in (*everywhere, *of_topics):
-        if not dataclasses.is_dataclass(hint):
+        if not is_dataclass(hint):
             yield CompletionItem(f"{key}=", help=knob(entry).meaning)
 
 
@@ -92,7 +103,7 @@ def _values(key: str, prefix: str, value: str, before: Sequence[str]) -> Iterato
         values = _paths(value, FILES[key])
     elif key == "topic":
         values = _topics(before)
-    elif key in ("detach", "roll"):
+    elif key in SWITCHES:
         values = ("true", "false")
     for item in values:
         if item.startswith(value):

@@ -1,29 +1,86 @@
-"""The page of ``hermes -h``: commands under headings, in the order in which one needs them."""
+"""What a ``hermes`` command is, and the page of ``hermes -h``: each command says its section and its words itself."""
 
 from __future__ import annotations
 
+import os
+import sys
+from enum import StrEnum
+from typing import Any
+
 import click
 
-__all__ = ["SECTIONS", "Commands"]
+from hermes_ray.cli.completion import Words
+from hermes_ray.errors import HermesError
 
-SECTIONS = {
-    "Prepare": ("check", "try", "config"),
-    "Run": ("serve", "apply", "stop"),
-    "Look": ("status", "why", "decisions", "workers"),
-    "Overrule": ("pause", "scale", "resume"),
-    "Beside": ("publish", "broker", "completion"),
-}
+__all__ = ["Command", "Commands", "Section"]
+
+INTERRUPTED = 130
+
+
+class Section(StrEnum):
+    """The headings of ``hermes -h``, in the order in which one needs them."""
+
+    PREPARE = "Prepare"
+    RUN = "Run"
+    LOOK = "Look"
+    OVERRULE = "Overrule"
+    BESIDE = "Beside"
+
+
+class Command(click.Command):
+    """A command under ``section`` of the help page that ``takes`` these words, None for no words.
+
+    Its function gets the words as ``words`` and returns the exit code: 0; 1 it failed; 2 the user's mistake.
+    """
+
+    def __init__(self, name: str | None, *, section: Section, takes: Words | None, **settings: Any) -> None:
+        super().__init__(name, **settings)
+        self.section = section
+        self.takes = takes
+        if takes is not None:
+            words = click.Argument(["words"], nargs=-1, metavar=takes.usage, shell_complete=takes.offer)
+            self.params.insert(0, words)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it and leave with its exit code; what it raises for the user becomes one sentence."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except HermesError as error:
+            click.echo(f"hermes: {error}", err=True)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except BrokenPipeError:  # whoever read has enough, as `head` has; Python would complain at its end once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        sys.exit(code)
 
 
 class Commands(click.Group):
-    """A group whose commands are listed by section."""
+    """A group whose commands are listed by section, each section in the order of definition."""
+
+    command_class = Command
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        if not isinstance(cmd, Command):
+            raise TypeError(f"the command {name or cmd.name} has no section: define it with section= and takes=")
+        super().add_command(cmd, name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for names in SECTIONS.values() for name in names]
+        return [name for section in Section for name in self._of(section)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, self.commands))
-        for heading, names in SECTIONS.items():
+        for section in Section:
+            names = self._of(section)
             rows = [(name.ljust(width), self.commands[name].get_short_help_str(limit=70)) for name in names]
-            with formatter.section(heading):
+            with formatter.section(section):
                 formatter.write_dl(rows)
+
+    def _of(self, section: Section) -> list[str]:
+        return [
+            name
+            for name, command in self.commands.items()
+            if isinstance(command, Command) and command.section is section
+        ]

@@ -1,4 +1,4 @@
-"""How many messages a load has sent by when: shapes and traces, pure."""
+"""How many messages a load has sent by when: shapes and traces, pure; and the words in which one is described."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from hermes_ray.errors import UserMistake
 
-__all__ = ["SHAPES", "Load", "shaped_load", "trace_load"]
+__all__ = ["LOAD_WORDS", "SHAPES", "Load", "shaped_load", "trace_load"]
 
+LOAD_WORDS = ("topic", "rate_hz", "seconds", "count", "shape", "trace", "body", "ids")
 SHAPES = ("constant", "burst", "ramp", "sine")
 BURST_FROM, BURST_TO, BURST_FACTOR = 0.4, 0.6, 5.0
 SINE_SWING, SINE_PERIODS = 0.8, 2

@@ -6,28 +6,22 @@ Exit codes: 0; 1 it failed; 2 the user's mistake.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from hermes_ray import __version__
-from hermes_ray.cli.completion import SHELLS, offer_words
-from hermes_ray.cli.group import Commands
-from hermes_ray.errors import HermesError
+from hermes_ray.cli.completion import SHELLS, Words
+from hermes_ray.cli.group import Commands, Section
+from hermes_ray.cli.load import LOAD_WORDS
 
 __all__ = ["main", "run"]
 
-KEYS = "[config=FILE] [KEY=VALUE]..."
-
-
-def _words(metavar: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.argument("words", nargs=-1, metavar=metavar, shell_complete=offer_words)
-
-
-WORDS = _words(KEYS)
-TOPIC_WORDS = _words(f"TOPIC {KEYS}")
-PERHAPS_TOPIC_WORDS = _words(f"[TOPIC] {KEYS}")
+CONFIGURATION = Words()
+TOPIC = Words(topic="TOPIC")
+PERHAPS_TOPIC = Words(topic="[TOPIC]")
+LOAD = Words(own=(*LOAD_WORDS, "config"), keys="topic=NAME [KEY=VALUE]...")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
 
 
@@ -37,10 +31,9 @@ def cli() -> None:
     """The right number of workers on every RabbitMQ queue."""
 
 
-@cli.command()
-@WORDS
+@cli.command(section=Section.PREPARE, takes=CONFIGURATION)
 @JSON
-def check(words: Sequence[str], as_json: bool) -> None:
+def check(words: Sequence[str], as_json: bool) -> int:
     """Say what of a configuration would work now.
 
     A line each for handlers, broker, queues, cluster and the room for workers; exit code 1 if one would not work.
@@ -48,15 +41,14 @@ def check(words: Sequence[str], as_json: bool) -> None:
     """
     from hermes_ray.cli.check import check as command
 
-    _exit(lambda: command(words, as_json))
+    return command(words, as_json)
 
 
-@cli.command("try")
-@TOPIC_WORDS
+@cli.command("try", section=Section.PREPARE, takes=TOPIC)
 @click.option("--body", required=True, metavar="JSON", help="The message's body; @FILE reads one.")
 @click.option("--headers", metavar="JSON", help="The message's headers, an object.")
 @JSON
-def try_(words: Sequence[str], body: str, headers: str | None, as_json: bool) -> None:
+def try_(words: Sequence[str], body: str, headers: str | None, as_json: bool) -> int:
     """Put one message through a topic's handler, here.
 
     Needs no broker and no Ray. Prints what the handler would publish, or what it raised and what would become of the
@@ -64,22 +56,20 @@ def try_(words: Sequence[str], body: str, headers: str | None, as_json: bool) ->
     """
     from hermes_ray.cli.try_handler import attempt as command
 
-    _exit(lambda: command(words, body, headers, as_json))
+    return command(words, body, headers, as_json)
 
 
-@cli.command()
-@WORDS
+@cli.command(section=Section.PREPARE, takes=CONFIGURATION)
 @click.option("--schema", is_flag=True, help="Print every key with type, default, unit, range and meaning.")
-def config(words: Sequence[str], schema: bool) -> None:
+def config(words: Sequence[str], schema: bool) -> int:
     """Print the resolved configuration with secrets masked."""
     from hermes_ray.cli.show_config import config as command
 
-    _exit(lambda: command(words, schema))
+    return command(words, schema)
 
 
-@cli.command()
-@WORDS
-def serve(words: Sequence[str]) -> None:
+@cli.command(section=Section.RUN, takes=Words(own=("config", "detach", "roll")))
+def serve(words: Sequence[str]) -> int:
     """Start a deployment, or apply to it, and follow it.
 
     Prints what changes, then a line per decision. Ctrl-C drains everything and ends it. Words: config=FILE,
@@ -87,24 +77,22 @@ def serve(words: Sequence[str]) -> None:
     """
     from hermes_ray.cli.serve import serve as command
 
-    _exit(lambda: command(words))
+    return command(words)
 
 
-@cli.command()
-@WORDS
-def apply(words: Sequence[str]) -> None:
+@cli.command(section=Section.RUN, takes=Words(own=("config", "roll")))
+def apply(words: Sequence[str]) -> int:
     """Start a deployment, or apply to it, and leave it running.
 
     The same as serve detach=true.
     """
-    from hermes_ray.cli.apply import apply as command
+    from hermes_ray.cli.serve import serve_detached
 
-    _exit(lambda: command(words))
+    return serve_detached(words)
 
 
-@cli.command()
-@PERHAPS_TOPIC_WORDS
-def stop(words: Sequence[str]) -> None:
+@cli.command(section=Section.RUN, takes=PERHAPS_TOPIC)
+def stop(words: Sequence[str]) -> int:
     """Drain every worker and end the deployment, or one topic.
 
     A topic so stopped stays out until the next apply.
@@ -113,85 +101,93 @@ def stop(words: Sequence[str]) -> None:
     from hermes_ray.cli.reach import bare_words
     from hermes_ray.cli.serve import stop as stop_all
 
-    _exit(lambda: override("stop", words) if bare_words(words)[0] else stop_all(words))
+    return override("stop", words) if bare_words(words)[0] else stop_all(words)
 
 
-@cli.command()
-@WORDS
+@cli.command(section=Section.LOOK, takes=CONFIGURATION)
 @JSON
-def status(words: Sequence[str], as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Show it every second, until Ctrl-C.")
+def status(words: Sequence[str], as_json: bool, watch: bool) -> int:
     """Show every topic: depth, rates, workers, what is wrong."""
-    from hermes_ray.cli.status import status as command
+    if watch:
+        from hermes_ray.cli.watch import watch as command
+    else:
+        from hermes_ray.cli.status import status as command
 
-    _exit(lambda: command(words, as_json))
+    return command(words, as_json)
 
 
-@cli.command()
-@TOPIC_WORDS
+@cli.command(section=Section.LOOK, takes=TOPIC)
 @JSON
-def why(words: Sequence[str], as_json: bool) -> None:
+def why(words: Sequence[str], as_json: bool) -> int:
     """Say why a topic has the workers it has.
 
     Prints what holds now and the last decisions, with their numbers.
     """
     from hermes_ray.cli.why import why as command
 
-    _exit(lambda: command(words, as_json))
+    return command(words, as_json)
 
 
-@cli.command()
-@PERHAPS_TOPIC_WORDS
+@cli.command(section=Section.LOOK, takes=PERHAPS_TOPIC)
 @click.option("--since", default="10m", show_default=True, metavar="DURATION", help="90s, 10m, 2h, 1d; or seconds.")
 @JSON
-def decisions(words: Sequence[str], since: str, as_json: bool) -> None:
+def decisions(words: Sequence[str], since: str, as_json: bool) -> int:
     """List the decisions of late, the oldest first."""
     from hermes_ray.cli.why import decisions as command
 
-    _exit(lambda: command(words, since, as_json))
+    return command(words, since, as_json)
 
 
-@cli.command()
-@PERHAPS_TOPIC_WORDS
+@cli.command(section=Section.LOOK, takes=PERHAPS_TOPIC)
 @JSON
-def workers(words: Sequence[str], as_json: bool) -> None:
+def workers(words: Sequence[str], as_json: bool) -> int:
     """List the workers with what each of them does."""
     from hermes_ray.cli.workers import workers as command
 
-    _exit(lambda: command(words, as_json))
+    return command(words, as_json)
 
 
-@cli.command()
-@TOPIC_WORDS
-def pause(words: Sequence[str]) -> None:
+@cli.command(section=Section.OVERRULE, takes=TOPIC)
+def pause(words: Sequence[str]) -> int:
     """Drain a topic to no workers until resume.
 
     Its depth is still watched.
     """
     from hermes_ray.cli.overrides import override as command
 
-    _exit(lambda: command("pause", words))
+    return command("pause", words)
 
 
-@cli.command()
-@_words(f"TOPIC N {KEYS}")
+@cli.command(section=Section.OVERRULE, takes=Words(topic="TOPIC N"))
 @click.option("--for", "for_text", metavar="DURATION", help="90s, 30m, 2h, 1d; until resume without it.")
-def scale(words: Sequence[str], for_text: str | None) -> None:
+def scale(words: Sequence[str], for_text: str | None) -> int:
     """Pin a topic to N workers.
 
     N may be outside workers.min and workers.max; what the cluster has no room for is not started.
     """
     from hermes_ray.cli.overrides import scale as command
 
-    _exit(lambda: command(words, for_text))
+    return command(words, for_text)
 
 
-@cli.command()
-@TOPIC_WORDS
-def resume(words: Sequence[str]) -> None:
+@cli.command(section=Section.OVERRULE, takes=TOPIC)
+def resume(words: Sequence[str]) -> int:
     """End a topic's pause and pin."""
     from hermes_ray.cli.overrides import override as command
 
-    _exit(lambda: command("resume", words))
+    return command("resume", words)
+
+
+@cli.command(section=Section.OVERRULE, takes=Words(topic="TOPIC", is_topic_configured=False))
+def forget(words: Sequence[str]) -> int:
+    """Forget a topic that is no longer configured.
+
+    Its counters, its pause and pin and what was learnt of it are gone; queues and their messages stay.
+    """
+    from hermes_ray.cli.overrides import forget as command
+
+    return command(words)
 
 
 PUBLISH_HELP = """Publish a load to a topic's queue.
@@ -209,34 +205,30 @@ The last line printed is JSON: {"confirmed", "returned", "nacked", "seconds"}.
 """
 
 
-@cli.command(help=PUBLISH_HELP)
-@_words("topic=NAME [KEY=VALUE]...")
-def publish(words: Sequence[str]) -> None:
+@cli.command(help=PUBLISH_HELP, section=Section.BESIDE, takes=LOAD)
+def publish(words: Sequence[str]) -> int:
     from hermes_ray.cli.publish import publish as command
 
-    _exit(lambda: command(words))
+    return command(words)
 
 
-@cli.command()
+@cli.command(section=Section.BESIDE, takes=None)
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; a free one by default.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), help="Keep data here.")
-def broker(port: int | None, directory: Path | None) -> None:
+def broker(port: int | None, directory: Path | None) -> int:
     """Run a private RabbitMQ until Ctrl-C.
 
     Prints its URL once it is ready.
     """
     from hermes_ray.broker.private.local import run_broker
 
-    def command() -> int:
-        run_broker(port, directory, sys.stdout)
-        return 0
-
-    _exit(command)
+    run_broker(port, directory, sys.stdout)
+    return 0
 
 
-@cli.command()
+@cli.command(section=Section.BESIDE, takes=None)
 @click.argument("shell", type=click.Choice(SHELLS))
-def completion(shell: str) -> None:
+def completion(shell: str) -> int:
     r"""Print a script that completes commands, keys and topics.
 
     \b
@@ -245,22 +237,7 @@ def completion(shell: str) -> None:
     """
     from hermes_ray.cli.completion import completion as command
 
-    _exit(lambda: command(cli, shell))
-
-
-def _exit(command: Callable[[], int]) -> None:
-    """Run a command; what it raises for the user becomes one sentence and the exit code that it means."""
-    try:
-        code = command()
-    except HermesError as error:
-        click.echo(f"hermes: {error}", err=True)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        code = 1
-    sys.stdout.flush()
-    sys.exit(code)
+    return command(cli, shell)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``hermes pause``, ``resume``, ``scale`` and ``stop TOPIC``: what a person says wins over the policy."""
+"""``hermes pause``, ``resume``, ``scale``, ``stop TOPIC`` and ``forget``: what a person says wins over the policy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from hermes_ray.cli.durations import duration_s, duration_text
+from hermes_ray.cli.durations import duration_s
 from hermes_ray.cli.reach import bare_words, need_topic, reach
+from hermes_ray.cli.remarks import ruling
 from hermes_ray.errors import UserMistake
 
-__all__ = ["override", "ruling", "scale"]
+__all__ = ["forget", "override", "scale"]
 
 MAX_COUNT = 100_000
 
@@ -20,7 +21,7 @@ MAX_COUNT = 100_000
 def override(action: str, words: Sequence[str]) -> int:
     """Pause, resume or stop the topic that ``words`` name; prints what rules it now."""
     topic, rest = need_topic(action, words)
-    _tell(topic, reach(rest).override(topic, action))
+    _print_ruling(topic, reach(rest).override(topic, action))
     return 0
 
 
@@ -34,19 +35,17 @@ def scale(words: Sequence[str], for_text: str | None) -> int:
     if count > MAX_COUNT:
         raise UserMistake(f"N is {number[:40]!r}: it must be a whole number of workers from 0 to {MAX_COUNT}")
     for_s = None if for_text is None else duration_s("--for", for_text)
-    _tell(topic, reach(rest).override(topic, "pin", count=count, for_s=for_s))
+    _print_ruling(topic, reach(rest).override(topic, "pin", count=count, for_s=for_s))
     return 0
 
 
-def _tell(topic: str, override: Mapping[str, Any] | None) -> None:
+def forget(words: Sequence[str]) -> int:
+    """Take all that is known of a topic that is no longer configured out of the scaler's memory."""
+    topic, rest = need_topic("forget", words)
+    reach(rest).forget(topic)
+    click.echo(f"{topic} is forgotten: its counters, its pause and pin and what was learnt of it are gone")
+    return 0
+
+
+def _print_ruling(topic: str, override: Mapping[str, Any] | None) -> None:
     click.echo(ruling(topic, override, time.time()) if override else f"{topic} follows its policy")
-
-
-def ruling(topic: str, override: Mapping[str, Any], now_s: float) -> str:
-    """What an override of ``hermes status --json`` means: ``orders is pinned to 5 workers, for 23 min more``."""
-    kind, count, until_s = override["kind"], override["count"], override["until"]
-    if kind == "stopped":
-        return f"{topic} is stopped until the next hermes apply or serve"
-    workers = "" if count is None else f" to {count} worker{'' if count == 1 else 's'}"
-    more = f"until hermes resume {topic}" if until_s is None else f"for {duration_text(max(0, until_s - now_s))} more"
-    return f"{topic} is {kind}{workers} {more}"

@@ -17,13 +17,12 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.link import IoThread
 from hermes_ray.broker.outgoing import Outgoing, fresh
 from hermes_ray.broker.publisher import Answer, Publisher
-from hermes_ray.cli.load import SHAPES, Load, shaped_load, trace_load
+from hermes_ray.cli.load import LOAD_WORDS, SHAPES, Load, shaped_load, trace_load
 from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
 from hermes_ray.errors import OperationFailed, UserMistake
 
 __all__ = ["Run", "publish"]
 
-OWN_WORDS = ("topic", "rate_hz", "seconds", "count", "shape", "trace", "body", "ids")
 DEFAULT_RATE_HZ, DEFAULT_SECONDS = 10.0, 60.0
 MAX_COUNT = 100_000_000
 DEFAULT_BODY = '{"n": {n}}'
@@ -35,7 +34,7 @@ CONNECT_WAIT_S = 30.0
 
 def publish(words: Sequence[str]) -> int:
     """Publish what ``words`` describe; the last line printed is the JSON of what the broker said."""
-    own, rest = split_words(words, (*OWN_WORDS, *COMMAND_WORDS))
+    own, rest = split_words(words, (*LOAD_WORDS, *COMMAND_WORDS))
     settings = [f"{key}={own[key]}" for key in COMMAND_WORDS if key in own]
     config = parse_command([*settings, *rest], need_topics=False).config
     topic = own.get("topic")

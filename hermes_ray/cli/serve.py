@@ -11,14 +11,14 @@ from typing import Any
 
 import click
 
-from hermes_ray.cli.overrides import ruling
+from hermes_ray.cli.remarks import ruling
 from hermes_ray.cluster.client import Deployment, drain_without_scaler, forget_overrides, orphans
 from hermes_ray.cluster.connect import join_cluster, join_running_cluster, start_cluster
-from hermes_ray.config.loading import parse_command
+from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
 from hermes_ray.deploy.apply import Applied, apply, reach_broker, this_command
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["serve", "stop"]
+__all__ = ["serve", "serve_detached", "stop"]
 
 POLL_S = 0.3
 LINE_EVERY_S = 2.0
@@ -42,11 +42,19 @@ def serve(words: Sequence[str]) -> int:
     signals, say = _Signals(), _Lines()
     owner = this_command(stays=not command.detach)
     applied = apply(config, owner, roll=command.roll, say=say, before_touching=signals.take_over)
-    _tell(applied, list(config.topics), say)
+    _print_applied(applied, list(config.topics), say)
     if command.detach:
         minimums = {topic: chosen.workers.min for topic, chosen in config.topics.items()}
         return _detach(applied.deployment, signals, minimums, owner.key)
     return _follow(applied.deployment, signals, say, driver=owner.key, hosts=not joined)
+
+
+def serve_detached(words: Sequence[str]) -> int:
+    """``hermes apply``: apply the configuration that ``words`` describe and leave the deployment running."""
+    own, _ = split_words(words, COMMAND_WORDS)
+    if own.get("detach", "true") != "true":
+        raise UserMistake(f"detach is {own['detach']!r}: hermes apply always detaches; hermes serve follows instead")
+    return serve([*words, "detach=true"])
 
 
 def stop(words: Sequence[str]) -> int:
@@ -60,7 +68,7 @@ def stop(words: Sequence[str]) -> int:
         say(f"deployment {name} has no scaler: draining its workers, for {config.drain_timeout_s:.15g} s at most")
         killed_count = drain_without_scaler(name, config.drain_timeout_s)
         forget_overrides(config)
-        return _report({"killed": killed_count}, 1, say)
+        return _print_end({"killed": killed_count}, 1, say)
     deployment = deployment or Deployment.find(name)
     signals = _Signals()
     signals.take_over()
@@ -101,7 +109,7 @@ class _Lines:
             self._last_s = time.monotonic()
 
 
-def _tell(applied: Applied, topics: Sequence[str], say: _Lines) -> None:
+def _print_applied(applied: Applied, topics: Sequence[str], say: _Lines) -> None:
     """Say what the apply came to, a line each."""
     name, changes = applied.deployment.name, applied.changes
     if changes is None:
@@ -142,7 +150,7 @@ def _follow(
                 driver = None
             if not news["stopping"] and news["result"] is None:
                 ordered = 0  # a scaler that has lost the order gets it again
-            if signals.count > ordered and _has_order(deployment, signals.count, say):
+            if signals.count > ordered and _hand_over_order(deployment, signals.count, say):
                 ordered = signals.count
             if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 again
                 cursor = 0
@@ -151,11 +159,11 @@ def _follow(
             say(*news["lines"])
             if news["result"] is not None:
                 deployment.wait_gone()
-                return _report(news["result"], ordered, say)
+                return _print_end(news["result"], ordered, say)
         time.sleep(POLL_S)
 
 
-def _has_order(deployment: Deployment, ordered: int, say: _Lines) -> bool:
+def _hand_over_order(deployment: Deployment, ordered: int, say: _Lines) -> bool:
     """Hand over the stop order; False if the scaler has just gone away: it, or the next one, gets it later."""
     try:
         left_s = round(deployment.stop(kill=ordered > 1), 1)
@@ -168,7 +176,7 @@ def _has_order(deployment: Deployment, ordered: int, say: _Lines) -> bool:
     return True
 
 
-def _report(result: Mapping[str, Any], ordered: int, say: _Lines) -> int:
+def _print_end(result: Mapping[str, Any], ordered: int, say: _Lines) -> int:
     killed = result["killed"]
     if killed:
         say(

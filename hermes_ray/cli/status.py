@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from hermes_ray.cli.durations import ago
-from hermes_ray.cli.overrides import ruling
 from hermes_ray.cli.reach import reach
-from hermes_ray.cli.tables import console_of, figure, plain_table
-from hermes_ray.core.conditions import MEANINGS, Condition
+from hermes_ray.cli.remarks import headline, metrics_place, remarks
+from hermes_ray.cli.tables import console_of, figure, print_table, say
 
-__all__ = ["remarks", "status"]
+__all__ = ["status"]
 
 PIPED_COLUMNS = 160
 COUNTS = ("depth", "held", "retrying")
@@ -34,48 +31,21 @@ def status(words: Sequence[str], as_json: bool) -> int:
         return 0
     now_s = time.time()
     console = console_of(PIPED_COLUMNS)
-    console.print(escape(_head(deployment.name, seen, now_s)), soft_wrap=True)
-    console.print(_table(seen["topics"]))
+    say(console, f"{headline(deployment.name, seen, now_s)}, {metrics_place(seen)}")
+    print_table(console, ["topic"], COLUMNS, [_cells(topic, state) for topic, state in seen["topics"].items()])
     for line in seen["warnings"]:
-        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+        say(console, line, "yellow")
     for topic, state in seen["topics"].items():
         if (last := state["last_decision"]) is not None:
-            console.print(escape(f"{topic}, {ago(last['at'], now_s)}: {last['text']}"), soft_wrap=True)
-        for style, line in remarks(topic, state, now_s):
-            console.print(f"[{style}]{escape(line)}[/]", soft_wrap=True)
+            say(console, f"{topic}, {ago(last['at'], now_s)}: {last['text']}")
+        for remark in remarks(topic, state, now_s):
+            say(console, remark.of(topic), remark.style)
     return 0
 
 
-def remarks(topic: str, state: Mapping[str, Any], now_s: float) -> Iterator[tuple[str, str]]:
-    """What a person should know of a topic: what overrules its policy and what is wrong; each with its style."""
-    if state["override"]:
-        yield "cyan", ruling(topic, state["override"], now_s)
-    for name in state["conditions"]:  # a scaler newer than this command may know others
-        yield "yellow", f"{topic} {name}: {MEANINGS[Condition(name)]}" if name in MEANINGS else f"{topic} {name}"
-    if state["start_error"]:
-        yield "red", f"{topic}: workers do not start: {state['start_error']}"
-    if state["depth_error"]:
-        yield "red", f"{topic}: its depth cannot be read: {state['depth_error']}"
-
-
-def _head(name: str, seen: Mapping[str, Any], now_s: float) -> str:
-    driver = "no driver" if seen["driver"] == "none" else f"driver {seen['owner'] or seen['driver']}"
-    parts = [
-        f"deployment {name}",
-        f"applied {ago(seen['applied_at'], now_s)}" if seen["generation"] else "",
-        driver,
-        f"metrics {seen['metrics_url']}" if seen["metrics_url"] else "no metrics",
-        "stopping" if seen["stopping"] else "",
-    ]
-    return ", ".join(filter(None, parts))
-
-
-def _table(topics: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = plain_table(["topic"], COLUMNS)
-    for topic, state in topics.items():
-        values = [figure(state[key]) for key in (*COUNTS, *RATES)]
-        table.add_row(escape(topic), *values, _workers(state), _target(state))
-    return table
+def _cells(topic: str, state: Mapping[str, Any]) -> list[str]:
+    values = [figure(state[key]) for key in (*COUNTS, *RATES)]
+    return [topic, *values, _workers(state), _target(state)]
 
 
 def _workers(state: Mapping[str, Any]) -> str:

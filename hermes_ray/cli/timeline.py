@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def draw(record: Record, title: str, subtitle: str, path: Path, burst: tuple[str
             gridspec_kw={"height_ratios": [5, 4, 1.1] * len(record.moments), "hspace": 0.12},
         )
         figure.patch.set_facecolor(PAPER)
-        for n, (topic, color) in enumerate(zip(record.moments, COLORS, strict=True)):
+        for n, (topic, color) in enumerate(zip(record.moments, cycle(COLORS), strict=False)):
             flow, pool, gap = axes[3 * n : 3 * n + 3]
             gap.set_visible(False)
             _draw_flow(flow, topic, record.moments[topic], color)

@@ -63,9 +63,9 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
             handler = load_handler(chosen.handler, chosen.options)
             outcome = _handle(runner, handler, message, is_last_attempt=chosen.retry.max_attempts == 1)
         if as_json:
-            click.echo(json.dumps(_plain(outcome), default=str))
+            click.echo(json.dumps(_json_tree(outcome), default=str))
         else:
-            _tell(outcome)
+            _print_outcome(outcome)
         with printing_apart():
             _close(runner, handler, chosen.handler)
     return 0 if outcome.error is None else 1
@@ -118,7 +118,7 @@ def _close(runner: asyncio.Runner, handler: Handler, spec: str) -> None:
         raise OperationFailed(f"the close of {spec} raised {_sentence(error)}") from error
 
 
-def _tell(outcome: _Outcome) -> None:
+def _print_outcome(outcome: _Outcome) -> None:
     error = outcome.error
     if error is None:
         click.echo(f"handled in {_milliseconds(outcome.took_s)} ms")
@@ -130,7 +130,7 @@ def _tell(outcome: _Outcome) -> None:
         click.echo(f"raised {_sentence(error)}, which would be {fate}")
 
 
-def _plain(outcome: _Outcome) -> dict[str, Any]:
+def _json_tree(outcome: _Outcome) -> dict[str, Any]:
     error = outcome.error
     return {
         "outcome": outcome.name,

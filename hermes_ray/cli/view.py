@@ -1,144 +1,233 @@
-"""The demo on a terminal: a panel a topic, drawn from the record; pure but for the size it is given."""
+"""A deployment on a terminal, drawn from the record; pure but for the time and the size it is given.
+
+A panel a topic as long as all of them fit, side by side where the terminal is wide; else a row a topic, those in
+trouble and the busiest first, as many as fit, and how many more there are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, cycle
 
 from rich.console import Group, RenderableType
 from rich.layout import Layout
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hermes_ray.cli.record import Moment, Record
+from hermes_ray.cli.panel import LEAST_BACKLOG, columns, figure, panel, panel_rows, workers_text
+from hermes_ray.cli.record import Record, thinned
+from hermes_ray.cli.remarks import Remark, remarks
 
-__all__ = ["columns", "line", "thinned", "view"]
+__all__ = ["Head", "line", "view"]
 
-COLORS = ("dodger_blue2", "dark_orange", "spring_green3")
-EIGHTHS = " ▁▂▃▄▅▆▇█"
-CHART_ROWS = 2
-LEAST_RATE_HZ, LEAST_BACKLOG = 4.0, 40.0
-SIDES = 50  # what surrounds a chart: labels, figures, borders
-NARROWEST = 20
+COLORS = (
+    "dodger_blue2", "dark_orange", "spring_green3", "medium_orchid", "gold3", "turquoise2", "hot_pink3", "chartreuse3",
+)  # fmt: skip
+HEAD_ROWS = 2
+MOST_CHART_ROWS = 6
+PANEL_COLUMNS = 80
+TOPICS_OF_A_LINE = 5
+LEAST_CHART, MOST_CHART = 8, 60
+NAME_COLUMNS, NOTE_COLUMNS = 16, 19
+NUMBERS = ("queued", "new/s", "workers", "target")
+NOTE = "remarks"
+GAP = 2
+BLANK = " "  # a layout takes what is empty for nothing to show, and draws its own outline there
 
 
-def view(record: Record, limits: dict[str, int], *, phase: str, elapsed_s: float, link: str, width: int) -> Layout:
-    """The whole screen. ``limits``: workers.max by topic; ``link``: the dashboard; ``width``: of the terminal."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The lines above the topics: ``title`` at the left, ``link`` at the right, below them what is to be noticed.
+
+    ``brief`` stands for it all where there is but one line.
+    """
+
+    title: str
+    brief: str
+    link: str = ""
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Topic:
+    """One topic of a frame: its colour, and what a person should know of it."""
+
+    name: str
+    color: str
+    noted: Sequence[Remark]
+
+
+def view(record: Record, head: Head, now_s: float, *, width: int, height: int) -> Layout:
+    """The whole screen, ``width`` x ``height`` characters, at ``now_s`` (Unix time)."""
+    topics, rows = _topics(record, now_s), height - HEAD_ROWS
+    fit = _fit([len(topic.noted) for topic in topics], width, rows)
     layout = Layout()
-    head = Layout(_head(phase, elapsed_s, link), size=2)
-    panels = [
-        Layout(_panel(record, topic, limits[topic], color, elapsed_s, width))
-        for topic, color in zip(record.moments, COLORS, strict=True)
-    ]
-    layout.split_column(head, *panels)
+    if fit is None:
+        body = [Layout(_table(record, topics, width, rows))]
+    else:
+        body = [*_bands(record, topics, now_s, width, *fit), Layout(BLANK)]
+    layout.split_column(Layout(_head(record, head, width), size=HEAD_ROWS), *body)
     return layout
 
 
-def line(record: Record, phase: str, elapsed_s: float) -> str:
-    """The same in one line, for what is no terminal."""
-    seen = {topic: now for topic in record.moments if (now := record.now(topic)) is not None}
-    parts = [f"{topic} {_figure(now.backlog)} queued, {_workers(now)}" for topic, now in seen.items()]
-    return f"{elapsed_s:5.0f} s  {phase}{': ' if parts else ''}{'; '.join(parts)}"
+def line(record: Record, title: str, now_s: float) -> str:
+    """The same in one line, for what is no terminal; of many topics those in trouble and the busiest."""
+    topics = _topics(record, now_s)
+    if len(topics) > TOPICS_OF_A_LINE:
+        topics = _ranked(record, topics)
+    parts = []
+    for topic in topics[:TOPICS_OF_A_LINE]:
+        if (now := record.now(topic.name)) is not None:
+            names = f" ({', '.join(remark.name for remark in topic.noted)})" if topic.noted else ""
+            parts.append(f"{topic.name} {figure(now.backlog)} queued, {workers_text(now)}{names}")
+    if parts and (more := len(topics) - TOPICS_OF_A_LINE) > 0:
+        parts.append(f"and {more:,} more")
+    return f"{now_s - record.zero_s:5.0f} s  {title}{': ' if parts else ''}{'; '.join(parts)}"
 
 
-def columns(values: Sequence[float | None], width: int, rows: int, least_top: float) -> list[str]:
-    """A column chart of the last values, newest at the right: ``rows`` strings of ``width``.
-
-    The highest value is a full column, unless it is below ``least_top``: little shall look little. Of [0, 4, 8] with
-    width 3, one row and least_top 1: " ▄█". What is more than nothing shows; unknown is a gap.
-    """
-    shown = [value or 0.0 for value in values][-width:]
-    shown = [0.0] * (width - len(shown)) + shown
-    top = max(*shown, least_top)
-    steps = len(EIGHTHS) - 1
-    heights = [max(round(value / top * rows * steps), 1 if value > 0 else 0) for value in shown]
+def _topics(record: Record, now_s: float) -> list[_Topic]:
+    """The topics of the last status, before the first one those of the record, each in the colour it began with."""
+    colors = dict(zip(record.moments, cycle(COLORS), strict=False))
+    states = record.states
     return [
-        "".join(EIGHTHS[min(max(height - row * steps, 0), steps)] for height in heights)
-        for row in reversed(range(rows))
+        _Topic(
+            name=name,
+            color=colors[name],
+            noted=list(remarks(name, states[name], now_s)) if name in states else [],
+        )
+        for name in list(states or record.moments)
     ]
 
 
-def thinned(moments: Sequence[Moment], count: int) -> list[Moment]:
-    """At most ``count`` of the moments, evenly; the last one is always among them."""
-    stride = max(1, -(-len(moments) // count))
-    return list(moments[::-1][::stride])[::-1]
+def _ranked(record: Record, topics: Sequence[_Topic]) -> list[_Topic]:
+    """Those in trouble first, then the busiest; sizes count by powers of two, or the order would never rest."""
+
+    def rank(topic: _Topic) -> tuple[int, int, int]:
+        now = record.now(topic.name)
+        backlog, workers = (0, 0) if now is None else (now.backlog or 0, now.observed + now.starting)
+        return (
+            -max((remark.severity for remark in topic.noted), default=0),
+            -backlog.bit_length(),
+            -workers.bit_length(),
+        )
+
+    return sorted(topics, key=rank)
 
 
-def _head(phase: str, elapsed_s: float, link: str) -> RenderableType:
-    grid = Table.grid(expand=True)
-    grid.add_column()
-    grid.add_column(justify="right")
-    grid.add_row(
-        Text.assemble((" hermes ", "bold reverse"), f" {max(elapsed_s, 0.0):.0f} s  ", (phase, "bold")),
-        Text(f"Ray dashboard {link} ", style="dim"),
-    )
-    return grid
+def _fit(remark_counts: Sequence[int], width: int, rows: int) -> tuple[int, int] | None:
+    """How many panels stand side by side and the rows of their charts, as high as fits; None if panels do not fit."""
+    most_across = max(1, width // PANEL_COLUMNS)
+    for lowest, highest in ((2, MOST_CHART_ROWS), (1, 1)):
+        for across in range(1, most_across + 1):
+            for chart_rows in range(highest, lowest - 1, -1):
+                bands = [max(remark_counts[n : n + across]) for n in range(0, len(remark_counts), across)]
+                if sum(panel_rows(chart_rows, count) for count in bands) <= rows:
+                    return across, chart_rows
+    return None
 
 
-def _panel(record: Record, topic: str, limit: int, color: str, elapsed_s: float, width: int) -> Panel:
-    now = record.now(topic)
-    title = Text(f" {topic} ", style=f"bold {color}")
+def _bands(
+    record: Record, topics: Sequence[_Topic], now_s: float, width: int, across: int, chart_rows: int
+) -> Iterator[Layout]:
+    for n in range(0, len(topics), across):
+        beside = topics[n : n + across]
+        band = Layout(size=max(panel_rows(chart_rows, len(topic.noted)) for topic in beside))
+        panels = [
+            panel(
+                record, topic.name, topic.noted, color=topic.color, now_s=now_s, width=width // across,
+                chart_rows=chart_rows,
+            )
+            for topic in beside
+        ]  # fmt: skip
+        band.split_row(*map(Layout, panels), *(Layout(BLANK) for _ in range(across - len(beside))))
+        yield band
+
+
+def _head(record: Record, head: Head, width: int) -> RenderableType:
+    """Two lines; the link is at the right of the first that has room for it."""
+    first = Text.assemble((" hermes ", "bold reverse"), "  ", (head.title, "bold"))
+    second = Text(head.notice, style="yellow") if head.notice else Text(_totals(record), style="dim")
+    for text in (first, second):
+        if head.link and len(text) + GAP + len(head.link) <= width:
+            text.append(" " * (width - len(text) - len(head.link))).append(head.link, style="not bold dim")
+            break
+    for text in (first, second):
+        text.no_wrap, text.overflow = True, "ellipsis"
+    return Group(first, second)
+
+
+def _totals(record: Record) -> str:
+    """All topics together; what is unknown counts as nothing here."""
+    seen = [now for topic in list(record.states) if (now := record.now(topic)) is not None]
+    if len(seen) < 2:
+        return ""
+    queued, workers = sum(now.backlog or 0 for now in seen), sum(now.observed for now in seen)
+    return f"{len(seen):,} topics, {queued:,} queued, {workers:,} workers"
+
+
+def _table(record: Record, topics: Sequence[_Topic], width: int, rows: int) -> RenderableType:
+    """A heading, a row a topic, and where not all fit a line that says how many more there are."""
+    ranked = _ranked(record, topics)
+    numbers = [_numbers(record, topic) for topic in ranked]
+    names = [", ".join(remark.name for remark in topic.noted) for topic in ranked]
+    taken = [max(map(len, column)) for column in zip(NUMBERS, *numbers, strict=True)]
+    room = width - sum(taken) - GAP * (len(taken) + 2)
+    name_width, span, note_width = _shares(room, max(len(topic.name) for topic in ranked), max(map(len, names)))
+    notes = [textwrap.wrap(name, note_width, break_on_hyphens=False) or [""] for name in names]
+    shown_count = _shown([len(lines) for lines in notes], rows - 1)
+    table = Table.grid(padding=(0, GAP, 0, 0))
+    table.add_column(width=name_width, no_wrap=True, overflow="ellipsis")
+    if span:
+        table.add_column(width=span, no_wrap=True)
+    for _ in NUMBERS:
+        table.add_column(justify="right", no_wrap=True)
+    table.add_column(width=note_width, no_wrap=True, overflow="ellipsis")
+    table.add_row("topic", *([""] if span else []), *NUMBERS, NOTE, style="dim")
+    for topic, cells, lines in zip(ranked[:shown_count], numbers, notes, strict=False):
+        charts = [Text(_chart(record, topic, span), style=topic.color)] if span else []
+        style = max(topic.noted, key=lambda remark: remark.severity).style if topic.noted else ""
+        name = Text(topic.name, style=f"bold {topic.color}")
+        table.add_row(name, *charts, *cells, Text("\n".join(lines), style=style))
+    more = ranked[shown_count:]
+    return Group(table, Text(_more(more), style="dim", no_wrap=True, overflow="ellipsis")) if more else table
+
+
+def _shares(room: int, name: int, note: int) -> tuple[int, int, int]:
+    """The widths of a topic's name, its chart and its remarks: what is wrong is whole, then the name, then the chart.
+
+    Of 44 columns for a name of 45 and remarks of 29: 17, 8 and 19; of 30: 11, none and 19.
+    """
+    note_width = min(max(note, len(NOTE)), max(room // 3, NOTE_COLUMNS))
+    left = max(room - note_width, 1)
+    if left < NAME_COLUMNS + LEAST_CHART:
+        return min(name, left), 0, note_width
+    name_width = min(name, left - LEAST_CHART)
+    return name_width, min(left - name_width, MOST_CHART), note_width
+
+
+def _shown(line_counts: Sequence[int], rows: int) -> int:
+    """How many of the topics fit, the last row kept for how many more there are, unless all fit."""
+    ends = list(accumulate(line_counts))
+    return len(ends) if ends[-1] <= rows else bisect_right(ends, rows - 1)
+
+
+def _chart(record: Record, topic: _Topic, span: int) -> str:
+    backlogs = [moment.backlog for moment in thinned(record.moments[topic.name], span)]
+    return columns(backlogs, span, 1, LEAST_BACKLOG)[0]
+
+
+def _numbers(record: Record, topic: _Topic) -> list[str]:
+    now = record.now(topic.name)
     if now is None:
-        return Panel(Text("no status yet", style="dim"), title=title, title_align="left", border_style="dim")
-    span = max(width - SIDES, NARROWEST)
-    moments = thinned(record.moments[topic], span)
-    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, ratio=1)
-    rates = columns([moment.arrival_rate_hz for moment in moments], span, CHART_ROWS, LEAST_RATE_HZ)
-    depths = columns([moment.backlog for moment in moments], span, CHART_ROWS, LEAST_BACKLOG)
-    grid.add_row("arrivals", Text("\n".join(rates), style=f"dim {color}"), _rates(now))
-    grid.add_row("queued", Text("\n".join(depths), style=color), _counts(now))
-    grid.add_row("workers", _bar(now, limit, color, span), _workers(now, limit))
-    return Panel(
-        Group(grid, _last(record, topic, elapsed_s)),
-        title=title,
-        title_align="left",
-        border_style="dim" if now.is_empty else color,
-        padding=(0, 1),
-    )
+        return [figure(None)] * len(NUMBERS)
+    moving = (f" +{now.starting}" if now.starting else "") + (f" -{now.draining}" if now.draining else "")
+    return [figure(now.backlog), figure(now.arrival_rate_hz), f"{now.observed}{moving}", figure(now.target)]
 
 
-def _rates(now: Moment) -> Text:
-    wait = "-" if now.wait_p95_s is None else f"{now.wait_p95_s:.2f} s"
-    return Text.assemble((f"{_figure(now.arrival_rate_hz)}/s", "bold"), ("\nwait p95 ", "dim"), wait)
-
-
-def _counts(now: Moment) -> Text:
-    retrying = "" if not now.retrying else f", {now.retrying} retrying"
-    return Text.assemble((_figure(now.backlog), "bold"), (f"\n{_figure(now.held)} in workers{retrying}", "dim"))
-
-
-def _bar(now: Moment, limit: int, color: str, width: int) -> Text:
-    """A square each: working, starting or draining (hollow), and room up to workers.max (a dot)."""
-    moving = now.starting + now.draining
-    room = max(0, limit - now.observed - moving)
-    cell = "■ " if 2 * limit <= width else "■"
-    return Text.assemble(
-        (cell * now.observed, color),
-        (cell.replace("■", "□") * moving, color),
-        (cell.replace("■", "·") * room, "dim"),
-    )
-
-
-def _workers(now: Moment, limit: int | None = None) -> str:
-    words = [
-        f"{now.observed} worker{'' if now.observed == 1 else 's'}" if limit is None else f"{now.observed} of {limit}",
-        f"target {now.target}" if now.target is not None and now.target != now.observed else "",
-        f"{now.starting} starting" if now.starting else "",
-        f"{now.draining} draining" if now.draining else "",
-    ]
-    return ", ".join(filter(None, words))
-
-
-def _last(record: Record, topic: str, elapsed_s: float) -> Text:
-    marks = record.marks[topic]
-    if not marks:
-        return Text("no decision yet", style="dim")
-    last = marks[-1]
-    return Text().append(f"{max(elapsed_s - last.at_s, 0.0):.0f} s ago  ", style="dim").append(last.text)
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+def _more(topics: Sequence[_Topic]) -> str:
+    troubled = sum(any(remark.severity for remark in topic.noted) for topic in topics)
+    wrong = f", {troubled:,} of them with something wrong" if troubled else ""
+    return f"and {len(topics):,} more topic{'' if len(topics) == 1 else 's'}{wrong}: hermes status shows all"

@@ -11,10 +11,13 @@ import click
 
 from hermes_ray.cli.durations import ago, duration_s, duration_text
 from hermes_ray.cli.reach import need_topic, perhaps_topic, reach
-from hermes_ray.cli.status import remarks
+from hermes_ray.cli.remarks import remarks
+from hermes_ray.cli.tables import console_of, say
 from hermes_ray.scaler.control_loop import kept_decision_count
 
 __all__ = ["decisions", "why"]
+
+PIPED_COLUMNS = 160
 
 
 def why(words: Sequence[str], as_json: bool) -> int:
@@ -24,12 +27,12 @@ def why(words: Sequence[str], as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(answer))
         return 0
-    now_s = time.time()
-    click.echo(f"now: {answer['now']['text']}" if answer["now"] else "now: nothing is decided yet")
-    for _, line in remarks(topic, answer, now_s):
-        click.echo(line)
+    now_s, console = time.time(), console_of(PIPED_COLUMNS)
+    say(console, f"now: {answer['now']['text']}" if answer["now"] else "now: nothing is decided yet")
+    for remark in remarks(topic, answer, now_s):
+        say(console, remark.of(topic), remark.style)
     for decision in reversed(answer["decisions"]):
-        click.echo(f"{ago(decision['at'], now_s)}: {decision['text']}")
+        say(console, f"{ago(decision['at'], now_s)}: {decision['text']}")
     return 0
 
 
@@ -43,12 +46,13 @@ def decisions(words: Sequence[str], since: str, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(made))
         return 0
+    console = console_of(PIPED_COLUMNS)
     for decision in made:
-        click.echo(f"{ago(decision['at'], now_s):>11}  {decision['topic']}: {decision['text']}")
+        say(console, f"{ago(decision['at'], now_s):>11}  {decision['topic']}: {decision['text']}")
     kept = kept_decision_count(len(deployment.status()["topics"]))
     for name, count in Counter(decision["topic"] for decision in made).items():
         if count >= kept:
-            click.echo(f"only the last {kept} decisions of {name} are kept")
+            say(console, f"only the last {kept} decisions of {name} are kept")
     if not made:
-        click.echo(f"no decision changed a target within {duration_text(window_s)}")
+        say(console, f"no decision changed a target within {duration_text(window_s)}")
     return 0

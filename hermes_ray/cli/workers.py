@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from hermes_ray.cli.durations import duration_text
 from hermes_ray.cli.reach import perhaps_topic, reach
-from hermes_ray.cli.tables import UNKNOWN, console_of, figure, plain_table
+from hermes_ray.cli.tables import UNKNOWN, console_of, figure, print_table, say
 
 __all__ = ["workers"]
 
 PIPED_COLUMNS = 180
+NAMES = ("worker", "phase", "node")
 NODE_CHARACTERS = 12  # Ray's node ids are 56 long; the first ones tell nodes apart
 DURATIONS = {"longest_running_s": "longest", "age_s": "age", "report_age_s": "reported"}
 COUNTS = {
@@ -37,10 +37,11 @@ def workers(words: Sequence[str], as_json: bool) -> int:
     if not seen:
         click.echo(f"{'the deployment' if topic is None else topic} has no workers")
         return 0
-    table = plain_table(["worker", "phase", "node"], [*COUNTS.values(), *DURATIONS.values()])
+    console = console_of(PIPED_COLUMNS)
+    print_table(console, NAMES, [*COUNTS.values(), *DURATIONS.values()], [_cells(worker) for worker in seen])
     for worker in seen:
-        table.add_row(*_cells(worker))
-    console_of(PIPED_COLUMNS).print(table)
+        if reason := worker.get("why"):  # a scaler older than this command does not tell
+            say(console, f"{worker['worker']}: {reason}", "yellow")
     return 0
 
 
@@ -49,4 +50,4 @@ def _cells(worker: Mapping[str, Any]) -> list[str]:
     node = (worker["node"] or UNKNOWN)[:NODE_CHARACTERS]
     counts = [figure(worker[key]) for key in COUNTS]
     durations = [UNKNOWN if (value := worker[key]) is None else duration_text(value) for key in DURATIONS]
-    return [escape(worker["worker"]), phase, escape(node), *counts, *durations]
+    return [worker["worker"], phase, node, *counts, *durations]

@@ -33,7 +33,6 @@ from hermes_ray.scaler.plan import Owner, Plan, probed_topology
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.scaler.status_rows import decision_row, override_row, past_decision_row, topic_rows, worker_row
 from hermes_ray.telemetry.exporter import Exporter
-from hermes_ray.telemetry.figures import Figures
 from hermes_ray.worker.report import Report, UnknownReport, decode
 
 __all__ = ["Scaler"]
@@ -66,6 +65,8 @@ class Scaler:
         self._reports: SimpleQueue[tuple[Report | UnknownReport, float]] = SimpleQueue()
         self._woken = threading.Event()
         self._over = threading.Event()
+        self._idle = threading.Event()  # between two ticks: a scrape waits for it
+        self._idle.set()
         self._result_seen = threading.Event()
         self._driver_seen_s = 0.0
         self._warnings: list[str] = []
@@ -86,7 +87,9 @@ class Scaler:
         )
         self._writer = MemoryWriter(checkpoint, self._clock.anchor)
         self._loop = ControlLoop(plan, memory, self._fleet, self._prober, self._writer)
-        self._exporter = Exporter(config.metrics.host, config.metrics.port, self._wall_figures, self._unhealthy)
+        self._exporter = Exporter(
+            config.metrics.host, config.metrics.port, lambda: self._loop.figures, self._unhealthy, self._idle
+        )
         if anchor is None and self._fleet.has_living():
             self._loop.say(f"there is no checkpoint at {checkpoint.path}: rates are learnt anew")
         for warning in self._warnings:
@@ -265,8 +268,13 @@ class Scaler:
 
     def _tick(self) -> None:
         started_s = time.monotonic()
-        self._set_report_interval()
-        self._loop.tick(all_of(self._reports), self._clock())
+        self._idle.clear()
+        try:
+            self._set_report_interval()
+            self._loop.clock_offset_s = self._clock.ahead_s()
+            self._loop.tick(all_of(self._reports), self._clock())
+        finally:
+            self._idle.set()
         self._loop.tick_s = time.monotonic() - started_s
         self._ticked_s = self._clock()
 
@@ -284,10 +292,6 @@ class Scaler:
                 f"the checkpoint could not be read ({error}), it is kept aside: rates are learnt anew"
             )
         return recalled(memory, self._plan, cluster_id())
-
-    def _wall_figures(self) -> Figures | None:
-        figures = self._loop.figures
-        return None if figures is None else dataclasses.replace(figures, clock_offset_s=self._clock.ahead_s())
 
     def _unhealthy(self) -> str | None:
         silent_s = self._clock() - self._ticked_s

@@ -127,7 +127,9 @@ class MetricsConfig:
     """Where the scaler serves Prometheus metrics."""
 
     host: str = _text("127.0.0.1", r"[^\s/]+", "a host name or address", "The address of /metrics and /healthz.")
-    port: int = _number(9464, 0, 65535, "", "Their port; where it is taken, the next free one. 0 is off.")
+    port: int = _number(
+        9464, 0, 65535, "", "Their port; where it is taken there are none, and status says so. 0 is off."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,13 @@
 """``make demo``: a private broker, a local Ray, three topics under 90 seconds of load, and an account of it.
 
-Nothing but the entry: what takes a second to import is imported where Ctrl-C is expected already.
+Everything runs in a session apart: whatever the demo has started is gone when it ends, also when it is interrupted.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
 
-from hermes_ray.errors import HermesError
+from hermes_ray.demo.children import run_apart
 
 __all__ = ["main"]
 
@@ -17,18 +16,11 @@ KILLED_BY_USER = 130
 
 def main() -> None:
     """``python -m hermes_ray.demo [KEY=VALUE]...``: exit code 0, 1 or 2, or 130 when it was interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        from hermes_ray.demo.play import demo
-
-        code = demo(sys.argv[1:])
-    except HermesError as error:
-        print(f"hermes: {error}", file=sys.stderr)
-        code = error.exit_code
-    except KeyboardInterrupt:
+    code, signalled = run_apart([sys.executable, "-m", "hermes_ray.demo.inside", *sys.argv[1:]])
+    if signalled and code != 0:
         print("stopped; nothing was left running", file=sys.stderr)
-        code = KILLED_BY_USER
-    sys.exit(code)
+        sys.exit(KILLED_BY_USER)
+    sys.exit(code if code >= 0 else 1)
 
 
 if __name__ == "__main__":

@@ -1,58 +1,102 @@
-"""Ending everything that this process started, grandchildren and orphans included (Linux; elsewhere nothing is done).
+"""The demo in a session of its own, so that everything it started can be ended, whoever has adopted it (Linux).
 
-Ray ends what it started, but some of its processes notice it seconds later, and a start that is interrupted knows its
-children only in part.
+A session stays with a process whatever becomes of its parent; only a process that makes one of its own leaves it. Of
+all that the demo starts only Erlang's helpers do, and they end with the node they serve. Ray ends what it started, but
+some of its processes notice it seconds later, and a start that is interrupted knows its children only in part.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
-__all__ = ["adopt_orphans", "descendants_of", "end_descendants"]
+__all__ = ["end_session", "end_with_parent", "members_of", "run_apart"]
 
-PR_SET_CHILD_SUBREAPER = 36
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TIMEOUT_S = 5.0
+LOOK_S = 0.02
+STDIN = 0
 
 
-def adopt_orphans() -> None:
-    """From now on a descendant whose parent ends becomes a child of this process, and so stays a descendant."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def run_apart(command: Sequence[str]) -> tuple[int, bool]:
+    """Run ``command`` in a session of its own, then end what is left of it; its exit code, and whether a signal came.
+
+    The terminal's Ctrl-C reaches this process alone. Each signal is handed on as SIGTERM, of which a Python that is not
+    yet prepared for one dies without a word. The command's standard input ends with this process: see
+    ``end_with_parent``.
+    """
+    signalled = False
+    child: subprocess.Popen[bytes] | None = None
+
+    def hand_on(_number: int, _frame: FrameType | None) -> None:
+        nonlocal signalled
+        signalled = True
+        if child is not None:
+            child.send_signal(signal.SIGTERM)
+
+    for number in SIGNALS:
+        signal.signal(number, hand_on)
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    if signalled:
+        child.terminate()
+    os.waitid(
+        os.P_PID, child.pid, os.WEXITED | os.WNOWAIT
+    )  # not reaped yet: its pid, the session's name, is not reused
+    for number in SIGNALS:  # what is left takes a moment, and must not be cut short
+        signal.signal(number, signal.SIG_IGN)
+    end_session(child.pid)
+    return child.wait(), signalled
 
 
-def end_descendants() -> None:
-    """SIGKILL every descendant until there is none; for the end of a process, which must not wait for them any more."""
+def end_with_parent() -> None:
+    """From now on, SIGTERM for this process when the one that started it by ``run_apart`` ends, however it ends."""
+
+    def wait() -> None:
+        os.read(STDIN, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def end_session(session: int) -> None:
+    """SIGKILL every process of ``session`` until there is none (Linux; elsewhere nothing is done)."""
     deadline_s = time.monotonic() + TIMEOUT_S
-    while (living := descendants_of(os.getpid(), _parents())) and time.monotonic() < deadline_s:
+    while (living := members_of(session, _sessions())) and time.monotonic() < deadline_s:
         for pid in living:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+            _kill(pid, session)
+        time.sleep(LOOK_S)
 
 
-def descendants_of(root: int, parents: Mapping[int, int]) -> set[int]:
-    """Who descends from ``root``; ``parents`` maps a process to its parent. Of {2: 1, 3: 2, 5: 4} from 1: {2, 3}."""
-    found: set[int] = set()
-    grown = {pid for pid, parent in parents.items() if parent == root}
-    while grown:
-        found |= grown
-        grown = {pid for pid, parent in parents.items() if parent in grown} - found
-    return found
+def members_of(session: int, sessions: Mapping[int, int]) -> set[int]:
+    """Who is in ``session``; ``sessions`` maps a process to its own. Of {2: 1, 3: 1, 5: 5} in 1: {2, 3}."""
+    return {pid for pid, own in sessions.items() if own == session}
 
 
-def _parents() -> dict[int, int]:
-    """The parent of each process that lives; zombies have ended."""
-    parents = {}
+def _kill(pid: int, session: int) -> None:
+    """SIGKILL the process if it is still the one of that session: a pid may have gone to a stranger meanwhile."""
+    with contextlib.suppress(OSError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            if os.getsid(pid) == session:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
+
+
+def _sessions() -> dict[int, int]:
+    """The session of each process that lives; zombies have ended."""
+    sessions = {}
     for directory in Path("/proc").glob("[0-9]*") if sys.platform == "linux" else ():
         with contextlib.suppress(OSError):  # it has ended
-            state, parent = (directory / "stat").read_text().rpartition(")")[2].split()[:2]
+            state, _parent, _group, session = (directory / "stat").read_text().rpartition(")")[2].split()[:4]
             if state not in "ZX":
-                parents[int(directory.name)] = int(parent)
-    return parents
+                sessions[int(directory.name)] = int(session)
+    return sessions

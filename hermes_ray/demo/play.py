@@ -10,23 +10,23 @@ from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 
 from hermes_ray.broker.dead_letters import dead_letter_ids
 from hermes_ray.cli.record import Record
 from hermes_ray.cli.timeline import draw
-from hermes_ray.cli.view import line, view
+from hermes_ray.cli.view import Head
+from hermes_ray.cli.watch import show
+from hermes_ray.cli.watcher import Watcher
 from hermes_ray.config.settings import Config
-from hermes_ray.demo.house import OUT, SAMPLE, House, step
+from hermes_ray.demo.environment import OUT, SAMPLE, Environment, step
 from hermes_ray.demo.summary import summarise, summary_table, wait_text
 from hermes_ray.demo.traffic import BURST, BURST_TOPIC, LOAD_S, Traffic
-from hermes_ray.demo.watcher import Watcher
 from hermes_ray.deploy.apply import apply, this_command
 from hermes_ray.errors import OperationFailed
 
 __all__ = ["demo"]
 
-REFRESH_S = 0.5
+ASK_EVERY_S = REFRESH_S = 0.5
 LINE_EVERY_S = 5.0
 WARM_UP_S = 60.0
 EMPTY_FOR_S = 3.0  # depths and reports are a second old, and not the same second
@@ -41,26 +41,27 @@ def demo(words: Sequence[str]) -> int:
         raise OperationFailed("the demo draws with matplotlib, which is missing: pip install 'hermes_ray[plot]'")
     console = Console(highlight=False)
     began_s = time.monotonic()
-    with House(words, console) as house:
-        config = house.config
+    with Environment(words, console) as environment:
+        config = environment.config
         with step(console, "the scaler"):
             deployment = apply(
                 config, this_command(stays=True), roll=False, say=console.print, before_touching=lambda: None
             ).deployment
-        with Watcher(deployment) as watcher:
+        with Watcher(deployment, Record(), ASK_EVERY_S) as watcher:
             with step(console, "the first workers"):
                 _wait_for_first_workers(config, watcher)
             traffic = Traffic(config.broker.urls, _queues(config), import_module(SAMPLE).body)
-            episode = _Episode(config, watcher.begin(config.topics), traffic, house.dashboard)
+            watcher.record = Record(config.topics, time.time())
+            episode = _Episode(config, watcher.record, traffic, environment.dashboard)
             episode.play(console)
             with step(console, "draining the workers"):
                 deployment.stop()
                 killed = watcher.wait_for_end(config.drain_timeout_s + STOP_GRACE_S)["killed"]
-        summary = _account(config, episode)
+        summary = _summary(config, episode)
     (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     with step(console, "drawing"):
         draw(episode.record, *_titles(summary), OUT / "timeline.png", (BURST_TOPIC, BURST))
-    _tell(console, summary, episode, killed, time.monotonic() - began_s)
+    _print_summary(console, summary, episode, killed, time.monotonic() - began_s)
     return 0 if episode.drained_s is not None and not killed and not summary["lost"] else 1
 
 
@@ -71,7 +72,6 @@ class _Episode:
         self.record = record
         self.traffic = traffic
         self.drained_s: float | None = None
-        self._limits = {topic: chosen.workers.max for topic, chosen in config.topics.items()}
         self._least_workers = config.topics[BURST_TOPIC].workers.min
         self._link = link
         self._empty_since_s: float | None = None
@@ -84,28 +84,11 @@ class _Episode:
     def play(self, console: Console) -> None:
         """Send the load and show what comes of it; ends by itself, drained or not."""
         self.traffic.start()
-        (self._play_panels if console.is_terminal and not console.is_dumb_terminal else self._play_lines)(console)
+        show(console, self.record, self._heads(), LINE_EVERY_S)
 
-    def _play_panels(self, console: Console) -> None:
-        with Live(console=console, screen=True, auto_refresh=False) as live:
-            for phase in self._phases():
-                shown = view(
-                    self.record,
-                    self._limits,
-                    phase=phase,
-                    elapsed_s=self.elapsed_s,
-                    link=self._link,
-                    width=console.width,
-                )
-                live.update(shown, refresh=True)
-                time.sleep(REFRESH_S)
-
-    def _play_lines(self, console: Console) -> None:
-        next_s = 0.0
+    def _heads(self) -> Iterator[Head]:
         for phase in self._phases():
-            if self.elapsed_s >= next_s:
-                console.print(line(self.record, phase, self.elapsed_s), markup=False, soft_wrap=True)
-                next_s += LINE_EVERY_S
+            yield Head(title=f"{self.elapsed_s:.0f} s  {phase}", brief=phase, link=f"Ray dashboard {self._link}")
             time.sleep(REFRESH_S)
 
     def _phases(self) -> Iterator[str]:
@@ -138,7 +121,7 @@ def _wait_for_first_workers(config: Config, watcher: Watcher) -> None:
     """Wait until every topic with a minimum has it."""
     deadline_s = time.monotonic() + WARM_UP_S
     while time.monotonic() < deadline_s:
-        states = watcher.status["topics"]
+        states = watcher.record.states
         if errors := [f"{topic}: {state['start_error']}" for topic, state in states.items() if state["start_error"]]:
             raise OperationFailed(f"workers do not start: {'; '.join(errors)}")
         if states and all(
@@ -153,7 +136,7 @@ def _queues(config: Config) -> dict[str, str]:
     return {topic: chosen.queue or topic for topic, chosen in config.topics.items()}
 
 
-def _account(config: Config, episode: _Episode) -> dict[str, Any]:
+def _summary(config: Config, episode: _Episode) -> dict[str, Any]:
     """The summary, from the broker's confirms, the sample's ledger and the dead letters."""
     ledger = import_module(SAMPLE).read_ledger(str(OUT / "raidhub.sqlite"))
     published = {
@@ -184,7 +167,7 @@ def _titles(summary: dict[str, Any]) -> tuple[str, str]:
     return title, f"wait p95: {', '.join(waits)}"
 
 
-def _tell(console: Console, summary: dict[str, Any], episode: _Episode, killed: int, seconds: float) -> None:
+def _print_summary(console: Console, summary: dict[str, Any], episode: _Episode, killed: int, seconds: float) -> None:
     console.print(summary_table(summary))
     names = ("published", "handled", "lost", "duplicated", "retried", "dead_lettered")
     console.print("  ".join(f"{name.replace('_', ' ')} [bold]{summary[name]:,}[/]" for name in names), soft_wrap=True)

@@ -33,12 +33,12 @@ def summarise(
             len(wanted - ids.get(topic, set()) - dead.get(topic, set())) for topic, wanted in published.items()
         ),
         "duplicated": handled_count - distinct,
-        "retried": sum(record.retried.values()),
+        "retried": sum(state["retried"] for state in record.states.values()),
         "dead_lettered": sum(map(len, dead.values())),
         "seconds": round(seconds, 1),
         "topics": {
             topic: {
-                **{f"wait_{name}": _rounded(value) for name, value in record.waits.get(topic, {}).items()},
+                **{f"wait_{name}": _rounded(value) for name, value in _waits(record, topic).items()},
                 "peak_workers": record.peak_workers(topic),
                 "decisions": len(record.marks[topic]),
             }
@@ -63,6 +63,11 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 def wait_text(seconds: float) -> str:
     """For people: 12 ms, 840 ms, 2.37 s."""
     return f"{seconds * 1000:.0f} ms" if seconds < 0.995 else f"{seconds:.2f} s"
+
+
+def _waits(record: Record, topic: str) -> Mapping[str, float | None]:
+    waits: Mapping[str, float | None] = record.states[topic]["waits"] if topic in record.states else {}
+    return waits
 
 
 def _rounded(value: float | None) -> float | None:

@@ -89,6 +89,7 @@ class ControlLoop:
         self.lines: deque[tuple[int, str]] = deque(maxlen=KEPT_LINES)
         self.line_count = 0
         self.tick_s = 0.0
+        self.clock_offset_s = 0.0  # what the clock of all these seconds is ahead of the wall
         self.figures: Figures | None = None
 
     # Orders
@@ -272,7 +273,10 @@ class ControlLoop:
         if self._writer.error is not None and not had_error:
             self.say(f"{self._writer.error}; a restarted scaler would learn anew")
         self.figures = Figures(
-            at_s=now_s, tick_s=self.tick_s, topics={topic: self._topic_figures(topic, now_s) for topic in self._topics}
+            at_s=now_s,
+            tick_s=self.tick_s,
+            topics={topic: self._topic_figures(topic, now_s) for topic in self._topics},
+            clock_offset_s=self.clock_offset_s,
         )
 
     def _forget_the_long_gone(self, now_s: float) -> None:
@@ -299,6 +303,7 @@ class ControlLoop:
             queue=self._plan.config.topics[topic].queue or topic,
             snapshot=seen,
             target=None if decision is None else decision.target,
+            workers_max=fleet.params[topic].workers_max,
             slot_count=team.slot_count,
             outdated_count=sum(map(fleet.is_outdated, fleet.roster.of(topic))),
             counters=memory.counters,

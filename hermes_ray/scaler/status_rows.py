@@ -43,6 +43,7 @@ def _topic_row(topic: TopicFigures, ahead_s: float) -> Row:
             "draining": workers.draining,
             "target": topic.target,
         },
+        "workers_max": topic.workers_max,
         "outdated": topic.outdated_count,
         "slots": topic.slot_count,
         "override": override_row(topic.said, seen.at_s, ahead_s),

@@ -6,110 +6,99 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import accumulate
+import time
+from collections.abc import Callable, Iterable
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
+from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.core import Metric as Family
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
+from prometheus_client.exposition import gzip_accepted
 
-from hermes_ray.errors import OperationFailed
+from hermes_ray.telemetry.exposition import Exposition
 from hermes_ray.telemetry.figures import Figures
-from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS, Buckets, Metric, Value
 
-__all__ = ["Exporter", "FiguresCollector"]
+__all__ = ["Exporter"]
 
 log = logging.getLogger(__name__)
 
-FURTHER_PORTS = 100
-LAST_PORT = 65_535
 SILENT_CLIENT_S = 10.0
 SHUTDOWN_POLL_S = 0.1
-FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+PREDECESSOR_S = 10.0  # a scaler that was killed is gone by then, and its port free
+TRY_EVERY_S = 0.2
 EVERYWHERE = ("0.0.0.0", "::")
-
-
-class FiguresCollector(Collector):
-    """All metrics of the figures there are at each scrape; before the first ones they have no samples."""
-
-    def __init__(self, figures: Callable[[], Figures | None]) -> None:
-        self._figures = figures
-
-    def collect(self) -> Iterator[Family]:
-        return _families(self._figures())
-
-    def describe(self) -> Iterator[Family]:
-        """The metrics there are: without them a scrape could not ask for some by name."""
-        return _families(None)
 
 
 class Exporter:
     """Serves ``/metrics`` and ``/healthz`` on ``host`` until closed, in threads of its own; port 0 serves nothing.
 
-    If ``port`` is taken, it is the next free one of 100, and ``warning`` says so. ``url`` is where the metrics are,
-    None with port 0 and where nothing can listen, of which ``warning`` tells too: a scaler works without metrics.
-    ``healthy`` returns what is wrong in a sentence, None if nothing is.
+    ``url`` is where the metrics are, None with port 0 and where nothing can listen, of which ``warning`` tells in a
+    sentence: a scaler works without metrics. A taken port is tried again for ``PREDECESSOR_S``. ``healthy`` returns
+    what is wrong in a sentence, None if nothing is; ``idle`` is cleared while a tick runs, for which a scrape waits.
     """
 
     def __init__(
-        self, host: str, port: int, figures: Callable[[], Figures | None], healthy: Callable[[], str | None]
+        self,
+        host: str,
+        port: int,
+        figures: Callable[[], Figures | None],
+        healthy: Callable[[], str | None],
+        idle: threading.Event | None = None,
     ) -> None:
         self.url: str | None = None
         self.warning: str | None = None
+        self._host, self._port = host, port
         self._server: WSGIServer | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
         if port == 0:
             return
-        registry = CollectorRegistry()
-        registry.register(FiguresCollector(figures))
-        try:
-            self._server = server = _listen(host, port, _application(registry, healthy))
-        except OperationFailed as error:
-            self.warning = f"no metrics: {error}"
-            return
-        self.url = f"http://{_reachable(host)}:{server.server_port}/metrics"
-        if server.server_port != port:
-            self.warning = f"metrics.port {port} is taken: the metrics are at {self.url}"
-        threading.Thread(target=server.serve_forever, args=(SHUTDOWN_POLL_S,), name="metrics", daemon=True).start()
+        if idle is None:
+            idle = threading.Event()
+            idle.set()
+        self._application = _application(Exposition(figures, idle), healthy)
+        if not self._serves():
+            threading.Thread(target=self._try_again, name="metrics port", daemon=True).start()
 
     def close(self) -> None:
         """Stop serving; the port is free when it returns."""
-        server, self._server = self._server, None
+        self._closed.set()
+        with self._lock:
+            server, self._server = self._server, None
         if server is not None:
             server.shutdown()
             server.server_close()
 
+    def _serves(self) -> bool:
+        """Begin to serve; False where the port is taken, which may pass."""
+        with self._lock:
+            if self._closed.is_set():
+                return True
+            try:
+                server = _listen(self._host, self._port, self._application)
+            except (OSError, UnicodeError) as error:
+                is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+                self.warning = f"no metrics: {self._why(error, is_taken)}"
+                return not is_taken
+            self._server, self.warning = server, None
+            self.url = f"http://{_reachable(self._host)}:{self._port}/metrics"
+        threading.Thread(target=server.serve_forever, args=(SHUTDOWN_POLL_S,), name="metrics", daemon=True).start()
+        return True
 
-def _families(figures: Figures | None) -> Iterator[Family]:
-    topics = list(figures.topics.values()) if figures else []
-    for metric in TOPIC_METRICS:
-        by_queue = metric.labels[0] == "queue_name"
-        yield _family(metric, (([topic.queue if by_queue else topic.topic], metric.read(topic)) for topic in topics))
-    for scalar in DEPLOYMENT_METRICS:
-        yield _family(scalar, [([], scalar.read(figures))] if figures else [])
+    def _why(self, error: Exception, is_taken: bool) -> str:
+        if not is_taken:
+            return f"nothing can listen on metrics.host {self._host!r}, metrics.port {self._port}: {error}"
+        return (
+            f"metrics.port {self._port} is taken on {self._host}, by another deployment or another program: give this "
+            "deployment another metrics.port, or 0 for none"
+        )
 
-
-def _family(metric: Metric[Any], values: Iterable[tuple[list[str], Value]]) -> Any:
-    family = FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels, unit=metric.unit)
-    for labels, value in values:
-        if isinstance(value, Buckets):
-            family.add_metric(labels, _cumulative(value), value.sum_s)
-        elif isinstance(value, Mapping):
-            for key, number in value.items():
-                family.add_metric([*labels, key], number)
-        elif value is not None:
-            family.add_metric(labels, value)
-    return family
-
-
-def _cumulative(buckets: Buckets) -> list[tuple[str, float]]:
-    bounds = [*map(floatToGoString, buckets.bounds_s), "+Inf"]
-    return list(zip(bounds, accumulate(buckets.counts or (0,) * len(bounds)), strict=True))
+    def _try_again(self) -> None:
+        deadline_s = time.monotonic() + PREDECESSOR_S
+        while not self._closed.wait(TRY_EVERY_S) and time.monotonic() < deadline_s:
+            if self._serves():
+                return
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -135,21 +124,9 @@ class _Request(WSGIRequestHandler):
 
 
 def _listen(host: str, port: int, application: WSGIApplication) -> WSGIServer:
-    last = min(port + FURTHER_PORTS, LAST_PORT)
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        server = type("_Server", (_Server,), {"address_family": family})
-        for candidate in range(port, last + 1):
-            try:
-                return make_server(host, candidate, application, server, _Request)
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-    except (OSError, UnicodeError) as error:
-        raise OperationFailed(f"nothing can listen on metrics.host {host!r}, metrics.port {port}: {error}") from error
-    raise OperationFailed(
-        f"metrics.port {port} and all up to {last} are taken on {host}: choose another, or 0 for none"
-    )
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    server = type("_Server", (_Server,), {"address_family": family})
+    return make_server(host, port, application, server, _Request)
 
 
 def _reachable(host: str) -> str:
@@ -157,13 +134,17 @@ def _reachable(host: str) -> str:
     return f"[{name}]" if ":" in name else name
 
 
-def _application(registry: CollectorRegistry, healthy: Callable[[], str | None]) -> WSGIApplication:
-    metrics = make_wsgi_app(registry)
-
+def _application(exposition: Exposition, healthy: Callable[[], str | None]) -> WSGIApplication:
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
+            case _ if environ["REQUEST_METHOD"] != "GET":
+                return _text(start_response, "405 Method Not Allowed", "only GET is answered")
             case "/metrics":
-                return metrics(environ, start_response)  # type: ignore[no-any-return]
+                accept, encodings = (environ.get(f"HTTP_ACCEPT{name}", "") for name in ("", "_ENCODING"))
+                names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]", [])
+                headers, text = exposition.render(accept, names, packed=gzip_accepted(encodings))
+                start_response("200 OK", headers)
+                return [text]
             case "/healthz":
                 trouble = healthy()
                 status = "200 OK" if trouble is None else "503 Service Unavailable"

@@ -17,8 +17,9 @@ _TOP = """\
 <!-- Written by `make docs` from hermes_ray/telemetry/metrics.py: change that. -->
 
 The scaler serves all metrics of a deployment, workers included, at one place: `metrics.host` (127.0.0.1) and
-`metrics.port` (9464; 0 for none). If the port is taken it is the next free one; `metrics_url` in
-`hermes status --json` is the real address. `/healthz` beside it answers 200, or 503 and why.
+`metrics.port` (9464; 0 for none); `metrics_url` in `hermes status --json` is the address. If the port is taken there
+are no metrics, the scaler works on, and `hermes status` says so: of two deployments on one head, one needs another
+port. `/healthz` beside the metrics answers 200, or 503 and why.
 
 ```yaml
 scrape_configs:
@@ -28,13 +29,14 @@ scrape_configs:
       - targets: ["127.0.0.1:9464"]
 ```
 
-A scrape shows one moment, `hermes_cut_timestamp_seconds`. What is unknown has no sample. Counters and histograms go on
-where they were when workers come and go and when the scaler is killed or replaced; on another cluster they start at 0.
+A scrape waits while the scaler decides, and shows one moment, `hermes_cut_timestamp_seconds`. What is unknown has no
+sample. Counters and histograms go on where they were when workers come and go and when the scaler is killed or
+replaced; on another cluster they start at 0.
 
 ## All metrics
 """
 
-_ANSWERS = """
+_ASKED_FOR = """
 ## Asked for, and found here
 
 Names from an audit of Go Hermes' scaling, and Go Hermes' own five, which keep their names, labels and buckets. Nothing
@@ -58,10 +60,9 @@ groups:
           summary: "The scaler does not answer or does nothing; workers go on, but their number stays."
 """
 
+_USUAL_PATIENCE = "1m"
 _PATIENCE: Mapping[Condition, str] = {
-    Condition.PROBE_FAILING: "1m",
     Condition.START_FAILING: "2m",
-    Condition.STALLED: "1m",
     Condition.SATURATED: "10m",
     Condition.CAPACITY_EXHAUSTED: "10m",
     Condition.OBJECTIVE_AT_RISK: "5m",
@@ -73,11 +74,11 @@ def page() -> str:
     metrics: tuple[Metric[Any], ...] = (*TOPIC_METRICS, *DEPLOYMENT_METRICS)
     rows = [(f"`{m.name}`", m.kind, ", ".join(m.labels), m.help) for m in metrics]
     table = _table(("name", "type", "labels", "meaning"), rows)
-    answers = _table(("asked for", "here"), [(f"`{name}`", here) for name, here in _answers(metrics).items()])
-    return "\n".join([_TOP, table, _ANSWERS, answers, _ALERTS + "".join(map(_rule, Condition)) + "```\n"])
+    asked_for = _table(("asked for", "here"), [(f"`{name}`", here) for name, here in _asked_for(metrics).items()])
+    return "\n".join([_TOP, table, _ASKED_FOR, asked_for, _ALERTS + "".join(map(_rule, Condition)) + "```\n"])
 
 
-def _answers(metrics: Iterable[Metric[Any]]) -> Mapping[str, str]:
+def _asked_for(metrics: Iterable[Metric[Any]]) -> Mapping[str, str]:
     """Each name somebody asked for, and the metrics that answer it."""
     found: dict[str, str] = {}
     for metric in metrics:
@@ -95,7 +96,7 @@ def _rule(condition: Condition) -> str:
     return f"""\
       - alert: Hermes{name}
         expr: hermes_{condition} == 1
-        for: {_PATIENCE[condition]}
+        for: {_PATIENCE.get(condition, _USUAL_PATIENCE)}
         annotations:
           summary: "{{{{ $labels.topic }}}}: {MEANINGS[condition]}"
 """

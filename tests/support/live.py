@@ -156,11 +156,12 @@ class Project:
         self.url = url
         self.name = name
         self.environment = {**environment, "HERMES_BROKER_URL": url}
+        self.metrics_port = free_port()  # the usual one is for one deployment at a time
         (directory / "handlers.py").write_text(HANDLERS)
 
     def configure(self, topics: Mapping[str, Mapping[str, Any]], **top: Any) -> None:
         """Write ``my.yaml``; a topic's ``handler`` is a name in handlers.py, its ledger comes by itself."""
-        whole = {"deployment": {"name": self.name}, **top, "topics": {}}
+        whole = {"deployment": {"name": self.name}, "metrics": {"port": self.metrics_port}, **top, "topics": {}}
         for topic, settings in topics.items():
             kept = dict(settings)
             kept["handler"] = f"handlers:{settings['handler']}"

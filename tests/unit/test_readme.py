@@ -15,9 +15,9 @@ import click
 import pytest
 
 from hermes_ray import Message, PermanentError
-from hermes_ray.cli.completion import TAKE_A_TOPIC
+from hermes_ray.cli.group import Command
+from hermes_ray.cli.load import LOAD_WORDS
 from hermes_ray.cli.main import cli
-from hermes_ray.cli.publish import OWN_WORDS
 from hermes_ray.cli.reach import bare_words
 from hermes_ray.cli.serve import KILLED_BY_USER
 from hermes_ray.config.loading import COMMAND_WORDS, load, parse_command, split_words
@@ -59,13 +59,14 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_shown_command_is_understood(words: list[str]) -> None:
     name, *rest = words
     command = cli.commands[name]
+    assert isinstance(command, Command)
     context = command.make_context(name, list(rest))
     keys = list(context.params.get("words", ()))
     if name == "publish":
-        own, more = split_words(keys, (*OWN_WORDS, *COMMAND_WORDS))
+        own, more = split_words(keys, (*LOAD_WORDS, *COMMAND_WORDS))
         keys = [f"{word}={own[word]}" for word in COMMAND_WORDS if word in own] + more
         assert own["topic"] in parse_command(keys).config.topics
-    if name in TAKE_A_TOPIC:
+    if command.takes and command.takes.topic:
         _, keys = bare_words(keys)
     parse_command(keys, need_topics=name in ("serve", "apply", "check", "try"))
 

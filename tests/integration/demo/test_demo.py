@@ -10,12 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-
-from hermes_ray.demo.children import descendants_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -75,6 +73,16 @@ def _processes() -> Iterator[tuple[int, Process]]:
                 yield int(directory.name), (int(fields[1]), fields[19])
 
 
+def descendants_of(root: int, parents: Mapping[int, int]) -> set[int]:
+    """Who descends from ``root``; ``parents`` maps a process to its parent. Of {2: 1, 3: 2, 5: 4} from 1: {2, 3}."""
+    found: set[int] = set()
+    grown = {pid for pid, parent in parents.items() if parent == root}
+    while grown:
+        found |= grown
+        grown = {pid for pid, parent in parents.items() if parent in grown} - found
+    return found
+
+
 @pytest.fixture
 def family(tmp_path: Path) -> Iterator[Family]:
     demo = Family(tmp_path)
@@ -112,4 +120,13 @@ def test_an_interrupted_demo_ends_at_once_and_leaves_no_process(
     said, _ = family.child.communicate(timeout=10)
     assert family.child.returncode == 130, said
     assert "Traceback" not in said
+    assert not family.living()
+
+
+def test_a_demo_that_is_killed_outright_ends_what_it_started(family: Family) -> None:
+    family.wait_for("0 s  load")
+    family.child.kill()
+    deadline_s = time.monotonic() + 20
+    while family.living() and time.monotonic() < deadline_s:
+        time.sleep(0.1)
     assert not family.living()

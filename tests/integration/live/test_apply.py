@@ -188,8 +188,9 @@ def test_two_deployments_side_by_side_know_nothing_of_each_other(
     other = f"{project.name}-other"
     with project.serving() as serve, project.serving(f"deployment.name={other}", "topics.work.queue=work2") as second:
         wait_until(lambda: consuming(status, "work") == 2, 30, "the first one is up")
-        urls = {Deployment.find(name).status()["metrics_url"] for name in (project.name, other)}
-        assert len(urls) == 2
+        first, late = (Deployment.find(name).status() for name in (project.name, other))
+        assert (first["metrics_url"] is None, late["metrics_url"]) == (False, None)
+        assert f"metrics.port {project.metrics_port} is taken" in late["warnings"][0]
         assert second.end() == 0
         assert serve.process.poll() is None
         ids = project.publish("work", count=20)

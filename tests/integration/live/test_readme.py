@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from hermes_ray.broker.private.local import LocalBroker
-from tests.support.live import Cluster, ray_head, wait_until
+from tests.support.live import Cluster, free_port, ray_head, wait_until
 from tests.support.readme import Block, blocks, commands, doc
 
 OWN_TOPIC = [block for block in blocks() if block.heading == "Your own topic"]
@@ -94,6 +94,8 @@ def reader(head: Cluster, tmp_path: Path) -> Reader:
     directory.mkdir()
     for block in FILES:
         (directory / str(block.file)).write_text(block.text)
+    with (directory / "my.yaml").open("a") as file:
+        file.write(f"metrics: {{port: {free_port()}}}\n")  # another process on this machine may have the default one
     return Reader(directory, head)
 
 
@@ -153,7 +155,7 @@ def test_ten_lines_in_an_empty_directory_become_a_deployment(reader: Reader, tmp
 
 
 def fetched(reader: Reader, line: str) -> str:
-    """What ``curl`` would get; another process on this machine may have the default port."""
+    """What ``curl`` would get."""
     at = urlsplit(reader.status()["metrics_url"]).netloc
     with urlopen(line.removeprefix("curl ").replace("127.0.0.1:9464", at), timeout=10) as answer:
         text: str = answer.read().decode()

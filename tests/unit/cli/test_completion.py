@@ -8,8 +8,8 @@ import pytest
 from click.shell_completion import BashComplete, ShellComplete, ZshComplete
 from click.testing import CliRunner
 
-from hermes_ray.cli import publish
-from hermes_ray.cli.completion import OWN_WORDS, SHELLS
+from hermes_ray.cli.completion import SHELLS
+from hermes_ray.cli.load import LOAD_WORDS
 from hermes_ray.cli.main import cli
 
 FILE = "topics: {orders: {handler: 'a:b'}, orders.eu: {handler: 'a:b', queue: q}}"
@@ -63,8 +63,12 @@ def test_without_a_letter_only_the_words_of_the_command_are_offered() -> None:
 
 
 def test_every_word_of_publish_is_offered() -> None:
-    assert {*OWN_WORDS["publish"]} == {*publish.OWN_WORDS, "config"}
+    assert offered("publish", "") == [f"{word}=" for word in (*LOAD_WORDS, "config")]
     assert offered("publish", "ra") == ["rate_hz="]
+
+
+def test_a_topic_that_is_no_longer_configured_is_not_offered() -> None:
+    assert offered("forget", "config=my.yaml", "") == ["config="]
 
 
 def test_commands_about_a_topic_complete_its_name_once() -> None:

@@ -84,6 +84,11 @@ class FakeDeployment:
         kind = {"pause": "paused", "pin": "pinned", "stop": "stopped"}[action]
         return {"kind": kind, "count": count, "until": None if for_s is None else time.time() + for_s}
 
+    def forget(self, topic: str) -> None:
+        if topic in self.topics:
+            raise UserMistake(f"{topic} is configured: take it out of the configuration first")
+        self.orders.append((topic, "forget"))
+
 
 @pytest.fixture
 def deployment(monkeypatch: pytest.MonkeyPatch) -> FakeDeployment:
@@ -190,6 +195,17 @@ def test_workers_are_a_row_each_and_those_to_be_replaced_say_so(hermes: Callable
     assert only["worker"] == "orders/3f2a91bc"
 
 
+def test_workers_say_why_they_are_in_a_state_that_asks_for_it(
+    deployment: FakeDeployment, hermes: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = worker("orders/3f2a91bc", phase="unresponsive", why="no report for 70 s; replaced, ended after 900 s")
+    monkeypatch.setattr(deployment, "workers", lambda: [silent, worker("idle/00000001", why=None)])
+    lines = hermes("workers").output.splitlines()
+    assert lines[-1] == "orders/3f2a91bc: no report for 70 s; replaced, ended after 900 s"
+    assert not any(line.startswith("idle/00000001:") for line in lines)
+    assert [row["why"] for row in json.loads(hermes("workers", "--json").output)] == [silent["why"], None]
+
+
 @pytest.mark.parametrize(
     ("words", "order", "answer"),
     [
@@ -214,6 +230,8 @@ def test_orders_reach_the_deployment_and_what_rules_then_is_printed(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        ("forget", "the topic is missing: write hermes forget TOPIC; hermes status shows the topics"),
+        ("forget a b", "hermes forget takes one topic, not 2 (a, b): ask once for each"),
         ("why", "the topic is missing: write hermes why TOPIC; hermes status shows the topics"),
         ("pause config=my.yaml", "the topic is missing: write hermes pause TOPIC"),
         ("pause orders config=gone.yaml", "config='gone.yaml' cannot be read"),
@@ -252,7 +270,7 @@ def test_stop_without_a_topic_and_apply_are_done_by_the_commands_that_serve(
         return take
 
     monkeypatch.setattr("hermes_ray.cli.serve.stop", note("stop"))
-    monkeypatch.setattr("hermes_ray.cli.apply.serve", note("serve"))
+    monkeypatch.setattr("hermes_ray.cli.serve.serve", note("serve"))
     assert hermes("stop", "deployment.name=x").exit_code == 0
     assert hermes("stop").exit_code == 0
     assert hermes("apply", "config=a.yaml", "roll=true").exit_code == 0
@@ -261,10 +279,14 @@ def test_stop_without_a_topic_and_apply_are_done_by_the_commands_that_serve(
     ]  # fmt: skip
 
 
-def test_the_help_page_lists_every_command_once() -> None:
-    page = CliRunner().invoke(cli, ["-h"]).output
-    listed = [
-        line.split()[0] for line in page.splitlines() if line.startswith("  ") and line.split()[0] in cli.commands
-    ]
-    assert sorted(listed) == sorted(cli.commands)
-    assert "..." not in page.split("Prepare:")[1], "no sentence is cut"
+def test_a_left_out_topic_is_forgotten_with_one_sentence_and_another_is_refused_with_one(
+    deployment: FakeDeployment, hermes: Callable[..., Result]
+) -> None:
+    done = hermes("forget", "old", "deployment.name=hermes")
+    assert (done.exit_code, deployment.orders) == (0, [("old", "forget")])
+    assert done.output == "old is forgotten: its counters, its pause and pin and what was learnt of it are gone\n"
+    done = hermes("forget", "orders")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "hermes: orders is configured: take it out of the configuration first\n",
+    )

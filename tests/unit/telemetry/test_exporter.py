@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from hermes_ray.telemetry.exporter import FURTHER_PORTS, Exporter
+from hermes_ray.telemetry.exporter import Exporter
 from hermes_ray.telemetry.figures import Figures
 from tests.support.figures import figures_of
 
@@ -94,26 +94,46 @@ def test_health_is_a_word_or_what_is_wrong() -> None:
         assert _get(exporter, "/healthz") == (503, "text/plain; charset=utf-8", b"the last tick was 40 s ago\n")
 
 
+def test_only_a_get_is_answered() -> None:
+    with _serving() as exporter:
+        assert exporter.url is not None
+        with pytest.raises(HTTPError, match="405"):
+            _direct.open(Request(exporter.url, data=b"x"), timeout=20)
+
+
 @pytest.mark.parametrize("path", ["/", "/metrics/x", "/favicon.ico"])
 def test_nothing_else_is_there(path: str) -> None:
     with _serving() as exporter:
         assert _get(exporter, path)[0] == 404
 
 
-def test_a_taken_port_is_passed_over_with_a_warning() -> None:
+def test_a_taken_port_means_no_metrics_and_a_sentence_that_says_what_to_do() -> None:
     with socket.create_server((HOST, 0)) as other, _serving(other.getsockname()[1]) as exporter:
         taken = other.getsockname()[1]
-        assert exporter.url is not None
-        assert exporter.url.startswith("http://127.0.0.1:")
-        assert taken < _port(exporter) <= taken + FURTHER_PORTS
-        assert exporter.warning == f"metrics.port {taken} is taken: the metrics are at {exporter.url}"
-        assert _get(exporter)[0] == 200
+        assert exporter.url is None
+        assert exporter.warning == (
+            f"no metrics: metrics.port {taken} is taken on 127.0.0.1, by another deployment or another program: "
+            "give this deployment another metrics.port, or 0 for none"
+        )
 
 
-def test_two_exporters_never_share_a_port() -> None:
+def test_of_two_deployments_with_one_port_the_second_has_no_metrics_and_says_so() -> None:
     with _serving() as first, _serving(_port(first)) as second:
-        assert first.url != second.url
-        assert first.warning is None
+        assert (first.warning, second.url) == (None, None)
+        assert "by another deployment" in (second.warning or "")
+        assert _get(first)[0] == 200
+
+
+def test_a_port_that_a_killed_predecessor_still_held_is_taken_over() -> None:
+    with socket.create_server((HOST, 0)) as predecessor:
+        port = predecessor.getsockname()[1]
+        exporter = Exporter(HOST, port, figures_of, lambda: None)
+    try:
+        _wait_for_tries()
+        assert (exporter.url, exporter.warning) == (f"http://127.0.0.1:{port}/metrics", None)
+        assert _get(exporter)[0] == 200
+    finally:
+        exporter.close()
 
 
 def test_a_successor_has_the_port_at_once_though_scrapers_hang_on() -> None:
@@ -126,6 +146,14 @@ def test_a_successor_has_the_port_at_once_though_scrapers_hang_on() -> None:
                 assert (second.url, second.warning) == (first.url, None)
                 assert _get(second)[0] == 200
                 assert idle.fileno() >= 0
+
+
+def test_what_is_closed_while_its_port_is_taken_never_serves() -> None:
+    with socket.create_server((HOST, 0)) as other:
+        exporter = Exporter(HOST, other.getsockname()[1], figures_of, lambda: None)
+        exporter.close()
+    _wait_for_tries()
+    assert exporter.url is None
 
 
 def test_after_close_nobody_listens_and_closing_again_does_no_harm() -> None:
@@ -172,3 +200,11 @@ def test_an_ipv6_address_is_written_as_one_in_the_url() -> None:
 def _port(exporter: Exporter) -> int:
     assert exporter.url is not None
     return int(exporter.url.rpartition(":")[2].removesuffix("/metrics"))
+
+
+def _wait_for_tries() -> None:
+    """Wait until nobody tries for a port any more: it serves now, or was closed."""
+    for thread in threading.enumerate():
+        if thread.name == "metrics port":
+            thread.join(5)
+            assert not thread.is_alive()

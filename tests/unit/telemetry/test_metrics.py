@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from hermes_ray.core.conditions import Condition
 from hermes_ray.core.histogram import DURATION_BUCKETS_S
 from hermes_ray.core.model import Override, Reason
-from hermes_ray.telemetry.exporter import FiguresCollector
+from hermes_ray.telemetry.exposition import FiguresCollector
 from hermes_ray.telemetry.figures import Figures, TopicCounts
 from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS, Metric
 from hermes_ray.telemetry.metrics_page import page

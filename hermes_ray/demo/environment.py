@@ -19,11 +19,10 @@ from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.cluster.connect import start_cluster, stop_cluster
 from hermes_ray.config.loading import parse_command
 from hermes_ray.config.settings import Config
-from hermes_ray.demo.children import adopt_orphans, end_descendants
 from hermes_ray.deploy.apply import reach_broker
 from hermes_ray.errors import OperationFailed
 
-__all__ = ["OUT", "SAMPLE", "House", "step"]
+__all__ = ["OUT", "SAMPLE", "Environment", "step"]
 
 SAMPLE = "hermes_ray.samples.raidhub"  # by name, as every handler: nothing imports a user's code
 CONFIG = Path(__file__).parents[2] / "conf" / "raidhub.yaml"
@@ -33,7 +32,7 @@ NUM_CPUS = 2  # room for eight workers, on whatever machine
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class House:
+class Environment:
     """A context manager: inside it everything runs, after it nothing does. A signal in it is a ``KeyboardInterrupt``.
 
     ``words`` are configuration keys. The broker is a private one unless ``HERMES_BROKER_URL`` or ``broker.url`` names
@@ -47,9 +46,8 @@ class House:
         self.config: Config
         self.dashboard = ""
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> Environment:
         _interrupt_on_signals()
-        adopt_orphans()
         try:
             self._start()
         except BaseException:
@@ -61,7 +59,6 @@ class House:
         for number in SIGNALS:  # what is left takes a second or two, and must not be cut short
             signal.signal(number, signal.SIG_IGN)
         self._stack.close()
-        end_descendants()
         _interrupt_on_signals()
 
     def _start(self) -> None:
@@ -90,7 +87,7 @@ class House:
 
     def _start_api(self) -> str:
         command = [sys.executable, "-m", f"{SAMPLE}.api", "--port", "0", "--rate-hz", str(API_RATE_HZ)]
-        api = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)  # Ctrl-C is for us
+        api = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._stack.callback(_end, api)
         assert api.stdout is not None
         url = api.stdout.readline().strip()

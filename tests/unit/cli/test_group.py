@@ -1,0 +1,94 @@
+"""What a command must say of itself where it is defined, and what comes of it: the help page, the usage, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from hermes_ray.cli.completion import Words
+from hermes_ray.cli.group import Command, Commands, Section
+from hermes_ray.cli.main import cli
+from hermes_ray.errors import OperationFailed, UserMistake
+
+
+def test_the_help_page_lists_every_command_once_under_the_heading_it_names() -> None:
+    page = CliRunner().invoke(cli, ["-h"]).output
+    heading, listed = "", {}
+    for line in page.partition("Options:")[2].splitlines():
+        if line and not line.startswith(" "):
+            heading = line.rstrip(":")
+        elif (words := line.split()) and words[0] in cli.commands:
+            assert words[0] not in listed
+            listed[words[0]] = heading
+    assert listed == {name: command.section for name, command in cli.commands.items() if isinstance(command, Command)}
+    assert "..." not in page.split("Prepare:")[1], "no sentence is cut"
+
+
+def test_what_is_listed_for_completion_is_every_command() -> None:
+    assert sorted(cli.list_commands(click.Context(cli))) == sorted(cli.commands)
+
+
+@pytest.mark.parametrize("said", [{}, {"section": Section.LOOK}, {"takes": None}])
+def test_a_command_that_does_not_say_its_section_and_words_is_an_error_where_it_is_defined(
+    said: dict[str, object],
+) -> None:
+    with pytest.raises(TypeError, match=r"section|takes"):
+        Commands().command("new", **said)(lambda: 0)
+    with pytest.raises(TypeError, match="the command new has no section"):
+        Commands().add_command(click.Command("new"))
+
+
+def test_the_usage_is_made_of_the_words_a_command_takes() -> None:
+    group = Commands()
+
+    @group.command(section=Section.RUN, takes=Words(topic="TOPIC", own=("config", "speed")))
+    def new(words: tuple[str, ...]) -> int:
+        click.echo(" ".join(words))
+        return 3
+
+    done = CliRunner().invoke(group, ["new", "a", "b=c"])
+    assert (done.exit_code, done.output) == (3, "a b=c\n")
+    assert "new [OPTIONS] TOPIC [config=FILE] [KEY=VALUE]..." in CliRunner().invoke(group, ["new", "--help"]).output
+
+
+def _raising(error: BaseException) -> Callable[[], int]:
+    def run() -> int:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UserMistake("no such key"), 2, "hermes: no such key\n"),
+        (OperationFailed("the broker is gone"), 1, "hermes: the broker is gone\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_what_a_command_raises_is_a_sentence_and_an_exit_code(error: BaseException, code: int, said: str) -> None:
+    group = Commands()
+    group.command("new", section=Section.RUN, takes=None)(_raising(error))
+    done = CliRunner().invoke(group, ["new"])
+    assert (done.exit_code, done.stderr) == (code, said)
+
+
+def test_a_reader_that_has_enough_is_no_traceback() -> None:
+    shown = f"""{sys.executable} -c "from hermes_ray.cli.main import main; main()" config --schema"""
+    done = subprocess.run(f"{shown} | head -n 1", shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_the_help_page_imports_no_library_but_click() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from hermes_ray.cli.main import cli; "
+        "CliRunner().invoke(cli, ['-h']); print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"ray", "pika", "omegaconf", "yaml", "rich", "prometheus_client", "matplotlib", "asyncio", "msgspec"}
+    assert not heavy.intersection(loaded)
