@@ -69,12 +69,23 @@ def try_(words: Sequence[str], body: str, headers: str | None, as_json: bool) ->
 
 @cli.command()
 @WORDS
-@click.option("--schema", is_flag=True, help="Print every key with type, default, unit, range and meaning.")
-def config(words: Sequence[str], schema: bool) -> None:
-    """Print the resolved configuration with secrets masked."""
+@click.option(
+    "--schema", is_flag=True, help="Print every key: type, default, unit, range, what a change takes, meaning."
+)
+@click.option("--json-schema", is_flag=True, help="Print a JSON Schema of the file, for editors.")
+def config(words: Sequence[str], schema: bool, json_schema: bool) -> None:
+    r"""Print the resolved configuration with secrets masked.
+
+    \b
+    An editor with yaml-language-server (VS Code's YAML extension, Neovim, Emacs, Helix) completes and checks
+    a file after
+      hermes config --json-schema > hermes.schema.json
+    beside it, and this as its first line:
+      # yaml-language-server: $schema=hermes.schema.json
+    """
     from hermes_ray.cli.show_config import config as command
 
-    _exit(lambda: command(words, schema))
+    _exit(lambda: command(words, schema, json_schema))
 
 
 @cli.command()

@@ -1,7 +1,8 @@
-"""``hermes config``: the resolved configuration, or every key there is."""
+"""``hermes config``: the resolved configuration, every key there is, or the schema of the file for an editor."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import click
@@ -10,30 +11,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hermes_ray.config.loading import COMMAND_WORDS, masked_yaml, parse_command, schema_rows, split_words
+from hermes_ray.config.loading import masked_command
+from hermes_ray.config.schema import json_schema, schema_rows
 
 __all__ = ["config"]
 
 PIPED_COLUMNS = 220  # no terminal tells how wide it is, and grep wants a key on one line
 
 
-def config(words: Sequence[str], schema: bool) -> int:
-    """Print the configuration these words give, secrets masked; with ``schema`` the keys instead."""
-    if schema:
+def config(words: Sequence[str], schema: bool, for_editors: bool) -> int:
+    """Print the configuration these words give, secrets masked; instead of it the keys, or the file's JSON Schema."""
+    if for_editors:
+        click.echo(json.dumps(json_schema(), indent=2))
+    elif schema:
         _print_schema()
-        return 0
-    parse_command(words, need_topics=False)
-    own, dotlist = split_words(words, COMMAND_WORDS)
-    click.echo(masked_yaml(own.get("config"), dotlist), nl=False)
+    else:
+        click.echo(masked_command(words), nl=False)
     return 0
 
 
 def _print_schema() -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("key", "type", "default", "unit", "allowed", "meaning"):
+    for column in ("key", "type", "default", "unit", "allowed", "takes", "meaning"):
         table.add_column(column, overflow="fold")
     for row in schema_rows():
-        table.add_row(*map(escape, (row.key, row.type, row.default, row.unit, row.allowed, row.meaning)))
+        cells = (row.key, row.type, row.default, row.unit, row.allowed, row.takes, row.meaning)
+        table.add_row(*map(escape, cells))
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPED_COLUMNS)

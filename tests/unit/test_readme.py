@@ -19,9 +19,8 @@ from hermes_ray.cli.main import cli
 from hermes_ray.cli.publish import OWN_WORDS
 from hermes_ray.cli.reach import bare_words
 from hermes_ray.config.loading import COMMAND_WORDS, load, parse_command, split_words
-from hermes_ray.config.settings import Config, TopicConfig
+from hermes_ray.config.settings import Config, TopicConfig, knob
 from hermes_ray.config.validation import valid_keys
-from hermes_ray.deploy.changes import ROLLING_KEYS, TOPOLOGY_KEYS
 from tests.support.live import ROOT
 from tests.support.readme import blocks, commands
 
@@ -74,7 +73,7 @@ def test_a_row_names_the_options_its_command_takes() -> None:
     table = README.split("## Commands")[1].split("\n\n")[1]
     named: dict[str, set[str]] = {}
     for name, words in re.findall(r"^\| `hermes (\w+)(.*)", table, re.MULTILINE):
-        named.setdefault(name, set()).update(re.findall(r"--[a-z]+", words))
+        named.setdefault(name, set()).update(re.findall(r"--[a-z-]+", words))
     for name, command in cli.commands.items():
         options = {word for option in command.params if isinstance(option, click.Option) for word in option.opts}
         assert named[name] == options, name
@@ -83,8 +82,11 @@ def test_a_row_names_the_options_its_command_takes() -> None:
 def test_what_is_said_to_roll_rolls_and_the_rest_is_live() -> None:
     rows = README.split("| a change of | takes effect |")[1].split("\n\n")[0].splitlines()[2:5]
     live, rolling, topology = (re.findall(r"`([\w.]+)`", row.split("|")[1]) for row in rows)
-    assert rolling == [*ROLLING_KEYS, "broker.url"]
-    assert topology == list(TOPOLOGY_KEYS)
+    taking: dict[str, list[str]] = {}
+    for at, _, entry in valid_keys(TopicConfig):
+        taking.setdefault(knob(entry).takes, []).append(at.partition(".")[0])
+    assert rolling == [*dict.fromkeys(taking["rolling"]), "broker.url"]
+    assert topology == list(dict.fromkeys(taking["topology"]))
     keys = {entry.name for section in (Config, TopicConfig) for entry in fields(section)}
     elsewhere = {"topics", "deployment", "broker", "latency_objective_ratio"}  # the last one does nothing yet
     assert set(live) == keys - {*rolling, *topology} - elsewhere
