@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hermes_ray.config.interpolation import resolve
 from hermes_ray.config.public_words import public_secrets
 from hermes_ray.config.secrets import looks_secret, mask_url, masked_tree
 from hermes_ray.config.sentences import dotted_path, shortened, shown
 from hermes_ray.config.settings import NAME, Config, TopicConfig
 from hermes_ray.config.validation import build, unknown_key
-from hermes_ray.config.yaml_text import NotDecimal, NotPlain, NotYaml, notation, parse_yaml
+from hermes_ray.config.yaml_text import NotDecimal, NotPlain, NotYaml, notation, parse_yaml, write_yaml
 from hermes_ray.errors import UserMistake
 
 __all__ = ["COMMAND_WORDS", "Command", "load", "masked_command", "masked_yaml", "parse_command", "split_words"]
@@ -67,8 +65,7 @@ def masked_yaml(path: str | Path | None, dotlist: Sequence[str] = ()) -> str:
     """The checked, resolved configuration as YAML without secrets: URL passwords and secret options are ``***``."""
     source = _read(path, dotlist)
     tree = masked_tree(build(resolve(source), need_topics=False), source)
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(tree, Dumper=dumper, sort_keys=False, allow_unicode=True, width=120))
+    return write_yaml(tree)
 
 
 def _own_words(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:

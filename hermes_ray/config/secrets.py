@@ -215,4 +215,6 @@ def masked_tree(value: Any, source: Any, *, options: bool = False, secret: bool 
 
 
 def _shown(value: Any) -> Any:
-    return mask_url(value) if isinstance(value, str) else str(value) if isinstance(value, bytes) else value
+    if isinstance(value, str):  # one from the environment may hold bytes that are no UTF-8
+        return mask_url(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return str(value) if isinstance(value, bytes) else value

@@ -16,7 +16,7 @@ import yaml
 
 from hermes_ray.config.sentences import dotted
 
-__all__ = ["NotDecimal", "NotPlain", "NotYaml", "notation", "parse_yaml"]
+__all__ = ["NotDecimal", "NotPlain", "NotYaml", "notation", "parse_yaml", "write_yaml"]
 
 MAX_DEPTH = 64
 MAX_ALIASED_NODES = 1_000_000
@@ -63,6 +63,9 @@ class NotDecimal(NotPlain):
         self.is_key = False
 
 
+_NO_CHARACTER = "it has a character that YAML does not allow"
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Knows the scalars of a configuration, and how deep it may be: the C parser overflows its stack at 20,000."""
 
@@ -78,9 +81,22 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         self.depth -= 1
 
 
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes the text that would be read as something else, by us or by PyYAML."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 for _name, _pattern, _first in _IMPLICIT:
     _tag = _OTHER_NOTATION if _name is None else _TAG + _name
-    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), list(_first))
+    for _kind in (_Loader, _Dumper):
+        _kind.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), list(_first))
+
+
+def write_yaml(value: Any) -> str:
+    """Plain values as YAML that ``parse_yaml`` reads as they were, and PyYAML too."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 def parse_yaml(text: str) -> Any:
@@ -90,8 +106,10 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         root = yaml.compose(text, Loader=_Loader)
+    except UnicodeEncodeError:  # a byte of a command line that is no UTF-8
+        raise NotYaml(_NO_CHARACTER, None) from None
     except yaml.YAMLError as error:
-        problem = str(getattr(error, "problem", None) or "it has a character that YAML does not allow")
+        problem = str(getattr(error, "problem", None) or _NO_CHARACTER)
         if problem.startswith("but "):
             problem = f"{getattr(error, 'context', None) or ''} {problem}".strip()
         raise NotYaml(_without_quotations(problem), getattr(error, "problem_mark", None)) from None

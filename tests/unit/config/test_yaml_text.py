@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_ray.config.yaml_text import NotDecimal, NotPlain, NotYaml, notation, parse_yaml
+from hermes_ray.config.yaml_text import NotDecimal, NotPlain, NotYaml, notation, parse_yaml, write_yaml
 
 PLAIN = [
     ("", None),
@@ -110,7 +110,9 @@ def test_aliases_of_aliases_have_an_end() -> None:
         parse_yaml("\n".join(lines))
 
 
+NUMBERS = st.from_regex(r"[-+]?(?:0[xob]?)?[0-9_]{1,3}(?:[:.][0-9]{1,2})?(?:e[0-9])?", fullmatch=True)
 WORDS = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8)
+WORDS |= NUMBERS | st.sampled_from(["yes", "Null", "~", "<<", "=", ".inf", "2020-01-01", "on", "1e3", "08", "0o7"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
@@ -119,5 +121,11 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES)
-def test_what_pyyaml_writes_is_read_as_it_was(value: Any) -> None:
-    assert parse_yaml(yaml.safe_dump(value, allow_unicode=True)) == value
+def test_what_is_written_is_read_as_it_was_here_and_by_pyyaml(value: Any) -> None:
+    assert parse_yaml(write_yaml(value)) == value
+    assert yaml.safe_load(write_yaml(value)) == value
+
+
+def test_a_byte_that_is_no_utf8_is_no_yaml() -> None:
+    with pytest.raises(NotYaml, match="a character that YAML does not allow"):
+        parse_yaml("a: \udcff")
