@@ -60,12 +60,23 @@ def try_(words: Sequence[str], body: str, headers: str | None, as_json: bool) ->
 
 
 @cli.command(section=Section.PREPARE, takes=CONFIGURATION)
-@click.option("--schema", is_flag=True, help="Print every key with type, default, unit, range and meaning.")
-def config(words: Sequence[str], schema: bool) -> int:
-    """Print the resolved configuration with secrets masked."""
+@click.option(
+    "--schema", is_flag=True, help="Print every key: type, default, unit, range, what a change takes, meaning."
+)
+@click.option("--json-schema", is_flag=True, help="Print a JSON Schema of the file, for editors.")
+def config(words: Sequence[str], schema: bool, json_schema: bool) -> int:
+    r"""Print the resolved configuration with secrets masked.
+
+    \b
+    An editor with yaml-language-server (VS Code's YAML extension, Neovim, Emacs, Helix) completes and checks
+    a file after
+      hermes config --json-schema > hermes.schema.json
+    beside it, and this as its first line:
+      # yaml-language-server: $schema=hermes.schema.json
+    """
     from hermes_ray.cli.show_config import config as command
 
-    return command(words, schema)
+    return command(words, schema, json_schema)
 
 
 @cli.command(section=Section.RUN, takes=Words(own=("config", "detach", "roll")))

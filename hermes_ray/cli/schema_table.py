@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hermes_ray.cli.tables import console_of, say
-from hermes_ray.config.loading import SchemaRow
+from hermes_ray.config.schema import SchemaRow
 
 __all__ = ["print_schema"]
 
@@ -28,7 +28,12 @@ def print_schema(rows: Iterable[SchemaRow]) -> None:
     for row in rows:
         console.print(Text(row.key, style="bold"), soft_wrap=True)
         unit = f" {row.unit}" if row.unit else ""
-        parts = [row.type, f"default {row.default or repr('')}{unit}", f"allowed {row.allowed}" if row.allowed else ""]
+        parts = [
+            row.type,
+            f"default {row.default or repr('')}{unit}",
+            f"allowed {row.allowed}" if row.allowed else "",
+            row.takes,
+        ]
         say(console, INDENT + ", ".join(filter(None, parts)), "dim")
         say(console, INDENT + row.meaning)
 
@@ -36,8 +41,8 @@ def print_schema(rows: Iterable[SchemaRow]) -> None:
 def _print_table(console: Console, rows: Iterable[SchemaRow]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("key", no_wrap=True)
-    for column in ("type", "default", "unit", "allowed", "meaning"):
+    for column in ("type", "default", "unit", "allowed", "takes", "meaning"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, (row.key, row.type, row.default, row.unit, row.allowed, row.meaning)))
+        table.add_row(*map(Text, (row.key, row.type, row.default, row.unit, row.allowed, row.takes, row.meaning)))
     console.print(table)

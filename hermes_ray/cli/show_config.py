@@ -1,23 +1,25 @@
-"""``hermes config``: the resolved configuration, or every key there is."""
+"""``hermes config``: the resolved configuration, every key there is, or a JSON Schema for editors."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import click
 
 from hermes_ray.cli.schema_table import print_schema
-from hermes_ray.config.loading import COMMAND_WORDS, masked_yaml, parse_command, schema_rows, split_words
+from hermes_ray.config.loading import masked_command
+from hermes_ray.config.schema import json_schema, schema_rows
 
 __all__ = ["config"]
 
 
-def config(words: Sequence[str], schema: bool) -> int:
-    """Print the configuration these words give, secrets masked; with ``schema`` the keys instead."""
-    if schema:
+def config(words: Sequence[str], schema: bool, for_editors: bool) -> int:
+    """Print the configuration these words give, secrets masked; instead of it the keys, or the file's JSON Schema."""
+    if for_editors:
+        click.echo(json.dumps(json_schema(), indent=2))
+    elif schema:
         print_schema(schema_rows())
-        return 0
-    parse_command(words, need_topics=False)
-    own, dotlist = split_words(words, COMMAND_WORDS)
-    click.echo(masked_yaml(own.get("config"), dotlist), nl=False)
+    else:
+        click.echo(masked_command(words), nl=False)
     return 0

@@ -1,46 +1,28 @@
 """Reading the configuration: a YAML file, then ``key=value`` words over it, then ``${...}``, then the checks.
 
-OmegaConf parses, merges and resolves plain values with all defaults filled in, so that ``${topics.a.workers.max}``
-works for a default too; ``validation.build`` turns the result into the frozen dataclasses of ``settings``. (OmegaConf's
-own conversion into them works, but its messages name no ranges or near keys, and it takes ``nan`` for a number.)
+Everything is plain values, all defaults filled in, until ``validation.build`` turns it into the frozen dataclasses of
+``settings``: so ``${topics.a.workers.max}`` works for a default too.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    GrammarParseError,
-    InterpolationKeyError,
-    OmegaConfBaseException,
-    UnsupportedInterpolationType,
-)
-
-from hermes_ray.config.secrets import mask_url, masked_tree, public_secrets
-from hermes_ray.config.settings import NAME, Config, TopicConfig, knob
-from hermes_ray.config.validation import build, dotted, shown, unknown_key, valid_keys
+from hermes_ray.config.interpolation import resolve
+from hermes_ray.config.public_words import public_secrets
+from hermes_ray.config.secrets import looks_secret, mask_url, masked_tree
+from hermes_ray.config.sentences import dotted_path, shortened, shown
+from hermes_ray.config.settings import NAME, Config, TopicConfig
+from hermes_ray.config.validation import build, unknown_key
+from hermes_ray.config.yaml_text import NotDecimal, NotPlain, NotYaml, notation, parse_yaml, write_yaml
 from hermes_ray.errors import UserMistake
 
-__all__ = [
-    "COMMAND_WORDS",
-    "Command",
-    "SchemaRow",
-    "load",
-    "masked_yaml",
-    "parse_command",
-    "schema_rows",
-    "split_words",
-]
+__all__ = ["COMMAND_WORDS", "Command", "load", "masked_command", "masked_yaml", "parse_command", "split_words"]
 
 COMMAND_WORDS = ("config", "detach", "roll")
 
@@ -54,34 +36,43 @@ class Command:
     roll: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchemaRow:
-    """One key for people; ``default`` is written as in YAML, ``allowed`` and ``unit`` are "" where there is none."""
-
-    key: str
-    type: str
-    default: str
-    unit: str
-    allowed: str
-    meaning: str
-
-
 def load(path: str | Path | None, dotlist: Sequence[str] = (), *, need_topics: bool = True) -> Config:
     """The configuration of a file (``None``: defaults alone) with ``key=value`` words over it.
 
     Keys are OmegaConf's: ``topics.crawl.workers.max=40``, ``topics[a.b].weight=2``. Raises ``UserMistake``, and nothing
     else, with one sentence that names the key, the value and what is allowed.
     """
-    return build(_resolved(_read(path, dotlist)), need_topics=need_topics)
+    return build(resolve(_read(path, dotlist)), need_topics=need_topics)
 
 
 def parse_command(words: Sequence[str], *, need_topics: bool = True) -> Command:
     """What the words after a command mean: ``config=FILE detach=true topics.crawl.workers.max=40``."""
+    own, dotlist = _own_words(words)
+    config = load(own.get("config"), dotlist, need_topics=need_topics)
+    return Command(config=config, detach=_switch(own, "detach"), roll=_switch(own, "roll"))
+
+
+def masked_command(words: Sequence[str]) -> str:
+    """The configuration that the words after a command mean, as ``masked_yaml``."""
+    own, dotlist = _own_words(words)
+    shown_yaml = masked_yaml(own.get("config"), dotlist)
+    for name in ("detach", "roll"):
+        _switch(own, name)
+    return shown_yaml
+
+
+def masked_yaml(path: str | Path | None, dotlist: Sequence[str] = ()) -> str:
+    """The checked, resolved configuration as YAML without secrets: URL passwords and secret options are ``***``."""
+    source = _read(path, dotlist)
+    tree = masked_tree(build(resolve(source), need_topics=False), source)
+    return write_yaml(tree)
+
+
+def _own_words(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     own, dotlist = split_words(words, COMMAND_WORDS)
     if own.get("config") == "":
         raise UserMistake("config is empty: give the path of a YAML file, or leave the word out")
-    config = load(own.get("config"), dotlist, need_topics=need_topics)
-    return Command(config=config, detach=_switch(own, "detach"), roll=_switch(own, "roll"))
+    return own, dotlist
 
 
 def split_words(words: Sequence[str], own: Collection[str]) -> tuple[dict[str, str], list[str]]:
@@ -100,47 +91,11 @@ def split_words(words: Sequence[str], own: Collection[str]) -> tuple[dict[str, s
             raise UserMistake(f"{shown(word)} is no key=value word: write it like {example}")
         if key in own:
             mine[key] = value
-        elif (first := re.split(r"[.\[]", key, maxsplit=1)[0]) in top or not first:
+        elif (first := re.split(r"[.\[]", key, maxsplit=1)[0]) in top or not re.fullmatch(r"[\w-]+", first):
             rest.append(word)
         else:
             raise unknown_key(Config, "", first, also=tuple(own))
     return mine, rest
-
-
-def masked_yaml(path: str | Path | None, dotlist: Sequence[str] = ()) -> str:
-    """The checked, resolved configuration as YAML without secrets: URL passwords and secret options are ``***``."""
-    source = _read(path, dotlist)
-    config = build(_resolved(source), need_topics=False)
-    tree = masked_tree(dataclasses.asdict(config), source)
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120)
-
-
-def schema_rows() -> list[SchemaRow]:
-    """Every key with its type, default, unit, range and meaning, from the dataclasses; topics as ``topics.NAME``."""
-    rows = []
-    for key, hint, entry in valid_keys():
-        if dataclasses.is_dataclass(hint):
-            continue
-        declared = knob(entry)
-        row = {"unit": declared.unit, "allowed": declared.allowed, "meaning": declared.meaning}
-        rows.append(SchemaRow(key=key, type=_type_name(hint), default=_default_text(entry), **row))
-    return rows
-
-
-def _type_name(hint: Any) -> str:
-    if isinstance(hint, UnionType):
-        return f"{get_args(hint)[0].__name__} or null"
-    if hint is Any:
-        return "str or list"
-    return "mapping" if get_origin(hint) is dict else str(hint.__name__)
-
-
-def _default_text(entry: dataclasses.Field[Any]) -> str:
-    if entry.default_factory is not dataclasses.MISSING:
-        return json.dumps(entry.default_factory())
-    if entry.default is dataclasses.MISSING:
-        return "required"
-    return entry.default if isinstance(entry.default, str) else json.dumps(entry.default)
 
 
 def _switch(own: Mapping[str, str], name: str) -> bool:
@@ -152,12 +107,33 @@ def _switch(own: Mapping[str, str], name: str) -> bool:
 
 def _read(path: str | Path | None, dotlist: Sequence[str]) -> dict[str, Any]:
     """File, words and defaults as one plain tree, ``${...}`` unresolved."""
-    parts = [OmegaConf.create() if path is None else _file(Path(path)), *map(_override, dotlist)]
-    try:
-        given = OmegaConf.to_container(OmegaConf.merge(*parts), resolve=False)
-    except (OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
-        raise _unreadable(error, "the command line") from None
+    given: Any = {} if path is None else _file(Path(path))
+    for word in dotlist:
+        override = _override(word)
+        try:
+            given = _over(given, override)
+        except _ReferenceInTheWay:
+            from hermes_ray.config.grammar import merged
+
+            given = merged(_with_defaults(given), override)
     return _with_defaults(given)
+
+
+class _ReferenceInTheWay(Exception):
+    """A mapping is to be put over a ``${...}``: over what that leads to."""
+
+
+def _over(base: Any, given: Any) -> Any:
+    """``given`` over ``base``, mapping by mapping."""
+    if not isinstance(base, dict) or not isinstance(given, dict):
+        return given
+    both = dict(base)
+    for key, value in given.items():
+        before = both.get(key)
+        if isinstance(value, dict) and isinstance(before, str) and "${" in before:
+            raise _ReferenceInTheWay
+        both[key] = _over(before, value)
+    return both
 
 
 def _text(path: Path) -> str:
@@ -172,55 +148,67 @@ def _text(path: Path) -> str:
     raise UserMistake(f"config={shown(str(path))} cannot be read ({reason}): give the path of a YAML file")
 
 
-def _file(path: Path) -> DictConfig:
-    text = _text(path)
+def _file(path: Path) -> dict[str, Any]:
     name = str(path) if str(path).isprintable() else shown(str(path))
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is None:
-            raise UserMistake(f"{name} is empty: write at least topics: {{NAME: {{handler: package.module:name}}}}")
-        if not isinstance(root, yaml.MappingNode):
-            raise UserMistake(f"{name} holds no mapping: write at least topics: {{NAME: {{handler: ...}}}}")
-        loaded = OmegaConf.load(io.StringIO(text))
-    except yaml.YAMLError as error:
-        raise UserMistake(f"{name}{_place(error)}") from None
-    except (OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
-        raise _unreadable(error, name) from None
-    assert isinstance(loaded, DictConfig)
-    return loaded
+        tree = parse_yaml(_text(path))
+    except NotYaml as error:
+        line = "" if error.line is None else f", line {error.line}"
+        raise UserMistake(f"{name}{line} is not valid YAML: {error.problem}") from None
+    except NotPlain as error:
+        raise _not_plain(error, (), name) from None
+    if tree is None:
+        raise UserMistake(f"{name} is empty: write at least topics: {{NAME: {{handler: package.module:name}}}}")
+    if not isinstance(tree, dict):
+        raise UserMistake(f"{name} holds no mapping: write at least topics: {{NAME: {{handler: ...}}}}")
+    return tree
 
 
-def _place(error: yaml.YAMLError) -> str:
-    """Where and why a text is no YAML, without repeating the text, which may be secret."""
-    mark = getattr(error, "problem_mark", None)
-    problem = re.sub(r"\s+", " ", str(getattr(error, "problem", None) or "a character that YAML does not allow"))
-    return f"{'' if mark is None else f', line {mark.line + 1}'} is not valid YAML: {mask_url(problem)}"
+def _not_plain(error: NotPlain, at: tuple[Any, ...], where: str) -> UserMistake:
+    """The sentence for what YAML can hold and a configuration cannot; ``at`` is the path of the text itself."""
+    path = (*at, *error.path)
+    key = dotted_path(path) or where
+    if not isinstance(error, NotDecimal):
+        return UserMistake(
+            f"{key} cannot be read: it must be a mapping of text keys to plain values, lists and mappings"
+        )
+    if "options" in path or path[:1] == ("broker",) or looks_secret(str(path[-1] if path else "")):
+        return UserMistake(f"{key} is a number that is not decimal (as 010 is octal in YAML): put text in quotes")
+    what, instead = notation(error.text)
+    is_it = "has the key" if error.is_key else "is"
+    return UserMistake(
+        f"{key} {is_it} {shortened(error.text)}, in YAML {what}: write {shortened(instead)}, or put text in quotes"
+    )
 
 
 _KEY = re.compile(r"[^\s.\[\]]+(?:\.[^\s.\[\]]+|\[[^\[\]]+\])*")
 
 
-def _override(word: str) -> DictConfig:
-    key, found, _ = word.partition("=")
-    if not found or not key.isprintable() or not _KEY.fullmatch(key):
+def _override(word: str) -> dict[str, Any]:
+    """The tree that a ``key=value`` word stands for."""
+    key, found, text = word.partition("=")
+    path = tuple(quoted or plain for quoted, plain in re.findall(r"\[([^\[\]]+)\]|([^.\[\]]+)", key))
+    may_be_url = "://" in key or ("@" in word and not all(re.fullmatch(r"[\w.-]+", part) for part in path))
+    if not found or not key.isprintable() or not _KEY.fullmatch(key) or may_be_url:
         example = "topics.NAME.workers.max=40 or topics[NAME.WITH.DOTS].workers.max=40"
-        raise UserMistake(f"{shown(key if found else word)} is no key of a key=value word: write it like {example}")
+        said = shown(word if "@" in word or "://" in word or not found else key)
+        raise UserMistake(f"{said} is no key of a key=value word: write it like {example}")
     try:
-        override = OmegaConf.from_dotlist([word])
-        tree = OmegaConf.to_container(override, resolve=False)
-    except yaml.YAMLError:
-        raise UserMistake(
-            f"the value of {mask_url(key)} is not valid YAML: put it in quotes, {key}='\"...\"'"
-        ) from None
-    except (OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
-        raise _unreadable(error, f"the word {mask_url(key)}=...") from None
-    assert isinstance(tree, dict)
-    for secret in public_secrets(tree):
+        value = parse_yaml(text)
+    except NotYaml:
+        said = mask_url(key)
+        raise UserMistake(f"the value of {said} is not valid YAML: put it in quotes, {said}='\"...\"'") from None
+    except NotPlain as error:
+        raise _not_plain(error, path, "") from None
+    for part in reversed(path):
+        value = {part: value}
+    for secret in public_secrets(value):
         raise UserMistake(
             f"{mask_url(secret)} holds a password, and command lines can be read by others: put it in an environment "
-            f"variable and write {mask_url(key)}='${{oc.env:NAME}}'"
+            f"variable and write {mask_url(secret)}='${{oc.env:NAME}}'"
         )
-    return override
+    assert isinstance(value, dict)
+    return value
 
 
 def _defaults(section: type) -> dict[str, Any]:
@@ -237,9 +225,12 @@ def _defaults(section: type) -> dict[str, Any]:
 def _with_defaults(given: Any) -> dict[str, Any]:
     tree: dict[str, Any] = _filled(_defaults(Config), given)
     if isinstance(tree["topics"], dict):
+        defaults = _defaults(TopicConfig)
+        topics = {}
         for name, topic in tree["topics"].items():
             queue = {"queue": name} if re.fullmatch(NAME, str(name)) else {}
-            tree["topics"][name] = _filled(_defaults(TopicConfig) | queue, topic)
+            topics[name] = _filled(defaults | queue, topic)
+        tree["topics"] = topics
     return tree
 
 
@@ -248,32 +239,3 @@ def _filled(defaults: Any, given: Any) -> Any:
     if not isinstance(defaults, dict) or not isinstance(given, dict):
         return given
     return defaults | {key: _filled(defaults.get(key), value) for key, value in given.items()}
-
-
-def _resolved(source: dict[str, Any]) -> Any:
-    try:
-        return OmegaConf.to_container(OmegaConf.create(source), resolve=True)
-    except (OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
-        raise _unreadable(error, "the configuration") from None
-
-
-_ENVIRONMENT = re.compile(r"Environment variable '([^'\n]+)' not found")
-
-
-def _unreadable(error: Exception, where: str) -> UserMistake:
-    """One sentence for what OmegaConf refuses; never its own text, which repeats values."""
-    full_key = getattr(error, "full_key", None)
-    key = dotted("", str(full_key)).strip("[]") if full_key else where
-    if variable := _ENVIRONMENT.search(str(error)):
-        name = variable[1]
-        return UserMistake(f"{key} needs the environment variable {name}: set it, or write ${{oc.env:{name},DEFAULT}}")
-    if isinstance(error, InterpolationKeyError):
-        target = re.search(r"Interpolation key '([^'\n]+)'", str(error))
-        return UserMistake(f"{key} refers to {shown(target[1]) if target else 'a key'}, which does not exist")
-    if isinstance(error, UnsupportedInterpolationType):
-        return UserMistake(f"{key} uses an unknown kind of ${{...}}: write ${{oc.env:NAME}} or ${{another.key}}")
-    if isinstance(error, GrammarParseError):
-        return UserMistake(f"{key} holds a ${{...}} that cannot be read: check its braces and quotes")
-    if isinstance(error, OmegaConfBaseException) and "nterpolation" in str(error):
-        return UserMistake(f"{key} holds a ${{...}} that cannot be resolved: it must lead to a value, not to itself")
-    return UserMistake(f"{key} cannot be read: it must be a mapping of text keys to plain values, lists and mappings")

@@ -1,39 +1,33 @@
-"""Secrets: recognising them in keys and URLs, hiding them from people, and keeping them off command lines."""
+"""Secrets in what people read: found in keys, URLs and any text, and hidden. In doubt more is hidden than had to be."""
 
 from __future__ import annotations
 
-import ipaddress
+import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, unquote
 
-__all__ = ["MASK", "looks_secret", "mask_url", "masked_tree", "public_secrets", "without_secrets"]
+from hermes_ray.config.urls import QUERY
+
+__all__ = ["MASK", "Hidden", "looks_secret", "mask_url", "masked_tree", "mentions_secret", "refused_url"]
+__all__ += ["secret_spans", "without_secrets"]
 
 MASK = "***"
 
-# A password may hold '/' or '@' that should have been escaped, so it reaches to the last '@'; digits that end like a
-# port are a port: 'http://api:8080/users/@me' holds no password.
-_USERINFO = re.compile(r"(?P<before>://[^\s/?#:]*:)(?!\d{0,5}(?:[/?#,\s]|$))(?P<password>\S*)(?P<after>@)")
-_ASSIGNED = re.compile(r"(?i)(?P<before>(?:pass|passw(?:or)?d|pwd|secret|token|api_?key)=)(?P<password>[^\s&;]+)")
-
 _SECRET_KEY = re.compile(
-    r"password|passwd|passphrase|secret|credential"
-    r"|(?:^|_)(?:pass|pwd|authorization)$|token$|(?:api|access|private|signing|encryption|account)_?key$"
+    r"password|passwd|passphrase|passcode|secret|credential"
+    r"|(?:^|_)(?:pass|pwd|auth|authorization|cookie|sig)$|(?:token|jwt)$"
+    r"|(?:api|access|private|signing|encryption|account|shared)_?key$"
 )
 _POINTS_ELSEWHERE = re.compile(r"_(?:file|path|dir|name|env|id)$")
 
 
-def mask_url(url: str) -> str:
-    """``url``, or any text with URLs in it, without passwords: ``amqp://me:pw@h/`` becomes ``amqp://me:***@h/``.
+class Hidden(str):
+    """A text that was made of a secret: equal to any other text, but never shown."""
 
-    Query parameters such as ``password=`` are masked too; a URL without scheme loses everything before its last ``@``.
-    """
-    if "@" in url and "://" not in url:
-        url = f"{MASK}@{url.rpartition('@')[2]}"
-    hide = rf"\g<before>{MASK}"
-    return _ASSIGNED.sub(hide, _USERINFO.sub(rf"{hide}\g<after>", url))
+    __slots__ = ()
 
 
 def looks_secret(key: str) -> bool:
@@ -42,16 +36,168 @@ def looks_secret(key: str) -> bool:
     return _SECRET_KEY.search(name) is not None and _POINTS_ELSEWHERE.search(name) is None
 
 
+def mentions_secret(source: str) -> bool:
+    """Whether a text with ``${...}`` takes something that may be secret from the environment or another key."""
+    if any(map(looks_secret, re.findall(r"oc\.env:\s*([^\s,}]+)", source))):
+        return True
+    return re.search(r"\$\{[^}]*\b(?:options|broker\W+url)\b", source) is not None
+
+
+def mask_url(text: str) -> str:
+    """``text``, a URL or anything with URLs in it, without passwords: ``amqp://me:pw@h/`` is ``amqp://me:***@h/``.
+
+    Also hidden are the values of ``password=``, ``"token": `` and their like, what follows ``Bearer``, and, in a text
+    without ``://``, everything before the last ``@``.
+    """
+    masked, done = [], 0
+    for start, end in secret_spans(text):
+        masked += [text[done:start], MASK]
+        done = end
+    return "".join([*masked, text[done:]])
+
+
+def refused_url(url: str) -> str:
+    """What may be shown of a URL that cannot be read: its scheme, and what follows the last ``@`` up to a ``?``.
+
+    Where the parts of a URL are in doubt, so is where its password is: ``amqp://me:p/w@h:x/`` is ``amqp://***@h:x/``,
+    without an ``@`` the scheme alone is left.
+    """
+    scheme = re.match(r"\s*([a-z][a-z0-9+.-]*://|amqps?:)", url, re.IGNORECASE)
+    shown = f"{scheme[1] if scheme else ''}{MASK}"
+    before, at, after = url.rpartition("@")
+    if not at or re.search(r"\?.*=", before, re.DOTALL):  # the @ may be one in a parameter, such as a passphrase
+        return shown
+    return f"{shown}@{mask_url(after.partition('?')[0])}"
+
+
+def secret_spans(text: str) -> list[tuple[int, int]]:
+    """Where secrets stand in ``text``, as (start, end) in order, none overlapping another."""
+    if "PRIVATE KEY" in text:
+        return [(0, len(text))]
+    spans = [*_assigned(text), *(match.span(1) for match in _BEARER.finditer(text))]
+    if "@" in text or "://" in text:
+        rest = text
+        for start, end in spans:  # an @ in a password= is no end of a user's name
+            rest = f"{rest[:start]}{'_' * (end - start)}{rest[end:]}"
+        spans += _userinfo(rest)
+    return _joined(sorted(spans))
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        elif start < end:
+            joined.append((start, end))
+    return joined
+
+
+_BEARER = re.compile(r"\b(?:bearer|basic|digest)\s+([\w+/=.~:-]{4,})", re.IGNORECASE)
+_KEY_IN_TEXT = re.compile(r"[\"']?(?P<key>[A-Za-z_][\w-]*)\\?[\"']*\s*(?:=>|[:=])\s*")
+_OPAQUE = {"ssl_options", "client_properties"}  # mappings in one parameter of a URL, a passphrase may be among them
+_NEXT_PARAMETER = re.compile(rf"&(?:{'|'.join(sorted(QUERY))})=")
+_NEXT_KEY = re.compile(r"[\s&;,]+[\"']?[A-Za-z_][\w.-]*[\"']?\s*(?:=>|[:=])(?!//)")
+
+
+def _assigned(text: str) -> Iterator[tuple[int, int]]:
+    done = 0
+    for match in _KEY_IN_TEXT.finditer(text) if "=" in text or ":" in text else ():
+        key, start = match["key"], match.end()
+        if match.start() < done:
+            continue
+        if key.lower() in _OPAQUE:
+            after = _NEXT_PARAMETER.search(text, start)
+            done = after.start() if after else len(text)
+            yield start, done
+        elif looks_secret(key):
+            done = _value_end(text, start)
+            yield start, done
+
+
+_QUOTED = re.compile(r"""\\?(["'])(?:\\.|(?!\1).)*\1(?!\w)""", re.DOTALL)
+
+
+def _value_end(text: str, start: int) -> int:
+    """Where the value that begins at ``start`` ends: with its quotes, else before the next key."""
+    end = _QUOTED.match(text, start)
+    if end:
+        return end.end()
+    after = _NEXT_KEY.search(text, start)
+    return after.start() if after else len(text)
+
+
+_SCHEME = re.compile(r"(?:^|(?<=[\s,;'\"`\[({<=|]))[A-Za-z][A-Za-z0-9+.:-]*://")
+_NO_SCHEME = re.compile(r"[^\s:@/'\"]+:[^\s@]+(?=@)")
+_NO_PORT = re.compile(r"[^\[/?#\s,;:]*:(?P<password>(?!\d{0,5}\W*(?:[/?#\s,;]|$))[^/?#\s,;]+)")
+
+
+def _userinfo(text: str) -> Iterator[tuple[int, int]]:
+    if "://" not in text:
+        yield 0, max(0, text.rfind("@"))
+        return
+    starts = list(_SCHEME.finditer(text)) or list(re.finditer("://", text))
+    yield from (match.span() for match in _NO_SCHEME.finditer(text, 0, starts[0].start()))
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    for start, end in zip((match.end() for match in starts), ends, strict=True):
+        at = text.rfind("@", start, end)
+        user, colon, _ = text[start : max(at, start)].partition(":")
+        if at < 0:
+            no_port = _NO_PORT.match(text, start, end)
+            if no_port:
+                yield no_port.span("password")
+        elif colon:  # a user with a blank or a slash is none: then all of it may be the password
+            yield (start if re.search(r"[\s/?#]", user) else start + len(user) + 1), at
+
+
+def without_secrets(text: str, options: Any) -> str:
+    """``text`` without the secrets among ``options`` (plain values) and without passwords of URLs.
+
+    A driver that cannot parse ``postgres//app:pw@db`` repeats it in a form that is no URL: of an option that is one,
+    the password is hidden wherever it stands, as written and percent-encoded, decoded or quoted.
+    """
+    forms = {form for secret in _secrets(options, secret=False) for form in _forms(secret)}
+    for secret in sorted(forms, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return mask_url(text) if "://" in text else text
+
+
+def _forms(secret: str) -> set[str]:
+    forms = {secret, unquote(secret)}
+    forms |= {encode(form) for form in forms.copy() for encode in (lambda form: quote(form, safe=""), quote_plus)}
+    return {written for form in forms for written in (form, repr(form)[1:-1], json.dumps(form)[1:-1]) if form}
+
+
+def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _secrets(key, secret=False)
+            yield from _secrets(item, secret=secret or looks_secret(str(key)))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _secrets(item, secret=secret)
+    elif secret and value not in (None, "", True, False):
+        yield str(value)
+    elif isinstance(value, str):
+        for start, end in secret_spans(value):
+            part = value[start:end].strip("'\"")
+            if "://" in value or not value[end:].startswith("@"):
+                yield part
+            elif ":" in part:  # ops@example.com is an address, me:pw@host is not
+                yield part.partition(":")[2]
+
+
 def masked_tree(value: Any, source: Any, *, options: bool = False, secret: bool = False) -> Any:
-    """A copy of the plain tree ``value`` without secrets, made of what YAML can write.
+    """A copy of ``value`` (dataclasses and plain values) without secrets, made of what YAML can write.
 
     ``source`` is the same tree before its ``${...}`` were resolved. Below a key ``options`` everything that came from
     one is hidden, and so is every value under a key that looks secret; passwords in URLs are hidden everywhere.
     """
-    interpolated = isinstance(source, str) and "${" in source
+    if dataclasses.is_dataclass(value):
+        value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {
-            _plain(key): masked_tree(
+            _shown(key): masked_tree(
                 item,
                 source.get(key) if isinstance(source, Mapping) else source,
                 options=options or key == "options",
@@ -62,93 +208,13 @@ def masked_tree(value: Any, source: Any, *, options: bool = False, secret: bool 
     if isinstance(value, list | tuple):
         sources = source if isinstance(source, list | tuple) and len(source) == len(value) else [source] * len(value)
         return [masked_tree(v, s, options=options, secret=secret) for v, s in zip(value, sources, strict=True)]
-    if value is not None and (secret or (options and interpolated)):
-        return MASK
-    return mask_url(value) if isinstance(value, str) else _plain(value)
+    if value is None or isinstance(value, bool):
+        return MASK if secret and value is not None else value
+    interpolated = isinstance(source, str) and "${" in source
+    return MASK if secret or (interpolated and (options or mentions_secret(str(source)))) else _shown(value)
 
 
-def without_secrets(text: str, options: Mapping[str, Any]) -> str:
-    """``text`` without the secrets among ``options`` and without passwords of URLs, as whole or in pieces.
-
-    A driver that cannot parse ``postgres//app:pw@db`` repeats it in a form that is no URL: of an option that is one,
-    the password is hidden wherever it stands.
-    """
-    for secret in sorted(_secrets(options, secret=False), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return mask_url(text) if "://" in text else text
-
-
-def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _secrets(item, secret=secret or looks_secret(str(key)))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _secrets(item, secret=secret)
-    elif secret and value not in (None, "", True, False):
-        yield str(value)
-    elif isinstance(value, str):
-        passwords = [match["password"] for pattern in (_USERINFO, _ASSIGNED) for match in pattern.finditer(value)]
-        yield from filter(None, passwords)
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path | bytes) else value
-
-
-def public_secrets(override: Mapping[Any, Any]) -> Iterator[str]:
-    """The dotted keys in a command line's ``override`` (``${...}`` unresolved) that carry a password in the clear."""
-    yield from _public(override, (), secret=False)
-
-
-def _public(value: Any, path: tuple[str, ...], *, secret: bool) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        private = "options" in path or "broker" in path[:1]
-        for key, item in value.items():
-            # A key can hide a URL as well: {"amqp://u:p@h": ...} is one slip of the quotes away.
-            if isinstance(key, str) and _holds_password(key):
-                yield ".".join(path)
-            yield from _public(item, (*path, str(key)), secret=secret or (private and looks_secret(str(key))))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _public(item, path, secret=secret)
-    elif isinstance(value, str):
-        literal = _literal(value)
-        if (secret and literal.strip()) or _holds_password(literal):
-            yield ".".join(path)
-    elif secret and value is not None and not isinstance(value, bool):
-        yield ".".join(path)
-
-
-_INNERMOST = re.compile(r"\$\{([^${}]*)\}")
-
-
-def _literal(text: str) -> str:
-    """What of ``text`` is readable without resolving it: ``a:${oc.env:X}`` is ``a:``, ``${oc.env:X,pw}`` is ``pw``."""
-
-    def readable(match: re.Match[str]) -> str:
-        resolver, _, arguments = match[1].partition(":")
-        if resolver.strip() == "oc.env":
-            arguments = arguments.partition(",")[2].strip()
-        return "" if arguments == "null" else arguments.strip("'\"")
-
-    count = 1
-    while count:
-        text, count = _INNERMOST.subn(readable, text)
-    return text
-
-
-def _holds_password(text: str) -> bool:
-    found = [match for pattern in (_USERINFO, _ASSIGNED) for match in pattern.finditer(text)]
-    return any(match["password"] for match in found) and not _is_local_guest(text)
-
-
-def _is_local_guest(url: str) -> bool:
-    """The account every fresh broker has, which it admits from the same machine only: no secret."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        guest = (parts.username, parts.password) == ("guest", "guest") and not _ASSIGNED.search(url)
-        return guest and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
-    except ValueError:
-        return False
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):  # one from the environment may hold bytes that are no UTF-8
+        return mask_url(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return str(value) if isinstance(value, bytes) else value

@@ -1,7 +1,7 @@
 """Every knob there is: its type, default, unit, meaning and allowed range, declared once.
 
-The same declarations give validation, the sentences of mistakes and ``hermes config --schema``; ``config.py`` reads
-files and command lines into them.
+The same declarations give validation, the sentences of mistakes, ``hermes config --schema`` and what a change takes;
+``loading`` reads files and command lines into them.
 """
 # ruff: noqa: RUF009 - the calls in the class bodies return a new dataclasses.field each
 
@@ -10,87 +10,21 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from hermes_ray.config.knobs import Knob, Takes, amount, choice, declare, knob, number, section, text
+from hermes_ray.config.sizes import EXAMPLES, PATTERN, parse_bytes
+from hermes_ray.config.urls import is_host
 from hermes_ray.core.model import Bundle, ThresholdRule, TopicParams
 
-__all__ = ["BrokerConfig", "Config", "DeploymentConfig", "Knob", "MetricsConfig", "RetryConfig", "ScalingConfig"]
+__all__ = ["BrokerConfig", "Config", "DeploymentConfig", "MetricsConfig", "RetryConfig", "ScalingConfig"]
 __all__ += ["ThresholdConfig", "TopicConfig", "WorkerConfig", "WorkersConfig", "knob", "topic_params", "worker_bundle"]
 
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
 DAY_S = 86_400.0
-SMALLEST_AMOUNT = 0.0001
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knob:
-    """What one key means: ``unit`` ("" for none), one sentence of ``meaning``, and its check.
-
-    ``allowed`` says in words what ``accepts`` takes; ``secret`` values are never repeated in a message.
-    """
-
-    meaning: str
-    unit: str = ""
-    allowed: str = ""
-    accepts: Callable[[Any], bool] | None = None
-    secret: bool = False
-
-
-def _knob(default: Any, knob: Knob) -> Any:
-    metadata = {"knob": knob}
-    if default is dataclasses.MISSING:
-        return field(metadata=metadata)
-    if isinstance(default, type):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def _number(default: Any, low: float, high: float, unit: str, meaning: str) -> Any:
-    """A number from ``low`` to ``high``, both included."""
-
-    def accepts(value: float) -> bool:
-        return low <= value <= high
-
-    return _knob(default, Knob(meaning=meaning, unit=unit, allowed=f"{low:.15g} to {high:.15g}", accepts=accepts))
-
-
-def _between(default: float, low: float, high: float, unit: str, meaning: str) -> Any:
-    """A number above ``low`` and below ``high``."""
-
-    def accepts(value: float) -> bool:
-        return low < value < high
-
-    limit = "" if math.isinf(high) else f" and below {high:.15g}"
-    return _knob(default, Knob(meaning=meaning, unit=unit, allowed=f"above {low:.15g}{limit}", accepts=accepts))
-
-
-def _amount(default: Any, high: float, unit: str, meaning: str) -> Any:
-    """A quantity of a Ray resource: Ray refuses what is not 0 but below 0.0001."""
-
-    def accepts(amount: float) -> bool:
-        return amount == 0 or SMALLEST_AMOUNT <= amount <= high
-
-    knob = Knob(meaning=meaning, unit=unit, allowed=f"0 or {SMALLEST_AMOUNT:g} to {high:.15g}", accepts=accepts)
-    return _knob(default, knob)
-
-
-def _choice(default: str, choices: tuple[str, ...], meaning: str) -> Any:
-    knob = Knob(meaning=meaning, allowed=" or ".join(choices), accepts=choices.__contains__)
-    return _knob(default, knob)
-
-
-def _text(default: Any, pattern: str, allowed: str, meaning: str) -> Any:
-    """Text that ``pattern`` matches as a whole."""
-    matches = re.compile(pattern).fullmatch
-    return _knob(default, Knob(meaning=meaning, allowed=allowed, accepts=lambda value: matches(value) is not None))
-
-
-def _section(section: type, meaning: str) -> Any:
-    return _knob(section, Knob(meaning=meaning))
-
+MAX_MEMORY_BYTES = 10**14
 
 NAME = r"[A-Za-z0-9_.-]+"
 NAME_WORDS = "letters, digits, '_', '.' and '-'"
@@ -100,19 +34,20 @@ NAME_WORDS = "letters, digits, '_', '.' and '-'"
 class DeploymentConfig:
     """What tells this deployment from others on the cluster and at the broker."""
 
-    name: str = _text("hermes", NAME, NAME_WORDS, "The deployment's name and its Ray namespace.")
+    name: str = text("hermes", NAME, NAME_WORDS, "The deployment's name and its Ray namespace.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerConfig:
     """Where RabbitMQ is: ``url`` is one AMQP URL or a list of them; checked while loading."""
 
-    url: Any = _knob(
+    url: Any = declare(
         "${oc.env:HERMES_BROKER_URL,'" + DEFAULT_URL + "'}",
         Knob(
             meaning="The broker: an AMQP URL, or a list of them, the nodes of one cluster.",
             allowed="amqp://USER:PASSWORD@HOST:PORT/VHOST, amqps://... or a list of these",
             secret=True,
+            takes=Takes.ROLLING,
         ),
     )
 
@@ -126,8 +61,16 @@ class BrokerConfig:
 class MetricsConfig:
     """Where the scaler serves Prometheus metrics."""
 
-    host: str = _text("127.0.0.1", r"[^\s/]+", "a host name or address", "The address of /metrics and /healthz.")
-    port: int = _number(
+    host: str = declare(
+        "127.0.0.1",
+        Knob(
+            meaning="The address of /metrics and /healthz.",
+            allowed="a host name or address",
+            accepts=is_host,
+            schema={"pattern": r"^[^\s./]+(?:\.[^\s./]+)*\.?$"},
+        ),
+    )
+    port: int = number(
         9464, 0, 65535, "", "Their port; where it is taken there are none, and status says so. 0 is off."
     )
 
@@ -136,10 +79,15 @@ class MetricsConfig:
 class WorkersConfig:
     """How many workers a topic may have."""
 
-    min: int = _number(0, 0, 100_000, "workers", "Workers kept even without messages; 0 scales to zero.")
-    max: int = _number(10, 0, 100_000, "workers", "Workers the topic never exceeds.")
-    roll_surge: float = _between(
-        0.25, 0, 1.000001, "ratio", "Workers beyond the target that a roll-out may start, of the target; at least one."
+    min: int = number(0, 0, 100_000, "workers", "Workers kept even without messages; 0 scales to zero.")
+    max: int = number(10, 0, 100_000, "workers", "Workers the topic never exceeds.")
+    roll_surge: float = number(
+        0.25,
+        0,
+        1,
+        "ratio",
+        "Workers a roll-out may start beyond the target, as a part of it; at least one.",
+        above=True,
     )
 
 
@@ -147,22 +95,44 @@ class WorkersConfig:
 class WorkerConfig:
     """One worker: one process, one Ray actor. ``memory`` is in bytes."""
 
-    concurrency: int | None = _number(
-        None, 1, 10_000, "slots", "Messages handled at once by one worker; null is 32 for async handlers, 4 for sync."
+    concurrency: int | None = number(
+        None,
+        1,
+        10_000,
+        "slots",
+        "Messages handled at once by one worker; null is 32 for async handlers, 4 for sync.",
+        takes=Takes.ROLLING,
     )
-    prefetch: int | None = _number(
-        None, 1, 65_535, "messages", "Messages one worker holds; null derives it from the service time."
+    prefetch: int | None = number(
+        None,
+        1,
+        65_535,
+        "messages",
+        "Messages one worker holds; null derives it from the service time.",
+        takes=Takes.ROLLING,
     )
-    num_cpus: float = _amount(0.25, 1024, "CPUs", "CPUs Ray reserves for one worker.")
-    memory: int | None = _number(None, 1, 10**14, "bytes", "Memory Ray reserves for one worker; null reserves none.")
-    resources: dict[str, float] = _amount(
-        dict, 1_000_000, "", "Ray custom resources one worker reserves, by name: an amount each."
+    num_cpus: float = amount(0.25, 1024, "CPUs", "CPUs Ray reserves for one worker.", takes=Takes.ROLLING)
+    memory: int | None = declare(
+        None,
+        Knob(
+            meaning="Memory Ray reserves for one worker; null reserves none.",
+            unit="bytes",
+            allowed=f"1 to {MAX_MEMORY_BYTES}, or {EXAMPLES}",
+            accepts=lambda size: 1 <= size <= MAX_MEMORY_BYTES,
+            schema={"minimum": 1, "maximum": MAX_MEMORY_BYTES, "pattern": PATTERN},
+            parse=parse_bytes,
+            takes=Takes.ROLLING,
+        ),
     )
-    drain_timeout_s: float = _number(
+    resources: dict[str, float] = amount(
+        dict, 1_000_000, "", "Ray custom resources one worker reserves, by name: an amount each.", takes=Takes.ROLLING
+    )
+    # The order to drain carries its time-out: a living worker's own counts only where something else ends it.
+    drain_timeout_s: float = number(
         900.0, 0, 7 * DAY_S, "s", "How long a scale-in or a roll-out lets running handlers finish."
     )
-    silent_timeout_s: float = _number(
-        900.0, 60, 7 * DAY_S, "s", "How long a worker may be silent before it is killed; it is replaced after 60 s."
+    silent_timeout_s: float = number(
+        900.0, 1, 7 * DAY_S, "s", "How long a worker may be silent before it is killed; replaced after 60 s."
     )
 
 
@@ -170,9 +140,9 @@ class WorkerConfig:
 class RetryConfig:
     """What happens to a message whose handler raised."""
 
-    max_attempts: int = _number(5, 1, 1000, "tries", "Tries of one message, the first one included.")
-    base_delay_s: float = _number(1.0, 0.01, DAY_S, "s", "The delay before the second try; it doubles with each.")
-    max_delay_s: float = _number(1800.0, 0.01, DAY_S, "s", "The longest delay before a try.")
+    max_attempts: int = number(5, 1, 1000, "tries", "Tries of one message, the first one included.")
+    base_delay_s: float = number(1.0, 0.01, DAY_S, "s", "The delay before the second try; it doubles with each.")
+    max_delay_s: float = number(1800.0, 0.01, DAY_S, "s", "The longest delay before a try.")
 
 
 _RULE = ThresholdRule()
@@ -181,97 +151,116 @@ _RULE = ThresholdRule()
 MAX_QUEUE_BYTES = 255 - len(".wait.99999999")
 
 
-def _is_queue_name(text: str) -> bool:
-    if text.startswith("amq.") or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text):
+def _is_queue_name(name: str) -> bool:
+    if name.startswith("amq.") or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", name):
         return False
-    return 1 <= len(text.encode()) <= MAX_QUEUE_BYTES
+    return 1 <= len(name.encode()) <= MAX_QUEUE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdConfig:
     """Go Hermes' rule, used with ``policy: threshold``; field by field ``core.model.ThresholdRule``."""
 
-    up_ready_count: int = _number(_RULE.up_ready_count, 0, 10**12, "messages", "More ready messages than this: grow.")
-    down_ready_count: int = _number(
+    up_ready_count: int = number(_RULE.up_ready_count, 0, 10**12, "messages", "More ready messages than this: grow.")
+    down_ready_count: int = number(
         _RULE.down_ready_count, 0, 10**12, "messages", "Fewer ready messages than this: shrink."
     )
-    up_ratio: float = _number(_RULE.up_ratio, 0, 100, "ratio", "The part of the workers added in one step.")
-    down_ratio: float = _number(_RULE.down_ratio, 0, 1, "ratio", "The part of the workers removed in one step.")
-    interval_s: float = _number(_RULE.interval_s, 0.1, DAY_S, "s", "The time between two checks.")
-    cooldown_s: float = _number(_RULE.cooldown_s, 0, DAY_S, "s", "The pause after a step.")
-    min_step: int = _number(_RULE.min_step, 1, 100_000, "workers", "The smallest step.")
-    max_step: int = _number(_RULE.max_step, 1, 100_000, "workers", "The largest step.")
-    up_checks: int = _number(_RULE.up_checks, 1, 1000, "checks", "Checks in a row above the mark before growing.")
-    down_checks: int = _number(_RULE.down_checks, 1, 1000, "checks", "Checks in a row below the mark before shrinking.")
+    up_ratio: float = number(_RULE.up_ratio, 0, 100, "ratio", "The part of the workers added in one step.")
+    down_ratio: float = number(_RULE.down_ratio, 0, 1, "ratio", "The part of the workers removed in one step.")
+    interval_s: float = number(_RULE.interval_s, 0.1, DAY_S, "s", "The time between two checks.")
+    cooldown_s: float = number(_RULE.cooldown_s, 0, DAY_S, "s", "The pause after a step.")
+    min_step: int = number(_RULE.min_step, 1, 100_000, "workers", "The smallest step.")
+    max_step: int = number(_RULE.max_step, 1, 100_000, "workers", "The largest step.")
+    up_checks: int = number(_RULE.up_checks, 1, 1000, "checks", "Checks in a row above the mark before growing.")
+    down_checks: int = number(_RULE.down_checks, 1, 1000, "checks", "Checks in a row below the mark before shrinking.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingConfig:
     """Who decides on the number of workers."""
 
-    policy: str = _choice(
+    policy: str = choice(
         "adaptive",
         ("adaptive", "threshold", "fixed"),
         "How workers are counted: adaptive follows the latency objective, threshold is Go Hermes' rule, fixed keeps "
         "workers.max.",
     )
-    threshold: ThresholdConfig = _section(ThresholdConfig, "The rule of policy threshold.")
+    threshold: ThresholdConfig = section(ThresholdConfig, "The rule of policy threshold.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicConfig:
     """One topic: one queue, one handler, one objective. ``queue`` is the topic's name once loaded, unless set."""
 
-    handler: str = _text(
+    handler: str = text(
         dataclasses.MISSING,
         r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*",
         "package.module:name",
         "The function, async function or class that handles a message.",
+        takes=Takes.ROLLING,
     )
-    options: dict[str, Any] = _knob(
-        dict, Knob(meaning="Keyword arguments of a class handler; secrets by ${oc.env:NAME}.", secret=True)
+    options: dict[str, Any] = declare(
+        dict,
+        Knob(
+            meaning="Keyword arguments of a class handler; secrets by ${oc.env:NAME}.",
+            secret=True,
+            takes=Takes.ROLLING,
+        ),
     )
-    queue: str | None = _knob(
+    queue: str | None = declare(
         None,
         Knob(
             meaning="The queue; null is the topic's name.",
             allowed=f"a name of 1 to {MAX_QUEUE_BYTES} bytes without control characters, not starting with amq.",
             accepts=_is_queue_name,
+            schema={"minLength": 1, "maxLength": MAX_QUEUE_BYTES, "pattern": r"^(?!amq\.)"},
+            takes=Takes.TOPOLOGY,
         ),
     )
-    queue_type: str = _choice("quorum", ("quorum", "classic"), "The type of the topic's queues.")
-    topology: str = _choice(
-        "declare", ("declare", "passive"), "Whether missing queues are declared, or all must exist already."
+    queue_type: str = choice("quorum", ("quorum", "classic"), "The type of the topic's queues.", takes=Takes.TOPOLOGY)
+    topology: str = choice(
+        "declare",
+        ("declare", "passive"),
+        "Whether missing queues are declared, or all must exist already.",
+        takes=Takes.TOPOLOGY,
     )
-    weight: float = _between(1.0, 0, math.inf, "", "The priority when the cluster is full: heavier goes first.")
-    latency_objective_s: float = _number(30.0, 0.001, 7 * DAY_S, "s", "The time a message may take, publish to settle.")
-    latency_objective_ratio: float = _between(
-        0.99, 0, 1, "ratio", "The part of the messages that should meet it; not read yet."
+    weight: float = number(
+        1.0, 0, math.inf, "", "The priority when the cluster is full: heavier goes first.", above=True
     )
-    workers: WorkersConfig = _section(WorkersConfig, "How many workers.")
-    worker: WorkerConfig = _section(WorkerConfig, "What one worker is.")
-    retry: RetryConfig = _section(RetryConfig, "What happens when a handler raises.")
-    scaling: ScalingConfig = _section(ScalingConfig, "Who decides on the number of workers.")
+    latency_objective_s: float = number(30.0, 0.001, 7 * DAY_S, "s", "The time a message may take, publish to settle.")
+    latency_objective_ratio: float = number(
+        0.99,
+        0,
+        1,
+        "ratio",
+        "The part of the messages that should meet it; not read yet.",
+        above=True,
+        below=True,
+    )
+    workers: WorkersConfig = section(WorkersConfig, "How many workers.")
+    worker: WorkerConfig = section(WorkerConfig, "What one worker is.")
+    retry: RetryConfig = section(RetryConfig, "What happens when a handler raises.")
+    scaling: ScalingConfig = section(ScalingConfig, "Who decides on the number of workers.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A whole deployment."""
 
-    deployment: DeploymentConfig = _section(DeploymentConfig, "The deployment.")
-    broker: BrokerConfig = _section(BrokerConfig, "RabbitMQ.")
-    drain_timeout_s: float = _number(30.0, 0, DAY_S, "s", "How long stopping lets running handlers finish.")
-    state_dir: str = _text(
+    deployment: DeploymentConfig = section(DeploymentConfig, "The deployment.")
+    broker: BrokerConfig = section(BrokerConfig, "RabbitMQ.")
+    drain_timeout_s: float = number(30.0, 0, DAY_S, "s", "How long stopping lets running handlers finish.")
+    state_dir: str = text(
         "${oc.env:XDG_STATE_HOME,'~/.local/state'}/hermes_ray",
         r"[/~][^\x00]*",
         "the absolute path of a directory, or one from ~",
         "Where the scaler keeps what it knows, on the node it runs on.",
     )
-    forget_after_s: float = _number(
-        30 * DAY_S, 60, 3650 * DAY_S, "s", "How long a topic that is left out is remembered for its return."
+    forget_after_s: float = number(
+        30 * DAY_S, 0, 3650 * DAY_S, "s", "How long what is known of a topic that was left out is kept."
     )
-    metrics: MetricsConfig = _section(MetricsConfig, "Prometheus metrics.")
-    topics: dict[str, TopicConfig] = _knob(dict, Knob(meaning="The topics by name."))
+    metrics: MetricsConfig = section(MetricsConfig, "Prometheus metrics.")
+    topics: dict[str, TopicConfig] = declare(dict, Knob(meaning="The topics by name."))
 
 
 def topic_params(topic: str, cfg: TopicConfig, concurrency: int) -> TopicParams:
@@ -293,9 +282,3 @@ def topic_params(topic: str, cfg: TopicConfig, concurrency: int) -> TopicParams:
 def worker_bundle(worker: WorkerConfig) -> Bundle:
     """The resources Ray reserves for one worker."""
     return Bundle(num_cpus=worker.num_cpus, memory_bytes=float(worker.memory or 0), custom=dict(worker.resources))
-
-
-def knob(entry: dataclasses.Field[Any]) -> Knob:
-    """The declaration of one field of the classes above."""
-    declared: Knob = entry.metadata["knob"]
-    return declared

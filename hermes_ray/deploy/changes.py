@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hermes_ray.config.knobs import Knob, Takes, knob
 from hermes_ray.config.secrets import mask_url
-from hermes_ray.config.settings import Config, knob
-from hermes_ray.config.validation import dotted
+from hermes_ray.config.settings import Config, TopicConfig
+from hermes_ray.config.validation import dotted, valid_keys
 from hermes_ray.scaler.plan import Plan, digest, revision, topology_of
 
 __all__ = ["Change", "applied", "compare"]
 
 Tree = Mapping[str, Any]
-
-LIVE, ROLLING, TOPOLOGY = "live", "rolling", "topology"
-ROLLING_KEYS = ("handler", "options", "worker")
-TOPOLOGY_KEYS = ("queue", "queue_type", "topology")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,34 +60,43 @@ def compare(before: Tree, plan: Plan) -> list[Change]:
         if topic not in wanted
     ]
     changes += [Change(what=f"topic {topic} starts again", how="") for topic in before["stopped"] if topic in wanted]
-    changes += _changed_values(before["values"], now["values"], [topic for topic in wanted if topic in was])
+    changes += _changed_values(before["values"], now["values"], was.keys() & wanted.keys())
     if before["code"] != now["code"]:
-        changes.append(Change(what="the code", how=ROLLING))
+        changes.append(Change(what="the code", how=Takes.ROLLING))
     elif before["import_paths"] != now["import_paths"]:
-        changes.append(Change(what=f"the same code is now in {', '.join(plan.import_paths)}", how=LIVE))
+        changes.append(Change(what=f"the same code is now in {', '.join(plan.import_paths)}", how=Takes.LIVE))
     if before["rolled"] != now["rolled"]:
-        changes.append(Change(what="roll=true", how=ROLLING))
+        changes.append(Change(what="roll=true", how=Takes.ROLLING))
     return changes
 
 
-def _changed_values(was: Mapping[str, str], now: Mapping[str, str], topics: Sequence[str]) -> Iterator[Change]:
-    kept = tuple(f"{dotted('topics', topic)}." for topic in topics)
+_OF_TOPIC = re.compile(r"topics(?:\.(?P<plain>[^.\[]+)|\[(?P<dotted>[^\]]+)\])\.(?P<key>.+)", re.DOTALL)
+
+
+def _changed_values(was: Mapping[str, str], now: Mapping[str, str], topics: Collection[str]) -> Iterator[Change]:
     differing = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+    above = {key[: end.start()] for key in differing for end in re.finditer(r"[.\[]", key)}
     for key in differing:
-        if any(other.startswith((f"{key}.", f"{key}[")) for other in differing):
-            continue  # an empty mapping that is filled now, or the other way round
+        of_topic = _OF_TOPIC.fullmatch(key)
+        if key in above or (of_topic and (of_topic["plain"] or of_topic["dotted"]) not in topics):
+            continue  # an empty mapping that is filled now, or the other way round; a topic that starts or drains
+        takes = _takes(TopicConfig, of_topic["key"]) if of_topic else _takes(Config, key)
         before, after = was.get(key, "unset"), now.get(key, "unset")
-        if not key.startswith(("topics.", "topics[")) or key.startswith(kept):
-            how = next((_how(key.removeprefix(prefix)) for prefix in kept if key.startswith(prefix)), _how(key))
-            shown = "changed" if before.startswith("sha256:") or after.startswith("sha256:") else f"{before} -> {after}"
-            yield Change(what=f"{key}: {shown}", how=how)
+        shown = "changed" if before.startswith("sha256:") or after.startswith("sha256:") else f"{before} -> {after}"
+        yield Change(what=f"{key}: {shown}", how=takes)
 
 
-def _how(key: str) -> str:
-    first = key.partition(".")[0]
-    if key == "broker.url" or first in ROLLING_KEYS:
-        return ROLLING
-    return TOPOLOGY if first in TOPOLOGY_KEYS else LIVE
+def _takes(section: type, key: str) -> Takes:
+    """What a change at ``key`` of a section takes; ``key`` may be deep in the mapping that a knob holds."""
+    knobs = _knobs(section)
+    ends = [len(key), *(end.start() for end in reversed(list(re.finditer(r"[.\[]", key))))]
+    found = next((knobs[key[:end]] for end in ends if key[:end] in knobs), None)
+    return found.takes if found else Takes.LIVE  # a knob of another version of hermes_ray
+
+
+@functools.cache
+def _knobs(section: type) -> dict[str, Knob]:
+    return {at: knob(entry) for at, _, entry in valid_keys(section)}
 
 
 def _values(config: Config) -> Iterator[tuple[str, str]]:
@@ -105,8 +113,14 @@ def _flat(key: str, value: Any, *, secret: bool) -> Iterator[tuple[str, str]]:
             yield from _flat(f"{key}.{entry.name}", getattr(value, entry.name), secret=knob(entry).secret)
     elif isinstance(value, Mapping) and value:
         for name, item in value.items():
-            yield from _flat(dotted(key, str(name)), item, secret=secret)
+            yield from _flat(_below(key, str(name)), item, secret=secret)
     elif secret:
         yield key, f"sha256:{digest(value)}"
     else:
         yield key, mask_url(str(value))
+
+
+def _below(key: str, name: str) -> str:
+    """``name`` below ``key``; two names that are shown alike, because secrets in them are hidden, stay two."""
+    shown = dotted(key, name)
+    return shown if name in shown else f"{shown}#{digest(name)}"

@@ -90,7 +90,7 @@ class Fleet:
         """What a person should know of this worker; None: nothing."""
         limits = self._limits(record.topic)
         if (silent_s := silence_s(record, now_s)) > limits.said_after_s:
-            ends = f"replaced after {limits.replaced_after_s:.0f} s, killed after {limits.silent_timeout_s:.0f} s"
+            ends = f"replaced after {limits.replaced_after_s:.0f} s, killed after {limits.killed_after_s:.0f} s"
             return f"silent for {silent_s:.0f} s: {ends}"
         if record.not_consuming_since_s is not None and record.report is not None:
             return record.report.lost_reason or "does not consume"
@@ -298,7 +298,7 @@ class Fleet:
             self._start_failed(record, f"not up after {START_DEADLINE_S:.0f} s", now_s)
         elif not is_told and due is Overdue.SILENT:
             self._lines.append(
-                f"{record.topic}: worker {record.worker} has been silent for {limits.silent_timeout_s:.0f} s and is "
+                f"{record.topic}: worker {record.worker} has been silent for {limits.killed_after_s:.0f} s and is "
                 "killed; what it held goes back to the queue"
             )
         elif not is_told:

@@ -56,6 +56,10 @@ class Limits:
         return max(LEAST_SILENCE_S, SAID_AFTER_INTERVALS * self.report_interval_s)
 
     @property
+    def killed_after_s(self) -> float:
+        return max(self.silent_timeout_s, self.said_after_s)
+
+    @property
     def replaced_after_s(self) -> float:
         return max(REPLACED_AFTER_S, self.said_after_s)
 
@@ -124,7 +128,7 @@ def overdue(record: Record, limits: Limits, now_s: float) -> Overdue | None:
     if record.reported_s is None and not record.is_draining:
         waits_too_long = not record.failed and now_s - record.since_s > START_DEADLINE_S
         return Overdue.START_FAILED if waits_too_long and not record.adopted else _unheard(record, limits, now_s)
-    if silence_s(record, now_s) > limits.silent_timeout_s:
+    if silence_s(record, now_s) > limits.killed_after_s:
         return Overdue.SILENT
     if record.report is not None and record.report.phase is Phase.DRAINED and now_s - record.heard_s > LAST_WORDS_S:
         return Overdue.HUNG
@@ -137,7 +141,7 @@ def overdue(record: Record, limits: Limits, now_s: float) -> Overdue | None:
 
 def _unheard(record: Record, limits: Limits, now_s: float) -> Overdue | None:
     """A worker that was there before this scaler, and has not said a word to it."""
-    return Overdue.SILENT if record.adopted and now_s - record.heard_s > limits.silent_timeout_s else None
+    return Overdue.SILENT if record.adopted and now_s - record.heard_s > limits.killed_after_s else None
 
 
 def is_proven(record: Record, now_s: float) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import TopicTopology
+from hermes_ray.config.knobs import rolling_values
 from hermes_ray.config.settings import Config
 from hermes_ray.core.retry_rungs import rungs_ms
 from hermes_ray.worker.spec import WorkerSpec
@@ -51,11 +52,9 @@ class Plan:
 def revision(plan: Plan, topic: str) -> str:
     """What a worker of ``topic`` is made of, in 12 hex digits: when it changes, workers are replaced.
 
-    Code, handler, options, ``worker.*``, the queue and its broker. All else changes under a living worker.
+    Code, broker, and the topic's knobs that say so where they are declared. All else changes under a living worker.
     """
-    chosen = plan.config.topics[topic]
-    parts: list[Any] = [plan.code, plan.rolled, plan.config.broker.urls, asdict(chosen.worker), chosen.options]
-    parts += [chosen.handler, chosen.queue, chosen.queue_type, chosen.topology]
+    parts = [plan.code, plan.rolled, plan.config.broker.urls, rolling_values(plan.config.topics[topic])]
     return digest(parts)
 
 

@@ -21,13 +21,12 @@ from hermes_ray.cli.main import cli
 from hermes_ray.cli.reach import bare_words
 from hermes_ray.cli.serve import KILLED_BY_USER
 from hermes_ray.config.loading import COMMAND_WORDS, load, parse_command, split_words
-from hermes_ray.config.settings import Config, TopicConfig
+from hermes_ray.config.settings import Config, TopicConfig, knob
 from hermes_ray.config.validation import valid_keys
 from hermes_ray.core.conditions import Condition
 from hermes_ray.core.demand import wanted
 from hermes_ray.core.explain import explain
 from hermes_ray.core.model import Decision, Reason, Snapshot, TopicParams
-from hermes_ray.deploy.changes import ROLLING_KEYS, TOPOLOGY_KEYS
 from hermes_ray.errors import OperationFailed, UserMistake
 from tests.support.live import ROOT
 from tests.support.readme import PAGES, README, anchors, blocks, commands, doc
@@ -79,7 +78,7 @@ def test_every_command_there_is_has_a_row(directory: Path) -> None:
 def test_a_row_names_the_options_its_command_takes() -> None:
     named: dict[str, set[str]] = {}
     for name, words in re.findall(r"^\| `hermes (\w+)(.*)", COMMANDS, re.MULTILINE):
-        named.setdefault(name, set()).update(re.findall(r"--[a-z]+", words))
+        named.setdefault(name, set()).update(re.findall(r"--[a-z-]+", words))
     for name, command in cli.commands.items():
         options = {word for option in command.params if isinstance(option, click.Option) for word in option.opts}
         assert named[name] == options, name
@@ -89,8 +88,11 @@ def test_what_is_said_to_roll_rolls_and_the_rest_is_live() -> None:
     operating = doc("operating").read_text(encoding="utf-8")
     rows = operating.split("| a change of | takes effect |")[1].split("\n\n")[0].splitlines()[2:5]
     live, rolling, topology = (re.findall(r"`([\w.]+)`", row.split("|")[1]) for row in rows)
-    assert rolling == [*ROLLING_KEYS, "broker.url"]
-    assert topology == list(TOPOLOGY_KEYS)
+    taking: dict[str, list[str]] = {}
+    for at, _, entry in valid_keys(TopicConfig):
+        taking.setdefault(knob(entry).takes, []).append(at.partition(".")[0])
+    assert rolling == [*dict.fromkeys(taking["rolling"]), "broker.url"]
+    assert topology == list(dict.fromkeys(taking["topology"]))
     keys = {entry.name for section in (Config, TopicConfig) for entry in fields(section)}
     elsewhere = {"topics", "deployment", "broker", "latency_objective_ratio"}  # the last one does nothing yet
     assert set(live) == keys - {*rolling, *topology} - elsewhere

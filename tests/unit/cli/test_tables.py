@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hermes_ray.cli import schema_table, status, workers
 from hermes_ray.cli.tables import figure, print_table, say
-from hermes_ray.config.loading import schema_rows
+from hermes_ray.config.schema import schema_rows
 
 LONG = "a-very-long-topic-name.of.one.tenant-in-europe"
 BIG: dict[str, Any] = {

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from hermes_ray.config.loading import load, parse_command, schema_rows, split_words
+from hermes_ray.config.loading import load, parse_command, split_words
+from hermes_ray.config.schema import schema_rows
 from hermes_ray.config.settings import Config, ThresholdConfig, topic_params
 from hermes_ray.core.model import ThresholdRule
 from hermes_ray.errors import UserMistake
@@ -51,13 +52,17 @@ def test_the_shipped_file_holds_every_key_with_its_default() -> None:
         for part in row.key.replace("NAME", "player_crawl").split("."):
             assert part in value, row.key
             value = value[part]
-        if row.default != "required" and row.key != "topics.NAME.queue":
+        if row.default != "required" and row.key not in ("topics.NAME.queue", "topics.NAME.options"):
             assert value == yaml.safe_load(row.default) or value == row.default, row.key
 
 
-def test_the_shipped_file_is_the_defaults() -> None:
-    handler = "hermes_ray.samples.raidhub:player_crawl"
-    assert load(SHIPPED) == load(None, [f"topics.player_crawl.handler={handler}"])
+def test_the_shipped_file_is_the_defaults_but_for_a_handler_and_its_options() -> None:
+    shipped = load(SHIPPED)
+    (topic,) = shipped.topics.values()
+    plain = dataclasses.replace(topic, options={})
+    assert dataclasses.replace(shipped, topics={"player_crawl": plain}) == load(
+        None, [f"topics.player_crawl.handler={topic.handler}"]
+    )
 
 
 def test_the_shipped_file_states_the_range_of_every_number() -> None:
@@ -85,7 +90,8 @@ def test_words_win_over_the_file_and_reach_names_with_dots(tmp_path: Path) -> No
     config = load(
         file, ["topics[a.b].workers.max=40", "deployment.name=blue", "broker.url=[amqp://h1,amqp://h2:5673/v]"]
     )
-    assert dataclasses.asdict(config.topics["a.b"].workers) == {"min": 2, "max": 40}
+    workers = config.topics["a.b"].workers
+    assert (workers.min, workers.max) == (2, 40)
     assert config.deployment.name == "blue"
     assert config.broker.urls == ("amqp://h1", "amqp://h2:5673/v")
 

@@ -35,7 +35,7 @@ def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch:
     shown = yaml.safe_load(text)
     assert shown["broker"]["url"] == ["amqp://me:***@h1", "amqp://h2"]
     assert shown["deployment"]["name"] == "blue"
-    assert shown["topics"]["a"]["workers"] == {"min": 0, "max": 10}
+    assert shown["topics"]["a"]["workers"] == {"min": 0, "max": 10, "roll_surge": 0.25}
     assert shown["topics"]["a"]["options"] == {
         "plain": "value",
         "rows": 7,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hermes_ray.config.knobs import rolling_values
 from hermes_ray.config.loading import load
 from hermes_ray.config.settings import knob
 from hermes_ray.config.validation import valid_keys
@@ -16,8 +17,9 @@ from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.scaler.plan import Plan, revision
 from tests.support.fleet_scene import config
 
-ROLLING = ("handler", "options", "worker")
-TOPOLOGY = ("queue", "queue_type", "topology")
+TOPOLOGY = {f"topics.NAME.{name}" for name in ("queue", "queue_type", "topology")}
+ROLLING = {f"topics.NAME.{name}" for name in ("handler", "options")} | {"broker.url"}
+ROLLING |= {f"topics.NAME.worker.{name}" for name in ("concurrency", "prefetch", "num_cpus", "memory", "resources")}
 OTHER_VALUES = {
     "deployment.name": "shop",
     "broker.url": "amqp://elsewhere/",
@@ -50,10 +52,15 @@ def other_value(key: str, hint: Any, entry: dataclasses.Field[Any]) -> str:
     if key in OTHER_VALUES:
         return OTHER_VALUES[key]
     declared = knob(entry)
-    if hint is str:
+    if declared.schema.get("enum"):
         return next(choice for choice in declared.allowed.split(" or ") if choice != entry.default)
     now: Any = entry.default or 0
     return str(next(v for v in (now + 1, now / 2) if declared.accepts is None or declared.accepts(v)))
+
+
+def made_of(plan: Plan, topic: str) -> list[tuple[str, Any]]:
+    """What a worker of ``topic`` is built from, as far as the configuration says it."""
+    return [*rolling_values(plan.config.broker), *rolling_values(plan.config.topics[topic])]
 
 
 LEAVES = [
@@ -68,11 +75,12 @@ def test_every_key_is_told_with_how_it_takes_effect_and_only_what_a_worker_is_ma
     key: str, value: str
 ) -> None:
     before, after = plan(), plan(f"{key.replace('NAME', 'heavy')}={value}")
-    part = key.removeprefix("topics.NAME.").partition(".")[0]
-    replaces = key == "broker.url" or (key.startswith("topics.") and part in ROLLING + TOPOLOGY)
-    assert (revision(before, "heavy") != revision(after, "heavy")) == replaces
-    assert (revision(before, "light") != revision(after, "light")) == (key == "broker.url")
-    how = "topology" if part in TOPOLOGY else "rolling" if replaces else "live"
+    replaces = key in ROLLING | TOPOLOGY
+    assert (made_of(before, "heavy") != made_of(after, "heavy")) == replaces
+    assert (made_of(before, "light") != made_of(after, "light")) == (key == "broker.url")
+    if replaces:
+        assert revision(before, "heavy") != revision(after, "heavy")
+    how = "topology" if key in TOPOLOGY else "rolling" if replaces else "live"
     (change,) = compare(running(before), after)
     assert change.how == how
     assert change.what.startswith(key.replace("NAME", "heavy"))
@@ -81,7 +89,7 @@ def test_every_key_is_told_with_how_it_takes_effect_and_only_what_a_worker_is_ma
 
 def test_the_worker_part_and_the_queue_part_of_the_schema_are_where_we_think_they_are() -> None:
     keys = {key for key, _ in LEAVES}
-    assert {f"topics.NAME.{name}" for name in TOPOLOGY} <= keys
+    assert keys >= TOPOLOGY | ROLLING
     assert sum(key.startswith("topics.NAME.worker.") for key in keys) >= 6
     assert len(keys) > 35
 
@@ -177,6 +185,31 @@ def test_each_of_several_nodes_of_the_broker_matters_and_so_does_each_nested_opt
     other = plan("topics.light.options={tables: {1: [a, d], x: c}}")
     assert said(nested, other) == ["topics.light.options.tables.1: changed (rolling)"]
     assert revision(nested, "light") != revision(other, "light")
+
+
+def test_options_whose_names_are_shown_alike_are_compared_one_by_one(tmp_path: Path) -> None:
+    file = tmp_path / "hermes.yaml"
+
+    def with_weights(first: int, second: int) -> Plan:
+        urls = f"{{'amqp://me:old-pw@h': {first}, 'amqp://me:new-pw@h': {second}}}"
+        file.write_text(f"topics: {{light: {{handler: 'm:f', options: {{urls: {urls}}}}}}}")
+        return Plan(config=load(file), concurrency={"light": 4})
+
+    (change,) = said(with_weights(1, 2), with_weights(3, 2))
+    assert change.endswith(": changed (rolling)")
+    assert "pw" not in change
+
+
+def test_many_topics_are_compared_each_with_its_own() -> None:
+    topics = [f"t{number}" if number % 2 else f"t.{number}" for number in range(600)]
+    before = config("topics.t1.handler=m:f")
+    one = before.topics["t1"]
+    many = dataclasses.replace(before, topics={name: dataclasses.replace(one, queue=name) for name in topics})
+    heavier = {name: dataclasses.replace(topic, weight=2.0) for name, topic in many.topics.items()}
+    after = Plan(config=dataclasses.replace(many, topics=heavier), concurrency=dict.fromkeys(topics, 4))
+    changes = said(Plan(config=many, concurrency=after.concurrency), after)
+    assert len(changes) == len(topics)
+    assert "topics[t.0].weight: 1.0 -> 2.0 (live)" in changes
 
 
 def test_a_change_without_a_way_is_told_by_itself() -> None:
