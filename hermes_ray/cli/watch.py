@@ -36,7 +36,8 @@ def watch(words: Sequence[str], as_json: bool) -> int:
         deployment = reach(words)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the terminal would be left on our screen
         record = Record(zero_s=time.time(), kept_count=KEPT_COUNT)
-        with Watcher(deployment, record, EVERY_S) as watcher:
+        watcher = Watcher(deployment, record, EVERY_S)
+        with watcher:
             if as_json:
                 _print_answers(watcher)
             else:

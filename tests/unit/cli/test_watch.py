@@ -56,15 +56,14 @@ def orders(depth: int, **head: Any) -> dict[str, Any]:
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[FakeDeployment], None]]:
     """Puts a fake where the deployment is looked for."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     monkeypatch.setattr(module, "EVERY_S", 0.01)
 
     def put(deployment: FakeDeployment) -> None:
         monkeypatch.setattr(module, "reach", lambda _words: deployment)
 
+    handler = signal.getsignal(signal.SIGTERM)
     yield put
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    signal.signal(signal.SIGTERM, handler)
 
 
 def test_without_a_terminal_it_prints_a_line_each_time_until_the_deployment_ends(
@@ -97,23 +96,6 @@ def test_a_restart_and_an_apply_meanwhile_are_survived_and_said(watched: Callabl
     done = CliRunner().invoke(cli, ["status", "--watch"])
     assert done.exit_code == 0
     assert "hermes, a configuration was applied 0 s ago: orders" in done.output
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("words", [["status", "--watch"], ["status", "--watch", "--json"]])
-def test_a_signal_ends_it_with_exit_code_0(
-    watched: Callable[[FakeDeployment], None], number: signal.Signals, words: list[str]
-) -> None:
-    class Interrupted(FakeDeployment):
-        def follow(self, cursor: int, driver: str | None = None) -> dict[str, Any] | None:
-            if self.asked == 2:
-                os.kill(os.getpid(), number)
-            return super().follow(cursor, driver)
-
-    watched(Interrupted(*[orders(5)] * 100_000))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    done = CliRunner().invoke(cli, words)
-    assert (done.exit_code, done.stderr) == (0, "")
 
 
 def test_a_scaler_that_stays_away_is_a_sentence_and_exit_code_1(watched: Callable[[FakeDeployment], None]) -> None:
@@ -191,6 +173,30 @@ def _read_until(terminal: int, words: bytes) -> bytes:
     while words not in seen and time.monotonic() < deadline_s:
         seen += os.read(terminal, 65_536)
     return seen
+
+
+IN_A_PIPE = """
+import sys
+from hermes_ray.cli import watch
+from hermes_ray.cli.main import main
+from tests.unit.cli.test_watch import FakeDeployment, orders
+watch.reach = lambda words: FakeDeployment(*[orders(5)] * 1000)
+sys.argv = ["hermes", "status", "--watch", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_signal_ends_it_with_exit_code_0(number: signal.Signals, words: list[str]) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", IN_A_PIPE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert "orders" in child.stdout.readline()
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=10)
+    assert (child.returncode, errors) == (0, "")
 
 
 SILENT = """
