@@ -67,22 +67,26 @@ def try_(words: Sequence[str], body: str, headers: str | None, as_json: bool) ->
     _exit(lambda: command(words, body, headers, as_json))
 
 
-@cli.command()
+CONFIG_HELP = """Print the resolved configuration with secrets masked.
+
+An editor with yaml-language-server, such as VS Code with its YAML extension, completes and checks a configuration with
+this beside it, made once:
+
+\b
+  hermes config --json-schema > hermes.schema.json
+
+and this as its first line:
+
+\b
+  # yaml-language-server: $schema=hermes.schema.json
+"""
+
+
+@cli.command(help=CONFIG_HELP)
 @WORDS
-@click.option(
-    "--schema", is_flag=True, help="Print every key: type, default, unit, range, what a change takes, meaning."
-)
+@click.option("--schema", is_flag=True, help="Print every key: type, default, unit, range, what a change takes.")
 @click.option("--json-schema", is_flag=True, help="Print a JSON Schema of the file, for editors.")
 def config(words: Sequence[str], schema: bool, json_schema: bool) -> None:
-    r"""Print the resolved configuration with secrets masked.
-
-    \b
-    An editor with yaml-language-server (VS Code's YAML extension, Neovim, Emacs, Helix) completes and checks
-    a file after
-      hermes config --json-schema > hermes.schema.json
-    beside it, and this as its first line:
-      # yaml-language-server: $schema=hermes.schema.json
-    """
     from hermes_ray.cli.show_config import config as command
 
     _exit(lambda: command(words, schema, json_schema))

@@ -46,7 +46,7 @@ def test_config_is_completed_with_yaml_files_and_directories() -> None:
 
 def test_keys_are_completed_with_the_topics_of_the_file() -> None:
     assert offered("serve", "config=my.yaml", "topics.orders.workers.") == [
-        "topics.orders.workers.min=", "topics.orders.workers.max="
+        "topics.orders.workers.min=", "topics.orders.workers.max=", "topics.orders.workers.roll_surge="
     ]  # fmt: skip
     assert "topics[orders.eu].weight=" in offered("serve", "config=my.yaml", "topics[")
     assert offered("serve", "drain") == ["drain_timeout_s="]
