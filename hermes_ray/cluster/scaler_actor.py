@@ -62,6 +62,7 @@ class Scaler:
         plan: Plan = unpacked(packed_plan)
         config, name = plan.config, plan.config.deployment.name
         self._plan = plan
+        self._started_s = time.time()
         self._reports: SimpleQueue[tuple[Report | UnknownReport, float]] = SimpleQueue()
         self._woken = threading.Event()
         self._over = threading.Event()
@@ -131,6 +132,7 @@ class Scaler:
             "owner": None if owner is None else owner.label,
             "generation": self._plan.generation,
             "applied_at": self._plan.generation / 1000,
+            "started_at": self._started_s,
             "metrics_url": self._exporter.url,
             "warnings": [text for text in warnings if text],
             "others": [name for name in deployment_names() if name != self._plan.config.deployment.name],

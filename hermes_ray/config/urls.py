@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import ipaddress
 import re
+import warnings
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 __all__ = ["QUERY", "is_host", "url_problem"]
 
 NUMERIC_QUERY = {"blocked_connection_timeout", "channel_max", "connection_attempts", "frame_max", "heartbeat"}
 NUMERIC_QUERY |= {"retry_delay", "socket_timeout", "stack_timeout"}
-QUERY = NUMERIC_QUERY | {"client_properties", "locale", "ssl_options", "tcp_options"}
+MAPPING_QUERY = {"client_properties", "ssl_options", "tcp_options"}
+QUERY = NUMERIC_QUERY | MAPPING_QUERY | {"locale"}
 
 MAX_HOST_CHARACTERS = 253
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")
@@ -69,4 +72,16 @@ def _query_problem(query: str) -> str | None:
             return f"it has an unknown URL parameter, {hint}"
         if key in NUMERIC_QUERY and not re.fullmatch(r"[0-9]{1,9}", value):
             return f"the URL parameter {key} must be a whole number"
+        if key in MAPPING_QUERY and not _is_mapping(value):
+            return f"the URL parameter {key} must be a mapping such as {{'name': 'value'}}, percent-encoded"
     return None
+
+
+def _is_mapping(text: str) -> bool:
+    """Whether pika, which evaluates it as a Python literal, gets a mapping of ``text``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a backslash, which they would quote
+        try:
+            return isinstance(ast.literal_eval(text), dict | None)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return False

@@ -66,6 +66,7 @@ def options(body: str) -> str:
     return topic("options:\n" + "".join(f"  {line}\n" for line in body.splitlines()))
 
 
+_BACKSLASH = "{'password': 'Zq7\\Zq7'}"
 _TLS = "{'certfile': '/c', 'keyfile': '/k', 'password': 'Zq7&Zq7=Zq7@Zq7'}"
 
 ACCEPTED = [
@@ -92,6 +93,7 @@ ACCEPTED = [
     Canary(text=broker("amqp://:Zq7@rabbit.invalid")),
     Canary(text=broker("[amqp://rabbit.invalid, 'amqps://me:Zq7@rabbit.invalid', 'amqp://you:Zq7@[::1]/v']")),
     Canary(text=broker(f"amqps://me:Zq7@rabbit.invalid?heartbeat=5&ssl_options={quote(_TLS)}&channel_max=5")),
+    Canary(text=broker(f"amqps://rabbit.invalid?ssl_options={quote(_BACKSLASH)}")),
     Canary(text=broker(f"amqps://rabbit.invalid?client_properties={quote(repr({'token': 'Zq7'}))}")),
     Canary(
         text=broker("amqp://me:${oc.env:CANARY}@rabbit.invalid/v"),
@@ -137,6 +139,7 @@ REFUSED_URLS = (
     f"amqp://me:{'Zq7' * 50}@h:x", f"amqp://{'me' * 50}:Zq7@h:x", "amqp://me:[Zq7@h", "amqp://me:Zq7]@h", "amqp://[Zq7]:Zq7@h/",
     "amqp%3A//me:Zq7@h", "amqp://me:Zq7\\@h:x", "amqp://me:Zq7\"Zq7'@h:x", "postgresql://me:Zq7@h/x", "amqp://me:Zq7@",
     "amqp://me:Zq7@/v", "amqp://me:Zq7@:5672/v", "amqp://me:Zq7@h/a/b?Zq7",
+    "amqps://me:Zq7@h?ssl_options=%7B'password':'Zq7", "amqps://me:Zq7@h?ssl_options=Zq7", "amqp://h?client_properties=[Zq7",
 )  # fmt: skip
 
 REFUSED = [

@@ -148,6 +148,10 @@ IN_FILE = [
     (f"broker: {{url: 'amqp://h/a/b'}}\n{TOPIC}", "broker.url is 'amqp://***': the virtual host must not hold '/'"),
     (f"broker: {{url: 'amqp://h?heartbeat=x'}}\n{TOPIC}", "the URL parameter heartbeat must be a whole number"),
     (
+        f"broker: {{url: 'amqps://h?ssl_options=%7Bpw'}}\n{TOPIC}",
+        "the URL parameter ssl_options must be a mapping such as {'name': 'value'}, percent-encoded; write amqp://",
+    ),
+    (
         f"broker: {{url: 'amqp://h?haertbeat=5'}}\n{TOPIC}",
         "broker.url is 'amqp://***': it has an unknown URL parameter, perhaps heartbeat is meant; write amqp://",
     ),
