@@ -78,6 +78,7 @@ class ControlLoop:
         self._retried: dict[str, int] = {}
         self._failed_probes: dict[str, int] = {}
         self._decisions: dict[str, Decision] = {}
+        self._seen: dict[str, Snapshot] = {}
         self._placeless: set[str] = set()
         self._is_capacity_known = False
         self._killed_before = fleet.killed_count
@@ -207,8 +208,8 @@ class ControlLoop:
     def _decide(self, now_s: float) -> _Verdict:
         capacity = self._fleet.capacity(now_s)
         overrides = {topic: memory.override for topic, memory in self._topics.items()}
-        seen = {topic: self._snapshot(topic, now_s) for topic in self._topics}
-        policy, decisions = step(self._policy, seen, capacity, self._fleet.params, now_s, overrides)
+        self._seen = {topic: self._snapshot(topic, now_s) for topic in self._topics}
+        policy, decisions = step(self._policy, self._seen, capacity, self._fleet.params, now_s, overrides)
         return _Verdict(decisions, policy, capacity)
 
     def _act(self, verdict: _Verdict, now_s: float) -> None:
@@ -295,7 +296,11 @@ class ControlLoop:
 
     def _topic_figures(self, topic: str, now_s: float) -> TopicFigures:
         fleet, memory, decision = self._fleet, self._topics[topic], self._decisions.get(topic)
-        team, seen = fleet.team(topic, now_s), self._snapshot(topic, now_s)
+        team, seen = fleet.team(topic, now_s), self._seen.get(topic)
+        if seen is None or seen.at_s != now_s:
+            seen = self._snapshot(topic, now_s)
+        elif seen.workers != team.counts:  # what was just ordered shows at once
+            seen = dataclasses.replace(seen, workers=team.counts)
         failure = self._prober.failures.get(topic)
         recent = memory.recent_decisions
         return TopicFigures(
