@@ -1,0 +1,80 @@
+"""Workers that hang are replaced and ended, and actors that are not ours are left alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from hermes_ray.cluster.client import Deployment
+from tests.support.live import Cluster, Project, actors, wait_until
+
+Status = Callable[[], dict[str, Any]]
+
+
+class Stranger:
+    """Somebody else's actor, called like a worker of ours."""
+
+    def ping(self) -> str:
+        return "here"
+
+
+@contextmanager
+def stranger(namespace: str, name: str) -> Iterator[Any]:
+    made: Any = ray.remote(Stranger)
+    actor = made.options(name=name, namespace=namespace, lifetime="detached", num_cpus=0).remote()
+    try:
+        ray.get(actor.ping.remote())
+        yield actor
+    finally:
+        ray.kill(actor)
+
+
+def test_a_foreign_actor_is_neither_counted_nor_drained_nor_killed_whatever_it_is_called(
+    project: Project, cluster: Cluster, status: Status
+) -> None:
+    project.configure({"work": {"handler": "Sync", "workers": {"min": 1, "max": 2}}})
+    names = ("work/0123abcd", "gone/89abcdef", "scaler/2", "work/0123ABCD", "a")
+    strangers = [stranger(project.name, name) for name in names]
+    for each in strangers:
+        each.__enter__()
+    with project.serving():
+        wait_until(lambda: status()["work"]["workers"]["observed"] == 1, 40, "a worker consumes")
+        assert status()["work"]["workers"]["draining"] == 0
+        confirmed = project.publish("work", count=20)
+        wait_until(lambda: not confirmed - project.handled("work").keys(), 30, "all is handled")
+    living = actors(cluster, project.name)
+    assert set(names) <= living.keys(), "the end of the deployment ends none of them"
+    for each in strangers:
+        each.__exit__(None, None, None)
+
+
+def test_a_stopped_process_is_killed_after_its_time_and_replaced(
+    project: Project, cluster: Cluster, status: Status
+) -> None:
+    project.configure(
+        {"work": {"handler": "Sync", "workers": {"min": 2, "max": 2}, "worker": {"silent_timeout_s": 8}}},
+    )
+    with project.serving():
+        wait_until(lambda: status()["work"]["workers"]["observed"] == 2, 40, "two workers consume")
+        before = {name: actor.pid for name, actor in actors(cluster, project.name).items() if name != "scaler"}
+        name, pid = next(iter(before.items()))
+        os.kill(pid, signal.SIGSTOP)
+        rows = wait_until(
+            lambda: [row for row in project_workers(project) if row["worker"] == name and row["why"]],
+            20,
+            "its silence is said",
+        )
+        assert rows[0]["why"].startswith("silent for")
+        wait_until(lambda: name not in actors(cluster, project.name), 40, "it is killed")
+        wait_until(lambda: status()["work"]["workers"]["observed"] == 2, 40, "another one works in its place")
+        confirmed = project.publish("work", count=20)
+        wait_until(lambda: not confirmed - project.handled("work").keys(), 30, "all is handled")
+
+
+def project_workers(project: Project) -> list[dict[str, Any]]:
+    return list(Deployment.find(project.name).workers())
