@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from hermes_ray.core.model import Arrived, Probe, Totals
 from hermes_ray.scaler.memory import WorkerMemory
 from hermes_ray.worker.counters import Counters, plus, since
@@ -14,35 +16,22 @@ __all__ = ["Departure", "Record", "Roster"]
 
 SILENT_INTERVALS = 3.0
 PATIENCE_INTERVALS = 5.0
+REMEMBERED = WorkerMemory.__struct_fields__
 
 
-@dataclass(slots=True, kw_only=True)
-class Record:
-    """One living worker.
+class Record(WorkerMemory, kw_only=True, eq=False):
+    """One living worker: what is remembered of it, and what only this scaler knows.
 
-    ``heard_s``: when it last said anything, of whatever version, or when we began to listen. ``taken``: deliveries it
-    has had off the queue for good since it was first seen, those it holds and those that left through it; ``before_s``
-    and ``before_taken`` are of the report before the last. ``not_consuming_since_s``: since when it reports without
-    consuming.
+    ``heard_s``: when it last said anything, of whatever version, or when we began to listen. ``consuming_since_s`` and
+    ``not_consuming_since_s``: since when it reports the one or the other.
     """
 
-    worker: str
     topic: str
-    since_s: float
     heard_s: float
-    adopted: bool = False
-    report: Report | None = None
-    reported_s: float | None = None
-    before_s: float | None = None
-    before_taken: float = 0.0
-    settled_count: int = 0
-    drain_asked_s: float | None = None
-    drain_by_s: float | None = None
     adapt_asked_s: float | None = None
     kill_asked_s: float | None = None
-    failed: bool = False  # its start did; what is left of it is on its way out
-    not_consuming_since_s: float | None = None
     consuming_since_s: float | None = None
+    not_consuming_since_s: float | None = None
 
     @property
     def is_draining(self) -> bool:
@@ -65,6 +54,7 @@ class Record:
 
     @property
     def taken(self) -> float:
+        """Deliveries it has had off the queue for good since it was first seen: those it holds and those that left."""
         return 0.0 if self.report is None else self.report.held_count + self.settled_count
 
     def taken_at(self, at_s: float) -> float:
@@ -105,19 +95,7 @@ class Record:
 
     def remembered(self) -> WorkerMemory:
         """What the next scaler has to know of it."""
-        return WorkerMemory(
-            worker=self.worker,
-            since_s=self.since_s,
-            adopted=self.adopted,
-            report=self.report,
-            reported_s=self.reported_s,
-            before_s=self.before_s,
-            before_taken=self.before_taken,
-            settled_count=self.settled_count,
-            drain_asked_s=self.drain_asked_s,
-            drain_by_s=self.drain_by_s,
-            failed=self.failed,
-        )
+        return WorkerMemory(**{name: getattr(self, name) for name in REMEMBERED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,18 +292,8 @@ def _restored(memory: WorkerMemory, now_s: float) -> Record:
     """The record of a worker of before, whose silence counts from now on: nobody was there to listen."""
     is_consuming = memory.report is not None and memory.report.phase is Phase.CONSUMING
     return Record(
-        worker=memory.worker,
+        **structs.asdict(memory),
         topic=memory.worker.rpartition("/")[0],
-        since_s=memory.since_s,
         heard_s=now_s,
-        adopted=memory.adopted,
-        report=memory.report,
-        reported_s=memory.reported_s,
-        before_s=memory.before_s,
-        before_taken=memory.before_taken,
-        settled_count=memory.settled_count,
-        drain_asked_s=memory.drain_asked_s,
-        drain_by_s=memory.drain_by_s,
-        failed=memory.failed,
         consuming_since_s=memory.reported_s if is_consuming else None,
     )
