@@ -31,13 +31,13 @@ def config(words: Sequence[str], schema: bool, for_editors: bool) -> int:
 
 
 def _print_schema() -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("key", "type", "default", "unit", "allowed", "takes", "meaning"):
-        table.add_column(column, overflow="fold")
-    for row in schema_rows():
-        cells = (row.key, row.type, row.default, row.unit, row.allowed, row.takes, row.meaning)
-        table.add_row(*map(escape, cells))
     console = Console()
     if not console.is_terminal:
         console = Console(width=PIPED_COLUMNS)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("key", "type", "default", "unit", "allowed", "takes", "meaning"):
+        table.add_column(column, overflow="fold", no_wrap=column == "key" and not console.is_terminal)
+    for row in schema_rows():
+        cells = (row.key, row.type, row.default, row.unit, row.allowed, row.takes, row.meaning)
+        table.add_row(*map(escape, cells))
     console.print(table)
