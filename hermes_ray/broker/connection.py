@@ -13,7 +13,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from hermes_ray import __version__
-from hermes_ray.config.secrets import mask_url
+from hermes_ray.config.secrets import mask_url, refused_url
 from hermes_ray.errors import OperationFailed, UserMistake
 
 __all__ = ["backoff_s", "connect", "parameters"]
@@ -34,9 +34,10 @@ def parameters(url: str, *, name: str, heartbeat_s: int = 60, blocked_timeout_s:
     """
     try:
         result = pika.URLParameters(url)
-    except (ValueError, SyntaxError) as error:
-        problem = mask_url(str(error))
-        raise UserMistake(f"broker.url is {mask_url(url)}, whose parameters cannot be used: {problem}") from error
+    except (ValueError, SyntaxError):  # its words, and its traceback, repeat what they could not read
+        raise UserMistake(
+            f"broker.url is {refused_url(url)!r}, whose parameters pika cannot read: correct them"
+        ) from None
     result.client_properties = {"connection_name": name, "product": "hermes_ray", "version": __version__}
     if result.heartbeat is None:
         result.heartbeat = heartbeat_s

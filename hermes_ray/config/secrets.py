@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
@@ -72,25 +72,24 @@ def refused_url(url: str) -> str:
 
 def secret_spans(text: str) -> list[tuple[int, int]]:
     """Where secrets stand in ``text``, as (start, end) in order, none overlapping another."""
-    if "PRIVATE KEY" in text:
-        return [(0, len(text))]
-    spans = [*_assigned(text), *(match.span(1) for match in _BEARER.finditer(text))]
-    if "@" in text or "://" in text:
-        rest = text
-        for start, end in spans:  # an @ in a password= is no end of a user's name
-            rest = f"{rest[:start]}{'_' * (end - start)}{rest[end:]}"
-        spans += _userinfo(rest)
-    return _joined(sorted(spans))
-
-
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     joined: list[tuple[int, int]] = []
-    for start, end in spans:
+    for start, end in sorted(_found(text)):
         if joined and start < joined[-1][1]:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         elif start < end:
             joined.append((start, end))
     return joined
+
+
+def _found(text: str) -> Iterator[tuple[int, int]]:
+    if "PRIVATE KEY" in text:
+        yield 0, len(text)
+    yield from (match.span(1) for match in _BEARER.finditer(text))
+    yield from _assigned(text)
+    if "://" in text:
+        yield from _userinfo(text)
+    elif "@" in text:
+        yield 0, text.rindex("@")
 
 
 _BEARER = re.compile(r"\b(?:bearer|basic|digest)\s+([\w+/=.~:-]{4,})", re.IGNORECASE)
@@ -129,25 +128,37 @@ def _value_end(text: str, start: int) -> int:
 
 _SCHEME = re.compile(r"(?:^|(?<=[\s,;'\"`\[({<=|]))[A-Za-z][A-Za-z0-9+.:-]*://")
 _NO_SCHEME = re.compile(r"[^\s:@/'\"]+:[^\s@]+(?=@)")
-_NO_PORT = re.compile(r"[^\[/?#\s,;:]*:(?P<password>(?!\d{0,5}\W*(?:[/?#\s,;]|$))[^/?#\s,;]+)")
+_PORT = re.compile(r"\d{1,5}(?:[^\w@:]|$)|[/?#\s,;]|$")
 
 
 def _userinfo(text: str) -> Iterator[tuple[int, int]]:
-    if "://" not in text:
-        yield 0, max(0, text.rfind("@"))
-        return
+    """The passwords of the URLs in ``text``."""
     starts = list(_SCHEME.finditer(text)) or list(re.finditer("://", text))
-    yield from (match.span() for match in _NO_SCHEME.finditer(text, 0, starts[0].start()))
     ends = [match.start() for match in starts[1:]] + [len(text)]
-    for start, end in zip((match.end() for match in starts), ends, strict=True):
-        at = text.rfind("@", start, end)
-        user, colon, _ = text[start : max(at, start)].partition(":")
-        if at < 0:
-            no_port = _NO_PORT.match(text, start, end)
-            if no_port:
-                yield no_port.span("password")
-        elif colon:  # a user with a blank or a slash is none: then all of it may be the password
-            yield (start if re.search(r"[\s/?#]", user) else start + len(user) + 1), at
+    yield from (match.span() for match in _NO_SCHEME.finditer(text, 0, starts[0].start()))
+    done = 0
+    for number, scheme in enumerate(starts):
+        span = _password(text, scheme.end(), ends[number:]) if scheme.end() >= done else None
+        if span is not None:
+            done = span[1]
+            yield span
+
+
+def _password(text: str, start: int, ends: Sequence[int]) -> tuple[int, int] | None:
+    """Where the password of a URL is, which comes after its scheme at ``start`` and ends by the first of ``ends``.
+
+    One that has no end there ends with a later URL, because a password may hold ``://``. A user's name with a blank or
+    a slash is none: then all before the ``@`` may be the password.
+    """
+    at = text.rfind("@", start, ends[0])
+    user, colon, _ = text[start : at if at >= 0 else ends[0]].partition(":")
+    strange = re.search(r"[\s/?#\[]", user) is not None
+    first = start + len(user) + 1
+    if not colon or (at < 0 and (strange or _PORT.match(text, first))):
+        return None
+    if at < 0:
+        at = next((found for end in ends if (found := text.rfind("@", first, end)) >= 0), len(text))
+    return (start if strange else first), at
 
 
 def without_secrets(text: str, options: Any) -> str:
@@ -165,7 +176,9 @@ def without_secrets(text: str, options: Any) -> str:
 def _forms(secret: str) -> set[str]:
     forms = {secret, unquote(secret)}
     forms |= {encode(form) for form in forms.copy() for encode in (lambda form: quote(form, safe=""), quote_plus)}
-    return {written for form in forms for written in (form, repr(form)[1:-1], json.dumps(form)[1:-1]) if form}
+    quoted = (repr(form)[1:-1] for form in forms)
+    within_quotes = (repr(f"'{form}\"")[3:-2] for form in forms)  # as part of a text that has both quotes
+    return {form for form in (*forms, *quoted, *within_quotes, *(json.dumps(form)[1:-1] for form in forms)) if form}
 
 
 def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
@@ -179,10 +192,10 @@ def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
     elif secret and value not in (None, "", True, False):
         yield str(value)
     elif isinstance(value, str):
-        for start, end in secret_spans(value):
-            part = value[start:end].strip("'\"")
+        for start, end in _found(value):
+            part = value[start:end]
             if "://" in value or not value[end:].startswith("@"):
-                yield part
+                yield from (part, part.strip("'\""))
             elif ":" in part:  # ops@example.com is an address, me:pw@host is not
                 yield part.partition(":")[2]
 

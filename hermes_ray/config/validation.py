@@ -114,7 +114,7 @@ def _scalar(hint: type, declared: Knob, raw: Any, path: Keys) -> Any:
     if hint is str:
         if isinstance(raw, str):
             return str(raw)
-        if isinstance(raw, int | float) and not isinstance(raw, bool):
+        if isinstance(raw, int | float) and not (isinstance(raw, bool) and "enum" in declared.schema):
             _wrong(path, raw, declared, "text: put it in quotes")
     elif isinstance(raw, int | float | str) and not isinstance(raw, bool):
         special = declared.parse(raw) if declared.parse is not None and isinstance(raw, str) else None
@@ -145,7 +145,8 @@ def _mapping(hint: Any, declared: Knob, raw: Any, path: Keys) -> dict[str, Any]:
         accepts, wanted = _KEYS[hint]
         if not isinstance(key, str) or not accepts(key):
             name = "a name that is none" if declared.secret and not _is_word(key) else f"the name {shown(key)}"
-            raise UserMistake(f"{dotted_path(path)} holds {name}: it must be {wanted}")
+            quotes = "" if isinstance(key, str) else ": put it in quotes"
+            raise UserMistake(f"{dotted_path(path)} holds {name}: it must be {wanted}{quotes}")
     if hint is Any:
         return dict(raw)
     if hint is TopicConfig:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hermes_ray.cli.main import cli
 from hermes_ray.config.loading import load
@@ -104,6 +106,23 @@ def test_a_driver_that_repeats_a_password_in_any_form_is_not_quoted(password: st
     for form in forms:
         assert leaks(without_secrets(f"cannot read {form} there", options)) == [], form
         assert leaks(without_secrets(f"cannot read {form} there", {"url": amqp_url(password)})) == [], form
+
+
+PIECES = ["Zq7", *"/@:?#%&= ;,'\"\\{}[]<|$*!~-+()`^.\t1ü", "password=", "a=", "12345", "x://"]
+
+
+@given(
+    pieces=st.lists(st.sampled_from(PIECES), max_size=5),
+    scheme=st.sampled_from(["amqp://", "https://", "jdbc:pg://", "AMQPS://"]),
+    around=st.sampled_from(["{}", "tried {}", "({}) and http://other:80/", "a: {}, {}"]),
+)
+def test_no_part_of_a_password_gets_out_of_a_url(pieces: list[str], scheme: str, around: str) -> None:
+    password = f"Zq7{''.join(pieces)}"
+    url = f"{scheme}me:{password}@host/v"
+    assert leaks(refused_url(url)) == []
+    assert leaks(without_secrets(f"{url} with {password} or {password!r}", {"url": url})) == []
+    if "://" not in password:
+        assert leaks(mask_url(around.replace("{}", url))) == []
 
 
 def test_masking_twice_is_masking_once() -> None:

@@ -130,6 +130,15 @@ def test_every_url_that_is_accepted_is_valid(url: str) -> None:
     assert VALIDATOR.is_valid(yaml.safe_load(url))
 
 
+def test_the_table_of_keys_says_what_a_change_of_each_takes() -> None:
+    done = CliRunner().invoke(cli, ["config", "--schema"])
+    header, _, *lines = [line.split() for line in done.output.splitlines() if line.strip()]
+    assert header == ["key", "type", "default", "unit", "allowed", "takes", "meaning"]
+    rows = {words[0]: words for words in lines}
+    for row in schema_rows():
+        assert row.takes in rows[row.key], row
+
+
 def test_every_knob_has_a_description_with_its_range_and_what_a_change_takes() -> None:
     for row in schema_rows():
         part: Any = SCHEMA

@@ -33,7 +33,7 @@ PLAIN = [
 ]  # fmt: skip
 
 NO_YAML = [
-    ("a: {b: 1\nc: 2", 2, "did not find expected ',' or '}'"),
+    ("a: {b: 1\nc: 2", 2, "expected ',' or '}'"),
     ("a: *hunter2", 1, "found undefined alias"),
     ("a: !hunter2 x", 1, "tags (!...) are not read; put text that begins with ! in quotes"),
     ("a: !!set {x}", 1, "tags (!...) are not read"),

@@ -78,8 +78,7 @@ def test_every_key_is_told_with_how_it_takes_effect_and_only_what_a_worker_is_ma
     replaces = key in ROLLING | TOPOLOGY
     assert (made_of(before, "heavy") != made_of(after, "heavy")) == replaces
     assert (made_of(before, "light") != made_of(after, "light")) == (key == "broker.url")
-    if replaces:
-        assert revision(before, "heavy") != revision(after, "heavy")
+    assert (revision(before, "heavy") != revision(after, "heavy")) == replaces
     how = "topology" if key in TOPOLOGY else "rolling" if replaces else "live"
     (change,) = compare(running(before), after)
     assert change.how == how
