@@ -134,7 +134,8 @@ def test_a_watcher_goes_on_in_another_record() -> None:
 
 
 ON_A_TERMINAL = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 from hermes_ray.cli import watch
 from hermes_ray.cli.main import main
 from tests.unit.cli.test_watch import FakeDeployment, orders
@@ -176,7 +177,8 @@ def _read_until(terminal: int, words: bytes) -> bytes:
 
 
 IN_A_PIPE = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 from hermes_ray.cli import watch
 from hermes_ray.cli.main import main
 from tests.unit.cli.test_watch import FakeDeployment, orders
@@ -200,7 +202,8 @@ def test_a_signal_ends_it_with_exit_code_0(number: signal.Signals, words: list[s
 
 
 SILENT = """
-import sys, threading
+import signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from hermes_ray.cli import watch
 from hermes_ray.cli.main import main
 from tests.unit.cli.test_watch import FakeDeployment, orders
