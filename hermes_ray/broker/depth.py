@@ -113,7 +113,8 @@ class DepthProber:
             channel = connection.channel()
             while not self._ending.is_set():
                 for _ in range(len(self._topics)):
-                    # The one whose probe costs us the connection is then the last of the next pass: it blinds nobody.
+                    # A topic whose probe makes the broker close the connection comes last in the next pass: first in
+                    # every pass, it would leave the topics behind it without a depth.
                     self._topics.rotate(-1)
                     channel = self._probe(connection, channel, self._topics[-1])
                 self._ending.wait(self._interval_s)
@@ -151,7 +152,7 @@ class DepthProber:
         return channel
 
     def _declare_again(self, connection: BlockingConnection, topology: TopicTopology) -> None:
-        """A queue deleted while no worker consumes would otherwise stay away: nobody else notices."""
+        """Declare a main queue that somebody deleted: a topic at 0 workers has none that would, and would stay at 0."""
         log.warning("%s: the queue %s was deleted; declaring it again", self._name, topology.queue)
         try:
             ensure(connection, [topology])

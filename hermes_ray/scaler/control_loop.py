@@ -248,7 +248,8 @@ class ControlLoop:
             return
         killed = self._fleet.killed_count - self._killed_before
         self.result = {"drained": self._fleet.drained_count, "killed": killed}
-        # The order stays: this process lives on for a moment, and restarted in it would begin anew.
+        # The stop order stays in the memory: a scaler that is killed in its last seconds is restarted by Ray, and would
+        # start the deployment again.
         self._policy = PolicyState()
         self._learnt = {topic: structs.replace(past, policy=None) for topic, past in self._learnt.items()}
         for memories in (self._topics, self._left_out):

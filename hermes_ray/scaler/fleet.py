@@ -315,7 +315,8 @@ class Fleet:
             return
         backoff = self._backoffs[record.topic]
         if record.report is not None:
-            # It worked, so the next one will too, until the message that ended it comes again: never a hot loop.
+            # It consumed, then failed: the message that ended it will probably end the next one. A pause that does not
+            # grow keeps the topic working and the cluster from starting processes as fast as they die.
             pause_s = backoff.failed(error, record.since_s, now_s, FIRST_BACKOFF_S)
             text = f"{worker} failed: {error}; the next starts in {pause_s:.0f} s"
         else:

@@ -43,7 +43,7 @@ class Handoff:
                 delivery = buffer.popleft()
             except IndexError:
                 idle.append(asleep)
-                # What came between the look and the announcement woke nobody for it.
+                # A put between popleft and idle.append found no idle thread and woke none: look once more.
                 if not buffer or not _withdraw(idle, asleep):
                     asleep.acquire()
                     self._waking = False
