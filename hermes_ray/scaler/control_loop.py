@@ -162,7 +162,9 @@ class ControlLoop:
         retried = roster.counters(topic).retried
         if retried > self._retried.get(topic, 0):
             self._retried[topic] = retried
-            self._prober.look_again(topic)
+            self._prober.retried(topic)
+        reports = [record.report for record in roster.of(topic) if record.report is not None]
+        self._prober.waits_exist(topic, {rung for report in reports for rung in report.get("wait_rungs_ms", ())})
         arrived = roster.arrived(topic, recent, now_s)
         return replace(memory, history=observe(memory.history, probe, roster.totals(topic), now_s, arrived))
 

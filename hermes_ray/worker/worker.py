@@ -174,6 +174,7 @@ class Worker:
             "concurrency": self._concurrency,
             "prefetch": consumer.prefetch,
             "held": consumer.held_count,
+            "wait_rungs_ms": sorted(consumer.wait_rungs_ms),
             "running": totals.running_count,
             "longest_running_s": totals.longest_running_s,
             "received": counts.received,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -39,7 +39,8 @@ class FakeProber:
     seen: dict[str, Probe] = field(default_factory=dict)
     failures: dict[str, ProbeFailure] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    looked_again: list[str] = field(default_factory=list)
+    waits: dict[str, set[int]] = field(default_factory=dict)
+    retries: list[str] = field(default_factory=list)
 
     def probes(self) -> Mapping[str, Probe]:
         return dict(self.seen)
@@ -47,8 +48,11 @@ class FakeProber:
     def failure_count(self, topic: str) -> int:
         return self.counts[topic]
 
-    def look_again(self, topic: str) -> None:
-        self.looked_again.append(topic)
+    def waits_exist(self, topic: str, rungs_ms: Iterable[int]) -> None:
+        self.waits.setdefault(topic, set()).update(rungs_ms)
+
+    def retried(self, topic: str) -> None:
+        self.retries.append(topic)
 
     def fails(self, topic: str) -> None:
         self.counts[topic] += 1

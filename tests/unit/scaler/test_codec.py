@@ -73,7 +73,8 @@ def test_workers_read_back_are_those_that_were_written_with_all_they_had_said() 
 @given(
     st.builds(
         History,
-        probe=st.none() | st.builds(Probe, at_s=NUMBERS, ready_count=COUNTS, retrying_count=COUNTS),
+        probe=st.none()
+        | st.builds(Probe, at_s=NUMBERS, ready_count=COUNTS, retrying_count=COUNTS, dead_count=st.none() | COUNTS),
         arrived=st.lists(
             st.builds(Counted, at_s=NUMBERS, count=NUMBERS, finished_count=COUNTS, lag_s=NUMBERS), max_size=3
         ).map(tuple),

@@ -283,7 +283,19 @@ def test_wait_queues_are_looked_for_when_retries_are_new_and_after_a_restart() -
     for retried in (1, 1, 2):
         record.counters = replace(record.counters, retried=retried)
         world.loop.tick((), world.now_s)
-    assert world.prober.looked_again == ["light", "light"]
+    assert world.prober.retries == ["light", "light"]
+
+
+def test_the_wait_queues_that_workers_speak_of_are_counted() -> None:
+    world = ScalerWorld("topics.light.workers.min=2")
+    world.tick(3)
+    for worker, rungs_ms in zip(world.of("light"), ([1000, 1414], [1000, 2000]), strict=True):
+        record = world.fleet.roster.get(worker)
+        assert record is not None
+        assert record.report is not None
+        record.report = {**record.report, "wait_rungs_ms": rungs_ms}
+    world.loop.tick((), world.now_s)
+    assert world.prober.waits["light"] == {1000, 1414, 2000}
 
 
 def test_a_stopped_topic_is_left_out_until_the_next_plan() -> None:
