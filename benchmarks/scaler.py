@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -51,8 +51,14 @@ class Depths:
     def failure_count(self, _topic: str) -> int:
         return 0
 
-    def look_again(self, _topic: str) -> None:
+    def waits_exist(self, _topic: str, _rungs_ms: Iterable[int]) -> None:
         return None
+
+    def retried(self, _topic: str) -> None:
+        return None
+
+    def known_waits(self) -> dict[str, tuple[int, ...]]:
+        return {}
 
 
 class MeasuredCheckpoint(Checkpoint):

@@ -121,6 +121,11 @@ class Consumer:
         return self._settler.open_count
 
     @property
+    def wait_rungs_ms(self) -> frozenset[int]:
+        """The delays of the wait queues that a retry of this worker has found or made; they exist."""
+        return self._publisher.wait_rungs_ms
+
+    @property
     def reconnect_count(self) -> int:
         """Times the connection was lost or could not be had."""
         return self._link.reconnect_count

@@ -33,12 +33,16 @@ _PERSISTENT = 2
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message for the default exchange. ``declare`` holds the arguments of a queue to declare on first use."""
+    """One message for the default exchange. ``declare`` holds the arguments of a queue to declare on first use.
+
+    ``delay_ms``: how long a retry waits in ``queue``; None for everything else.
+    """
 
     queue: str
     body: bytes
     properties: BasicProperties
     declare: Mapping[str, Any] | None = None
+    delay_ms: int | None = None
 
 
 def fresh(queue: str, body: bytes, *, headers: Mapping[str, Any] | None = None, id: str | None = None) -> Outgoing:
@@ -55,7 +59,7 @@ def retry(
     """The same message for a wait queue: one attempt further, due in ``delay_ms``, with an id from now on."""
     due_ms = time.time_ns() // 1_000_000 + delay_ms
     kept = _copy(properties, {ATTEMPT: attempt_of(properties) + 1, DUE_MS: due_ms})
-    return Outgoing(queue, body, kept, declare)
+    return Outgoing(queue, body, kept, declare, delay_ms)
 
 
 def dead_letter(

@@ -32,6 +32,9 @@ class Publisher:
 
     Every publish is mandatory and confirmed. One that was sent when the connection broke is sent again on the next:
     its first copy may have arrived. A blocked connection (a broker's alarm) only makes the answers late.
+
+    ``wait_rungs_ms``: the delays of the retries that found their wait queue, for any thread to read. A delay leaves it
+    when its queue is gone, until that is declared again.
     """
 
     def __init__(self, loop: IOLoop, urls: Sequence[str], *, name: str) -> None:
@@ -44,6 +47,7 @@ class Publisher:
         self._refused: set[str] = set()
         self._next_tag = 1
         self.lost_reason: str | None = None
+        self.wait_rungs_ms: frozenset[int] = frozenset()
 
     @property
     def pending_count(self) -> int:
@@ -118,7 +122,14 @@ class Publisher:
             answer = Answer.RETURNED
             self._declared.discard(message.queue)
             self._refused.discard(message.queue)
+        if message.delay_ms is not None:
+            self._note_wait_queue(message.delay_ms, exists=answer is not Answer.RETURNED)
         on_answer(answer)
+
+    def _note_wait_queue(self, delay_ms: int, *, exists: bool) -> None:
+        # Replaced, never changed: another thread may be reading it.
+        if exists != (delay_ms in self.wait_rungs_ms):
+            self.wait_rungs_ms = self.wait_rungs_ms ^ {delay_ms}
 
     def _on_lost(self, reason: str) -> None:
         self.lost_reason = reason

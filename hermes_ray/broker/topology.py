@@ -14,7 +14,8 @@ from pika.exceptions import ChannelClosedByBroker
 
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["TopicTopology", "dead_queue", "ensure", "queue_arguments", "survey", "wait_arguments", "wait_queue"]
+__all__ = ["NOT_FOUND", "Arguments", "TopicTopology", "dead_queue", "ensure", "queue_arguments", "refusal", "survey"]
+__all__ += ["wait_arguments", "wait_queue"]
 
 DELIVERY_LIMIT_COUNT = 1_000_000  # the broker's own default of 20 drops messages that only saw connections close
 
@@ -30,7 +31,7 @@ Arguments = dict[str, str | int]
 class TopicTopology:
     """The queues of one topic; with ``declare`` false nothing is created and everything must exist.
 
-    ``rungs_ms``: the delays its retries can have, a wait queue each.
+    ``rungs_ms``: the delays its retries can have, a wait queue each; with ``declare`` each comes with its first retry.
     """
 
     topic: str
@@ -119,9 +120,7 @@ def _declare(connection: BlockingConnection, topology: TopicTopology, name: str,
     try:
         channel.queue_declare(name, durable=True, arguments=arguments)
     except ChannelClosedByBroker as error:
-        if error.reply_code == DIFFERS:
-            raise UserMistake(_difference(topology, name, error.reply_text)) from None
-        raise _refusal(topology, name, error) from None
+        raise refusal(topology, name, error.reply_code, error.reply_text) from None
     channel.close()
 
 
@@ -133,18 +132,21 @@ def _ready_count(connection: BlockingConnection, topology: TopicTopology, name: 
     except ChannelClosedByBroker as error:
         if error.reply_code == NOT_FOUND:
             return None
-        raise _refusal(topology, name, error) from None
+        raise refusal(topology, name, error.reply_code, error.reply_text) from None
     channel.close()
     return count
 
 
-def _refusal(topology: TopicTopology, name: str, error: ChannelClosedByBroker) -> OperationFailed | UserMistake:
+def refusal(topology: TopicTopology, name: str, code: int, text: str) -> OperationFailed | UserMistake:
+    """The error that says in one sentence why the broker did not declare the queue ``name``, and what to do."""
     at = f"the queue {name!r} of topic {topology.topic!r}"
-    if error.reply_code == LOCKED:
+    if code == DIFFERS:
+        return UserMistake(_difference(topology, name, text))
+    if code == LOCKED:
         return UserMistake(f"{at} is exclusive to another connection: delete it or set another queue for the topic")
-    if error.reply_code == REFUSED:
+    if code == REFUSED:
         return UserMistake(f"the broker refuses {at}: grant this user the permissions to configure, write and read it")
-    return OperationFailed(f"the broker could not give us {at}: {error.reply_code} {error.reply_text}")
+    return OperationFailed(f"the broker could not give us {at}: {code} {text}")
 
 
 _INEQUIVALENT = re.compile(

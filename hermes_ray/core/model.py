@@ -87,11 +87,18 @@ class TopicParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Ready messages in the queue and in its wait queues together, seen by the broker at ``at_s``."""
+    """What the broker said of a topic's queues; ``at_s`` is when it said how many messages are ready in the main one.
+
+    ``retrying_count``: messages in the wait queues that are known, together. It is of the same moment wherever one of
+    them held messages or the topic retried in the last half minute; a wait queue that stays empty is looked at once in
+    10 s, so that it counts as empty for up to 10 s after its first message. ``dead_count``: messages in the dead-letter
+    queue, up to 10 s ago; None where that is unknown. With a broker that answers slowly both are older.
+    """
 
     at_s: float
     ready_count: int
     retrying_count: int = 0
+    dead_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,8 @@ class ControlLoop:
         self._learnt = {topic: memory.learnt.get(topic, TopicLearnt()) for topic in plan.config.topics}
         self._left_out = {topic: past for topic, past in memory.topics.items() if topic not in self._topics}
         self._left_out_learnt = {topic: past for topic, past in memory.learnt.items() if topic not in self._learnt}
+        for topic, past in self._topics.items():
+            prober.waits_exist(topic, past.wait_rungs_ms)
         self._policy = policy_state(memory)
         self._probes: dict[str, deque[Probe]] = {topic: deque(maxlen=KEPT_PROBES) for topic in plan.config.topics}
         self._retried: dict[str, int] = {}
@@ -164,15 +166,17 @@ class ControlLoop:
             roster.take(report, at_s)
         for line in self._fleet.refresh(now_s, failures.keys()):
             self.say(line)
-        probes, interval_s = self._prober.probes(), self._fleet.report_interval_s
+        probes, interval_s, waits = self._prober.probes(), self._fleet.report_interval_s, self._prober.known_waits()
         for topic in self._topics:
-            self._count(topic)
+            self._count(topic, waits.get(topic, ()))
             if roster.is_complete(topic, now_s, interval_s):
                 self._learnt[topic] = self._observed(topic, probes.get(topic), now_s)
 
-    def _count(self, topic: str) -> None:
+    def _count(self, topic: str, wait_rungs_ms: tuple[int, ...]) -> None:
         """Bring the topic's counts up to what prober and fleet have counted since the last look."""
         memory = self._topics[topic]
+        if memory.wait_rungs_ms != wait_rungs_ms:
+            memory = structs.replace(memory, wait_rungs_ms=wait_rungs_ms)
         failed_probes = self._prober.failure_count(topic)
         new_failures = failed_probes - self._failed_probes.get(topic, 0)
         starts, deaths = self._fleet.failed_starts.pop(topic, 0), self._fleet.deaths.pop(topic, 0)
@@ -200,7 +204,8 @@ class ControlLoop:
         retried = roster.counters(topic).settlements.retried
         if retried > self._retried.get(topic, 0):
             self._retried[topic] = retried
-            self._prober.look_again(topic)
+            self._prober.retried(topic)
+        self._prober.waits_exist(topic, roster.wait_rungs_ms(topic))
         arrived = roster.arrived(topic, recent, now_s, self._fleet.report_interval_s)
         history = observe(past.history, probe, roster.totals(topic), now_s, arrived)
         return structs.replace(past, history=history)

@@ -71,8 +71,14 @@ class DepthView(Protocol):
     def failure_count(self, topic: str) -> int:
         """Probes of ``topic`` that failed since the start."""
 
-    def look_again(self, topic: str) -> None:
-        """A worker of ``topic`` retried a message."""
+    def waits_exist(self, topic: str, rungs_ms: Iterable[int]) -> None:
+        """There are wait queues of these delays; cheap to say again."""
+
+    def retried(self, topic: str) -> None:
+        """Messages of ``topic`` were retried a moment ago."""
+
+    def known_waits(self) -> Mapping[str, tuple[int, ...]]:
+        """The delays of each topic's wait queues that are known and have not vanished."""
 
 
 class StateStore(Protocol):

@@ -255,6 +255,10 @@ class Roster:
             )
         return found.totals
 
+    def wait_rungs_ms(self, topic: str) -> set[int]:
+        """The delays whose wait queues the topic's living workers have made."""
+        return {rung for r in self.of(topic) if r.report is not None for rung in r.report.wait_rungs_ms}
+
     def report_lag_s(self, topic: str, now_s: float) -> float | None:
         """The age of the oldest last report of a living worker, None if none has reported."""
         return max((now_s - r.reported_s for r in self.of(topic) if r.reported_s is not None), default=None)

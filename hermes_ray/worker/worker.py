@@ -188,6 +188,7 @@ class Worker:
             longest_running_s=slots.longest_running_s,
             killed_count=self._killed_count,
             lost_reason=None if consumer.lost_reason is None else consumer.lost_reason[:LOST_REASON_CHARACTERS],
+            wait_rungs_ms=tuple(sorted(consumer.wait_rungs_ms)),
             counters=Counters(
                 settlements=copy(consumer.counts),
                 runs=structs.replace(slots.runs, busy_s=self._busy_s),

@@ -82,6 +82,11 @@ class Sender:
         """The ids that got ``answer``, in the order of the answers."""
         return [id for id, given in list(self.answers) if given is answer]
 
+    @property
+    def wait_rungs_ms(self) -> frozenset[int]:
+        """The delays whose wait queue has taken a message."""
+        return self._publisher.wait_rungs_ms
+
     def close(self) -> None:
         """Close the connection and end the thread."""
         closed = threading.Event()

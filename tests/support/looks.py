@@ -28,7 +28,7 @@ def see(history: History, now_s: float) -> Snapshot:
 
 
 def ready(count: Callable[[float], float]) -> Callable[[float], Probe]:
-    return lambda at_s: Probe(at_s=at_s, ready_count=int(count(at_s)))
+    return lambda at_s: Probe(at_s=at_s, ready_count=int(count(at_s)), dead_count=2)
 
 
 def idle(_: float) -> Totals:

@@ -7,7 +7,7 @@ file that a restarted scaler finds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import count
@@ -40,7 +40,8 @@ class FakeProber:
     seen: dict[str, Probe] = field(default_factory=dict)
     failures: dict[str, ProbeFailure] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    looked_again: list[str] = field(default_factory=list)
+    waits: dict[str, set[int]] = field(default_factory=dict)
+    retries: list[str] = field(default_factory=list)
 
     def probes(self) -> Mapping[str, Probe]:
         return dict(self.seen)
@@ -48,8 +49,14 @@ class FakeProber:
     def failure_count(self, topic: str) -> int:
         return self.counts[topic]
 
-    def look_again(self, topic: str) -> None:
-        self.looked_again.append(topic)
+    def waits_exist(self, topic: str, rungs_ms: Iterable[int]) -> None:
+        self.waits.setdefault(topic, set()).update(rungs_ms)
+
+    def retried(self, topic: str) -> None:
+        self.retries.append(topic)
+
+    def known_waits(self) -> dict[str, tuple[int, ...]]:
+        return {topic: tuple(sorted(rungs)) for topic, rungs in self.waits.items() if rungs}
 
     def fails(self, topic: str) -> None:
         self.counts[topic] += 1

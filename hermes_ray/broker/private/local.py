@@ -77,6 +77,11 @@ class LocalBroker:
         """The node's process id while it runs."""
         return None if self._server is None or self._server.poll() is not None else self._server.pid
 
+    @property
+    def log_text(self) -> str:
+        """All that the node has logged so far."""
+        return (self._directory / "log" / f"{NODE}.log").read_text(errors="replace")
+
     def url(self, vhost: str = "/") -> str:
         """The AMQP URL of ``vhost``: ``amqp://guest:guest@127.0.0.1:5672/%2F``."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/{quote(vhost, safe='')}"

@@ -1,24 +1,27 @@
-"""Depths as the broker tells them, whatever is missing and whatever the broker suffers."""
+"""Depths as the broker tells them: main, wait and dead-letter queues, each looked at when somebody needs it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from pika import BasicProperties
 from pika.adapters.blocking_connection import BlockingConnection
 
+from hermes_ray import Message
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.broker.private.local import LocalBroker
-from hermes_ray.broker.topology import TopicTopology, ensure, wait_arguments, wait_queue
+from hermes_ray.broker.topology import TopicTopology, ensure
 from hermes_ray.core.model import Probe
+from tests.support.ledger import publish, queue_exists
+from tests.support.probing import dead_count, declare_wait, depth, missed_queues, probing, put_into
+from tests.support.workers import Working, working
 
 CRAWL = TopicTopology(topic="crawl", queue="crawl.q", rungs_ms=(60_000, 84_853))
 STORE = TopicTopology(topic="store", queue="store.q", queue_type="classic")
+TURNS_S = 10.0
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
@@ -28,27 +31,15 @@ def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
         time.sleep(0.02)
 
 
-def publish(connection: BlockingConnection, queue: str, count: int) -> None:
-    channel = connection.channel()
-    channel.confirm_delivery()
-    for _ in range(count):
-        channel.basic_publish("", queue, b"x", BasicProperties(delivery_mode=2), mandatory=True)
-    channel.close()
+def passes(prober: DepthProber, topic: str, count: int) -> None:
+    """Wait for so many more probes of ``topic``."""
+    seen = {prober.probes()[topic].at_s}
 
+    def look() -> bool:
+        seen.add(prober.probes()[topic].at_s)
+        return len(seen) > count
 
-def depth(prober: DepthProber, topic: str) -> tuple[int, int] | None:
-    probe = prober.probes().get(topic)
-    return None if probe is None else (probe.ready_count, probe.retrying_count)
-
-
-@contextmanager
-def probing(url: str, *topologies: TopicTopology) -> Iterator[DepthProber]:
-    prober = DepthProber([url], topologies, name="test/scaler/depth", interval_s=0.1)
-    prober.start()
-    try:
-        yield prober
-    finally:
-        prober.stop()
+    until(look)
 
 
 @pytest.fixture
@@ -60,12 +51,12 @@ def connection(vhost_url: str) -> Iterator[BlockingConnection]:
 
 def test_all_topics_are_probed_with_their_own_counts(vhost_url: str, connection: BlockingConnection) -> None:
     ensure(connection, [CRAWL, STORE])
-    publish(connection, "crawl.q", 3)
-    publish(connection, "store.q", 5)
+    put_into(connection, "crawl.q", 3)
+    put_into(connection, "store.q", 5)
 
     with probing(vhost_url, CRAWL, STORE) as prober:
         until(lambda: (depth(prober, "crawl"), depth(prober, "store")) == ((3, 0), (5, 0)))
-        publish(connection, "crawl.q", 1)
+        put_into(connection, "crawl.q", 1)
         until(lambda: depth(prober, "crawl") == (4, 0))
         assert prober.failures == {}
 
@@ -76,131 +67,148 @@ def test_a_probe_carries_the_time_of_the_clock_it_was_given(vhost_url: str, conn
     prober.start()
     until(lambda: "store" in prober.probes())
     prober.stop()
-    assert prober.probes() == {"store": Probe(at_s=1234.5, ready_count=0)}
+    assert prober.probes() == {"store": Probe(at_s=1234.5, ready_count=0, dead_count=0)}
 
 
-def test_a_missing_queue_blinds_no_other_and_is_seen_as_soon_as_it_exists(
-    vhost_url: str, connection: BlockingConnection
-) -> None:
+def test_what_a_reader_has_in_hand_does_not_change(vhost_url: str, connection: BlockingConnection) -> None:
     ensure(connection, [STORE])
-
-    with probing(vhost_url, CRAWL, STORE) as prober:
-        until(lambda: "crawl" in prober.failures and prober.failures["crawl"].count >= 3)
-        first = prober.probes()["store"]
-        until(lambda: prober.probes()["store"].at_s > first.at_s)
-        assert prober.failures["crawl"].text.startswith("404 NOT_FOUND - no queue 'crawl.q'")
-        assert set(prober.failures) == {"crawl"}
-        assert "crawl" not in prober.probes()
-
-        ensure(connection, [CRAWL])
-        until(lambda: depth(prober, "crawl") == (0, 0))
-        assert prober.failures == {}
-
-
-def test_a_queue_deleted_while_nobody_consumes_is_declared_again(
-    vhost_url: str, connection: BlockingConnection
-) -> None:
-    ensure(connection, [STORE])
-    publish(connection, "store.q", 2)
-
     with probing(vhost_url, STORE) as prober:
-        until(lambda: depth(prober, "store") == (2, 0))
-        connection.channel().queue_delete("store.q")
-        until(lambda: depth(prober, "store") == (0, 0))
-        publish(connection, "store.q", 1)
-        until(lambda: depth(prober, "store") == (1, 0))
+        until(lambda: "store" in prober.probes())
+        in_hand = prober.probes()
+        before = dict(in_hand)
+        passes(prober, "store", 2)
+        assert in_hand == before
 
 
-def test_a_passive_queue_that_goes_keeps_its_last_probe_whose_age_tells(
-    vhost_url: str, connection: BlockingConnection
-) -> None:
-    ensure(connection, [STORE, CRAWL])
-    publish(connection, "store.q", 2)
-
-    with probing(vhost_url, replace(STORE, declare=False), CRAWL) as prober:
-        until(lambda: depth(prober, "store") == (2, 0))
-        connection.channel().queue_delete("store.q")
-        until(lambda: "store" in prober.failures)
-        last = prober.probes()["store"]
-        until(lambda: prober.failures["store"].count >= 3)
-        assert prober.probes()["store"] == last
-        assert prober.probes()["crawl"].at_s > last.at_s
+def test_dead_letters_are_counted_within_ten_seconds(vhost_url: str, connection: BlockingConnection) -> None:
+    ensure(connection, [STORE])
+    with probing(vhost_url, STORE) as prober:
+        until(lambda: dead_count(prober, "store") == 0)
+        put_into(connection, "store.q.dead", 3)
+        until(lambda: dead_count(prober, "store") == 3, TURNS_S)
 
 
-def test_messages_in_wait_queues_are_counted_apart_once_a_retry_was_reported(
-    vhost_url: str, connection: BlockingConnection
+def test_a_wait_queue_is_counted_once_somebody_said_that_it_exists(
+    vhost_url: str, connection: BlockingConnection, broker: LocalBroker, vhost: str
 ) -> None:
     ensure(connection, [CRAWL])
-
     with probing(vhost_url, CRAWL) as prober:
         until(lambda: depth(prober, "crawl") == (0, 0))
         for delay_ms, count in ((60_000, 2), (84_853, 3)):
-            queue = wait_queue("crawl.q", delay_ms)
-            arguments = wait_arguments("crawl.q", "quorum", delay_ms)
-            connection.channel().queue_declare(queue, durable=True, arguments=arguments)
-            publish(connection, queue, count)
-        prober.look_again("crawl")
+            put_into(connection, declare_wait(connection, CRAWL, delay_ms), count)
+        passes(prober, "crawl", 5)
+        assert depth(prober, "crawl") == (0, 0)
+
+        prober.waits_exist("crawl", [60_000, 84_853])
         until(lambda: depth(prober, "crawl") == (0, 5), timeout_s=3.0)
+        assert prober.known_waits() == {"crawl": (60_000, 84_853)}
+    assert missed_queues(broker, vhost) == []
 
 
-def test_wait_queues_are_found_without_a_hint_too(vhost_url: str, connection: BlockingConnection) -> None:
-    ensure(connection, [CRAWL])
+def test_an_empty_wait_queue_is_looked_at_within_ten_seconds_and_at_once_after_a_retry(
+    vhost_url: str, connection: BlockingConnection
+) -> None:
+    ensure(connection, [CRAWL, STORE])
+    queue, other = declare_wait(connection, CRAWL, 60_000), declare_wait(connection, STORE, 60_000)
+    with probing(vhost_url, CRAWL, STORE, interval_s=0.2) as prober:
+        prober.waits_exist("crawl", [60_000])
+        prober.waits_exist("store", [60_000])
+        until(lambda: len(prober.probes()) == 2)
+        passes(prober, "crawl", 3)  # the queues have been looked at
+        put_into(connection, queue, 1)
+        put_into(connection, other, 1)
+        prober.retried("store")
+        until(lambda: depth(prober, "store") == (0, 1), timeout_s=2.0)
+        until(lambda: depth(prober, "crawl") == (0, 1), TURNS_S)
 
-    with probing(vhost_url, CRAWL) as prober:
-        until(lambda: depth(prober, "crawl") == (0, 0))
-        queue = wait_queue("crawl.q", 60_000)
-        connection.channel().queue_declare(queue, durable=True, arguments=wait_arguments("crawl.q", "quorum", 60_000))
-        publish(connection, queue, 2)
-        until(lambda: depth(prober, "crawl") == (0, 2), timeout_s=12.0)
 
-
-def test_missing_wait_queues_cost_a_channel_once_in_ten_seconds_not_each_pass(
+def test_the_wait_queues_of_a_topology_that_declares_nothing_are_known_from_the_start(
     vhost_url: str, connection: BlockingConnection
 ) -> None:
     ensure(connection, [CRAWL])
-    many = TopicTopology(topic="crawl", queue="crawl.q", rungs_ms=tuple(range(1000, 1200)))
-
-    with probing(vhost_url, many) as prober:
-        until(lambda: "crawl" in prober.probes())
-        first = prober.probes()["crawl"]
-        until(lambda: prober.probes()["crawl"].at_s > first.at_s + 1.0)
-        seen = {prober.probes()["crawl"].at_s}
-        deadline_s = time.monotonic() + 2.0
-        while time.monotonic() < deadline_s:
-            seen.add(prober.probes()["crawl"].at_s)
-            time.sleep(0.01)
-    assert len(seen) >= 10  # 200 reopened channels in a pass would not leave room for half of these
+    for delay_ms in CRAWL.rungs_ms:
+        put_into(connection, declare_wait(connection, CRAWL, delay_ms), 1)
+    with probing(vhost_url, replace(CRAWL, declare=False)) as prober:
+        until(lambda: depth(prober, "crawl") == (0, 2))
+        assert prober.known_waits() == {"crawl": CRAWL.rungs_ms}
 
 
-def test_depths_come_back_after_the_broker_restarted_and_after_it_closed_the_connection() -> None:
-    with LocalBroker() as node:
-        setup = connect([node.url()], name="test/setup")
-        ensure(setup, [CRAWL, STORE])
-        publish(setup, "crawl.q", 4)
-        setup.close()
-
-        with probing(node.url(), CRAWL, STORE) as prober:
-            until(lambda: depth(prober, "crawl") == (4, 0))
-            before = prober.probes()["crawl"]
-            node.ctl("close_all_connections", "test")
-            until(lambda: prober.probes()["crawl"].at_s > before.at_s + 0.5)
-
-            node.kill()
-            until(lambda: "crawl" in prober.failures and "store" in prober.failures)
-            assert depth(prober, "crawl") == (4, 0)
-            lost = prober.probes()["crawl"]
-            node.restart()
-            until(lambda: prober.probes()["crawl"].at_s > lost.at_s and not prober.failures, timeout_s=40.0)
-            again = connect([node.url()], name="test/again")
-            publish(again, "crawl.q", 2)
-            again.close()
-            # RabbitMQ 3.10 may bring a quorum queue back empty that was young when it was killed.
-            until(lambda: depth(prober, "crawl") in ((6, 0), (2, 0)))
+def test_a_wait_queue_that_vanished_is_looked_for_once_and_forgotten_though_it_is_said_again(
+    vhost_url: str, connection: BlockingConnection, broker: LocalBroker, vhost: str
+) -> None:
+    ensure(connection, [CRAWL])
+    for delay_ms in CRAWL.rungs_ms:
+        put_into(connection, declare_wait(connection, CRAWL, delay_ms), 1)
+    with probing(vhost_url, CRAWL) as prober:
+        prober.waits_exist("crawl", CRAWL.rungs_ms)
+        until(lambda: depth(prober, "crawl") == (0, 2))
+        connection.channel().queue_delete("crawl.q.wait.60000")
+        until(lambda: depth(prober, "crawl") == (0, 1))
+        for _ in range(5):
+            prober.waits_exist("crawl", CRAWL.rungs_ms)
+            prober.waits_exist("crawl", [60_000])
+            prober.retried("crawl")
+            passes(prober, "crawl", 1)
+        assert prober.known_waits() == {"crawl": (84_853,)}
+        assert prober.failures == {}
+    assert len(missed_queues(broker, vhost)) == 1
 
 
-def test_probing_starts_before_the_broker_and_says_why_there_is_nothing_yet() -> None:
-    with probing("amqp://guest:s3cret@127.0.0.1:1/", CRAWL) as prober:
-        until(lambda: "crawl" in prober.failures and prober.failures["crawl"].count >= 2)
-        assert "Connection refused" in prober.failures["crawl"].text
-        assert "s3cret" not in prober.failures["crawl"].text
-        assert prober.probes() == {}
+def test_what_was_said_is_known_before_the_broker_is_there() -> None:
+    prober = DepthProber(["amqp://guest:guest@127.0.0.1:1/"], [CRAWL], name="test/early")
+    prober.waits_exist("crawl", [84_853, 60_000])
+    prober.waits_exist("of another deployment", [1])
+    assert prober.known_waits() == {"crawl": (60_000, 84_853)}
+
+
+def test_a_dead_letter_queue_that_was_deleted_is_declared_again(vhost_url: str, connection: BlockingConnection) -> None:
+    ensure(connection, [STORE])
+    put_into(connection, "store.q.dead", 2)
+    with probing(vhost_url, STORE) as prober:
+        until(lambda: dead_count(prober, "store") == 2)
+        connection.channel().queue_delete("store.q.dead")
+        until(lambda: dead_count(prober, "store") == 0, TURNS_S)
+        assert queue_exists(vhost_url, "store.q.dead")
+
+
+def test_a_dead_letter_queue_we_must_not_declare_is_looked_for_once_and_unknown(
+    vhost_url: str, connection: BlockingConnection, broker: LocalBroker, vhost: str
+) -> None:
+    ensure(connection, [STORE])
+    connection.channel().queue_delete("store.q.dead")
+    with probing(vhost_url, replace(STORE, declare=False)) as prober:
+        until(lambda: "store" in prober.probes())
+        passes(prober, "store", 20)
+        assert dead_count(prober, "store") is None
+        assert prober.failures == {}
+    assert len(missed_queues(broker, vhost)) == 1
+
+
+def test_messages_that_fail_and_come_back_leave_no_line_in_the_log_and_are_counted_where_they_wait(
+    vhost_url: str, connection: BlockingConnection, broker: LocalBroker, vhost: str
+) -> None:
+    def fail(_message: Message) -> None:
+        raise RuntimeError("the database is away")
+
+    topology = TopicTopology(topic="t", queue="q", rungs_ms=(300, 424, 600))
+    ensure(connection, [topology])
+    seen: set[tuple[int, int] | None] = set()
+
+    def tick(prober: DepthProber, worker: Working) -> bool:
+        """What the scaler does with each report; True once every message is dead."""
+        prober.waits_exist("t", worker["wait_rungs_ms"])
+        prober.retried("t")
+        seen.add(depth(prober, "t"))
+        return worker["dead_lettered_attempts"] == 20
+
+    with (
+        working(vhost_url, fail, max_attempts=3, rungs_ms=topology.rungs_ms) as worker,
+        probing(vhost_url, topology) as prober,
+    ):
+        publish(vhost_url, 20)
+        until(lambda: tick(prober, worker))
+        assert set(worker["wait_rungs_ms"]) <= set(topology.rungs_ms)
+        assert prober.known_waits() == {"t": tuple(sorted(worker["wait_rungs_ms"]))}
+        until(lambda: dead_count(prober, "t") == 20, TURNS_S)
+    assert any(found and found[1] > 0 for found in seen)
+    assert missed_queues(broker, vhost) == []

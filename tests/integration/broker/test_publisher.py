@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pika import BasicProperties
 
 from hermes_ray import Message
-from hermes_ray.broker.outgoing import PUBLISHED_MS, fresh
+from hermes_ray.broker.outgoing import PUBLISHED_MS, fresh, retry
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.publisher import Answer
+from hermes_ray.broker.topology import wait_arguments
 from tests.support.ledger import Ledger, Sender, channel_to, publish, ready_count, sending, take, until
 from tests.support.workers import Gate, working
 
@@ -64,6 +66,28 @@ def test_a_full_queue_that_rejects_publishes_answers_with_a_nack(sender: Sender,
     until(lambda: len(sender.answers) == 5, "all answers")
     assert len(sender.ids(Answer.CONFIRMED)) == 1
     assert len(sender.ids(Answer.NACKED)) == 4
+
+
+def test_a_wait_queue_is_spoken_of_once_it_took_a_message_and_until_it_is_gone(sender: Sender, vhost_url: str) -> None:
+    def send(delay_ms: int) -> Answer:
+        queue = f"q.wait.{delay_ms}"
+        message = retry(BasicProperties(), b"{}", queue=queue, delay_ms=delay_ms, declare=declared.get(delay_ms))
+        sender.send([message])
+        id = message.properties.message_id
+        until(lambda: id in dict(sender.answers), "an answer")
+        return dict(sender.answers)[id]
+
+    declared = {60_000: wait_arguments("q", "quorum", 60_000)}
+    assert sender.wait_rungs_ms == frozenset()
+    assert (send(60_000), send(70_000)) == (Answer.CONFIRMED, Answer.RETURNED)
+    assert sender.wait_rungs_ms == {60_000}
+
+    with channel_to(vhost_url) as channel:
+        channel.queue_delete("q.wait.60000")
+    assert send(60_000) is Answer.RETURNED
+    assert sender.wait_rungs_ms == frozenset()
+    assert send(60_000) is Answer.CONFIRMED
+    assert sender.wait_rungs_ms == {60_000}
 
 
 def test_a_message_is_stamped_with_an_id_and_the_time_of_its_publish(sender: Sender, vhost_url: str) -> None:

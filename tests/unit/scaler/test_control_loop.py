@@ -301,7 +301,22 @@ def test_wait_queues_are_looked_for_when_retries_are_new_and_after_a_restart() -
     for retried in (1, 1, 2):
         seq = record.report.seq + 1
         world.loop.tick([(report(worker, seq, retried=retried), world.now_s)], world.now_s)
-    assert world.prober.looked_again == ["light", "light"]
+    assert world.prober.retries == ["light", "light"]
+
+
+def test_the_wait_queues_that_workers_speak_of_are_counted_and_remembered() -> None:
+    world = ScalerWorld("topics.light.workers.min=2")
+    world.tick(3)
+    reports = [
+        (report(worker, 99, wait_rungs_ms=rungs_ms), world.now_s)
+        for worker, rungs_ms in zip(world.of("light"), ((1000, 1414), (1000, 2000)), strict=True)
+    ]
+    world.loop.tick(reports, world.now_s)
+    assert world.prober.waits["light"] == {1000, 1414, 2000}
+    world.loop.tick((), world.now_s)
+    assert world.memory().topics["light"].wait_rungs_ms == (1000, 1414, 2000)
+    world.scaler_is_killed()
+    assert world.prober.waits["light"] == {1000, 1414, 2000}
 
 
 def test_a_stopped_topic_is_left_out_until_the_next_plan() -> None:
