@@ -16,7 +16,7 @@ from hermes_ray.cluster.client import Deployment
 from tests.support.ledger import ready_count
 from tests.support.live import ROOT, Cluster, Project, Serve, actors, wait_until
 
-SLOW = {"handler": "Sync", "options": {"sleep_s": 2}, "worker": {"concurrency": 2}, "workers": {"min": 1, "max": 1}}
+SLOW = {"handler": "Sync", "options": {"sleep_s": 6}, "worker": {"concurrency": 2}, "workers": {"min": 1, "max": 1}}
 
 
 def start_four_slow_ones(project: Project, status: Callable[[], dict[str, Any]]) -> set[str]:
@@ -88,7 +88,7 @@ def test_killing_the_driver_stops_nothing_and_hermes_stop_ends_it(
 def test_a_stop_order_outlives_the_driver_and_a_kill_of_the_scaler(
     project: Project, cluster: Cluster, status: Callable[[], dict[str, Any]]
 ) -> None:
-    project.configure({"slow": {**SLOW, "options": {"sleep_s": 4}}})
+    project.configure({"slow": {**SLOW, "options": {"sleep_s": 8}}})
     with project.serving() as serve:
         ids = start_four_slow_ones(project, status)
         serve.process.kill()
