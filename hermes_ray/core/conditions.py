@@ -24,6 +24,8 @@ class Condition(StrEnum):
     SATURATED = "saturated"
     CAPACITY_EXHAUSTED = "capacity_exhausted"
     OBJECTIVE_AT_RISK = "objective_at_risk"
+    UNRESPONSIVE = "unresponsive"
+    NOT_CONSUMING = "not_consuming"
 
 
 MEANINGS: Mapping[Condition, str] = {
@@ -35,6 +37,10 @@ MEANINGS: Mapping[Condition, str] = {
     Condition.SATURATED: "Every slot is busy, messages flow, and more of them wait.",
     Condition.CAPACITY_EXHAUSTED: "The cluster has no room for the workers this topic wants.",
     Condition.OBJECTIVE_AT_RISK: "Messages wait so long that they are handled too late for the latency objective.",
+    Condition.UNRESPONSIVE: "A worker has said nothing for three report intervals: its process hangs or is stopped, "
+    "or a handler holds the interpreter.",
+    Condition.NOT_CONSUMING: "A worker lives and the broker is there, but it has not consumed for three report "
+    "intervals; its own words are in hermes workers.",
 }
 
 
@@ -45,10 +51,13 @@ def conditions(
     *,
     probe_failure_count: int,
     start_failure_count: int,
+    unresponsive_count: int = 0,
+    not_consuming_count: int = 0,
     is_capacity_known: bool = True,
 ) -> frozenset[Condition]:
     """What holds of one topic now; ``decision`` is of the same moment, failures are counted in a row.
 
+    ``unresponsive_count`` and ``not_consuming_count`` are living workers that have been so for three report intervals.
     Starts fail only where workers are wanted, and a cluster that does not tell its room is not said to have none.
 
     What is unknown raises nothing, except that an unknown depth after a failed probe is itself a condition.
@@ -61,6 +70,8 @@ def conditions(
         Condition.SATURATED: not is_stalled and _is_saturated(seen),
         Condition.CAPACITY_EXHAUSTED: decision is not None and is_capacity_known and _is_cut(decision),
         Condition.OBJECTIVE_AT_RISK: _is_at_risk(seen, params.latency_objective_s),
+        Condition.UNRESPONSIVE: unresponsive_count > 0,
+        Condition.NOT_CONSUMING: not_consuming_count > 0,
     }
     return frozenset(condition for condition, is_so in holds.items() if is_so)
 

@@ -331,6 +331,8 @@ class ControlLoop:
                 fleet.params[topic],
                 probe_failure_count=0 if failure is None else failure.count,
                 start_failure_count=fleet.start_failure_count(topic),
+                unresponsive_count=team.silent_count,
+                not_consuming_count=team.not_consuming_count,
                 is_capacity_known=self._is_capacity_known,
             ),
         )

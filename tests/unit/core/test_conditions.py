@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +36,14 @@ def _seen(probe_failures: int = 0, start_failures: int = 0, decision: Decision |
         start_failure_count=start_failures,
     )
     return set(found)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_silent_workers_and_those_that_do_not_consume_are_said_while_there_are_any(count: int) -> None:
+    seen = functools.partial(conditions, CALM, None, PARAMS, probe_failure_count=0, start_failure_count=0)
+    silent, idle = seen(unresponsive_count=count), seen(not_consuming_count=count)
+    assert silent == ({Condition.UNRESPONSIVE} if count else set())
+    assert idle == ({Condition.NOT_CONSUMING} if count else set())
 
 
 def _cut(reason: Reason, before: int, after: int) -> Decision:
