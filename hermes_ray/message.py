@@ -13,8 +13,8 @@ from hermes_ray.errors import PermanentError
 
 __all__ = ["BROKER_HEADERS", "DeadLetter", "Done", "Message", "Outcome", "Publish", "Retry"]
 
-# RabbitMQ before 4.0.1 drops a dead-lettered message without a word when its own x-death history shows a cycle, and
-# counters of an earlier life would be taken for this one's.
+# RabbitMQ before 4.0.1 drops a dead-lettered message silently when its own x-death history shows a cycle, and
+# a delivery count of before would be read as the new message's.
 BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 _OUR_HEADERS = "x-hermes-"
 

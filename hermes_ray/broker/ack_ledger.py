@@ -17,12 +17,16 @@ class AckLedger:
 
     def __init__(self) -> None:
         self._last = 0  # the highest tag delivered
-        self._prefix = 0  # every tag up to here is off our hands
+        self._prefix = 0  # the broker holds no tag up to this one for us any more: acked or given back
         self._gone: set[int] = set()  # tags beyond the prefix that the broker no longer holds for us
         self._settled: set[int] = set()  # tags whose ack is due
 
     def add(self, first: int, last: int) -> None:
-        """Deliveries ``first`` to ``last`` arrived. Tags skipped since the ones before were given back below us."""
+        """Deliveries ``first`` to ``last`` arrived.
+
+        Tags missing before ``first`` are of deliveries that pika itself rejected, as it does for a cancelled consumer:
+        the broker has them back, and an ack must not wait for them.
+        """
         if first > self._last + 1:
             self._gone.update(range(self._last + 1, first))
         self._last = last

@@ -20,9 +20,9 @@ __all__ = ["backoff_s", "connect", "parameters"]
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
-WAITING_PAUSE_S = 1.0  # somebody waits in front of the screen: look more often than a worker that reconnects
+WAITING_PAUSE_S = 1.0  # a person waits for the command: not the up to 15 s of a worker that reconnects
 
-# pika prints a traceback for each failed try; what went wrong is in our sentences and log lines.
+# pika logs a traceback for each failed try: silenced, since callers report the cause in one sentence.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 

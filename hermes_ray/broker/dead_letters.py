@@ -31,5 +31,6 @@ def dead_letter_ids(urls: Sequence[str], queue: str) -> list[str]:
             return []
         if ids:
             channel.basic_nack(0, multiple=True, requeue=True)
-            channel.close()  # a reply to wait for: the broker has done the nack then
+            # A nack has no reply. The close has one, which the broker sends after the nack: all messages are back then.
+            channel.close()
     return [id for id in ids if id]

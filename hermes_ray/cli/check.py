@@ -121,7 +121,7 @@ def _default_slots(config: Config, topic: str) -> int:
 
 def _default_slots_here(config: Config, topic: str) -> int:
     chosen = config.topics[topic]
-    with contextlib.redirect_stdout(sys.stderr):  # what a module prints is no finding
+    with contextlib.redirect_stdout(sys.stderr):  # what a handler's module prints would break the output of --json
         handler = load_handler(chosen.handler, chosen.options)
         run_close(handler, asyncio.run, CLOSE_TIMEOUT_S)
     return handler.default_concurrency

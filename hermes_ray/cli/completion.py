@@ -66,7 +66,7 @@ class Words:
                 yield CompletionItem(topic, help="a topic of the configuration")
         for word in self.own:
             yield CompletionItem(f"{word}=", help="a word of this command")
-        if incomplete:  # there are twenty keys and thirty more for each topic: too many to offer unasked
+        if incomplete:  # else the shell would list 20 keys, and 30 more for each topic
             yield from _keys(topics + _TYPED_TOPIC.findall(incomplete))
 
 

@@ -61,8 +61,8 @@ def panel(
 def columns(values: Sequence[float | None], width: int, rows: int, least_top: float) -> list[str]:
     """A column chart of the last values, newest at the right: ``rows`` strings of ``width``.
 
-    The highest value is a full column, unless it is below ``least_top``: little shall look little. Of [0, 4, 8] with
-    width 3, one row and least_top 1: " ▄█". What is more than nothing shows; unknown is a gap.
+    The highest value is a full column, unless it is below ``least_top``: else 3 messages would look like 3,000. Of
+    [0, 4, 8] with width 3, one row and least_top 1: " ▄█". What is more than nothing shows; unknown is a gap.
     """
     shown = [value or 0.0 for value in values][-width:]
     shown = [0.0] * (width - len(shown)) + shown

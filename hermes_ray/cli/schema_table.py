@@ -14,7 +14,7 @@ from hermes_ray.config.schema import SchemaRow
 
 __all__ = ["print_schema"]
 
-PIPED_COLUMNS = 220  # grep wants a key on one line
+PIPED_COLUMNS = 220  # a pipe has no width: wide enough to keep each key on one line, for grep
 TABLE_COLUMNS = 140  # in fewer, keys or numbers would be folded
 INDENT = "    "
 

@@ -149,7 +149,7 @@ def _follow(
                 say("this process stays: the Ray it started runs the deployment", now=True)
                 driver = None
             if not news["stopping"] and news["result"] is None:
-                ordered = 0  # a scaler that has lost the order gets it again
+                ordered = 0  # the scaler does not know of the order, as one restarted without it: give it again
             if signals.count > ordered and _hand_over_order(deployment, signals.count, say):
                 ordered = signals.count
             if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 again

@@ -13,10 +13,10 @@ __all__ = ["draw", "spaced"]
 
 INK, FAINT, PAPER = "#22272e", "#8b949e", "#ffffff"
 COLORS = ("#2f6fb3", "#d9731a", "#2a9d6a")
-LABEL_AT = 0.032  # of the axis' width, beside it
+LABEL_AT = 0.032  # distance of a label from its axis, as a share of the plot's width
 WIDTH_IN, HEIGHT_IN, DPI = 16.0, 10.5, 100
 LABEL_GAP_S = 3.2
-LEAST_BACKLOG = 40.0  # a queue of three is no mountain
+LEAST_BACKLOG = 40.0  # messages at the top of the axis, or more: else a queue of 3 would fill the picture
 
 
 def draw(record: Record, title: str, subtitle: str, path: Path, burst: tuple[str, tuple[float, float]]) -> None:
@@ -167,5 +167,5 @@ def _number(value: float | None) -> float:
 
 
 def _top(values: Sequence[float], headroom: float) -> float:
-    known = [value for value in values if value == value]  # noqa: PLR0124  (NaN is what differs from itself)
+    known = [value for value in values if value == value]  # noqa: PLR0124  (leaves out NaN, which max() may return)
     return max([1.0, *known]) * headroom

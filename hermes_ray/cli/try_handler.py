@@ -145,7 +145,7 @@ def _json_tree(outcome: _Outcome) -> dict[str, Any]:
 
 
 def _trace(error: BaseException) -> str:
-    """The traceback from the handler's first frame on: the one before is ours."""
+    """The traceback without its first frame, which is of this file and tells the handler's author nothing."""
     ours = error.__traceback__
     return _printable("".join(traceback.format_exception(type(error), error, ours and ours.tb_next)))
 
@@ -155,7 +155,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _printable(text: str) -> str:
-    """A lone surrogate has no UTF-8, and would end the printing."""
+    """``text`` with each lone surrogate escaped, for which print would raise ``UnicodeEncodeError``."""
     return _text(text.encode("utf-8", "backslashreplace"))
 
 

@@ -1,4 +1,4 @@
-"""The eye on a deployment: asks its scaler, whichever that is by then, again and again until the deployment ends."""
+"""Asks a deployment's scaler, or the one that has taken its place, again and again until the deployment ends."""
 
 from __future__ import annotations
 

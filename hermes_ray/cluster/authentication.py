@@ -1,4 +1,4 @@
-"""Ray's token authentication: send the user's token, and say in one sentence why a cluster turns us away."""
+"""Ray's token authentication: send the user's token, and raise one sentence when a cluster refuses it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMEDY = (
 def present_token(address: str) -> None:
     """Send the user's cluster token from now on; raises ``UserMistake`` if the cluster at ``address`` wants another.
 
-    Call it before connecting, with an address where somebody listens. A cluster without authentication does not mind.
+    Call it before connecting, with an address that accepts connections. A cluster without authentication ignores it.
     """
     try:
         send_token()

@@ -89,7 +89,7 @@ def _on_this_machine() -> str:
 
 
 def _is_listening(address: str) -> bool:
-    """Whether anybody listens there; Ray itself would try for minutes."""
+    """Whether ``address`` accepts a TCP connection. Asked first, since Ray retries a dead address for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
@@ -105,7 +105,10 @@ def _is_jobs_address(address: str) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray prints warnings of its own while it looks for a cluster, from C++ too; what matters is in our sentences."""
+    """Send file descriptor 2 to /dev/null meanwhile.
+
+    While Ray looks for a cluster its C++ code writes warnings there, before the sentence that the command answers with.
+    """
     sys.stderr.flush()
     saved, nowhere = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDERR)

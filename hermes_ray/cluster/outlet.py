@@ -33,7 +33,7 @@ class RayOutlet:
                 self._scaler = ray.get_actor(SCALER_NAME, namespace=self._namespace)
             answer: float = ray.get(self._scaler.report.remote(report), timeout=REPORT_TIMEOUT_S)
             return answer
-        except Exception as error:  # whatever Ray raises, the worker works on
+        except Exception as error:  # the worker consumes without a scaler, and looks it up anew at the next report
             log.debug("no report: %s", error)
             self._scaler = None
             return None

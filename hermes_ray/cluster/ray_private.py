@@ -19,9 +19,10 @@ __all__ = ["cluster_addresses", "drop_raylet_news", "free_by_node", "is_class", 
 
 
 def drop_raylet_news() -> None:
-    """Ray prints the news of its raylets and retries to every driver's stderr, without a switch: no more of it.
+    """Stop Ray from printing messages of raylets and retries to this driver's stderr; it has no option for that.
 
-    What concerns a deployment is told by its scaler; the rest is in Ray's logs and dashboard.
+    They would stand between a command's lines. What concerns a deployment is told by its scaler; the rest is in Ray's
+    logs and dashboard.
     """
 
     def say_nothing(data: object, ignore_prefix: bool) -> None:
@@ -40,7 +41,8 @@ def send_token() -> None:
 
     Ray 2.60 protects new clusters once a token exists, but does not send it to an address given explicitly.
     """
-    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)  # a line a command
+    # Else Ray logs a line about the token at each command.
+    logging.getLogger(maybe_enable_token_auth_if_token_available.__module__).setLevel(logging.ERROR)
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     ensure_token_if_auth_enabled(create_token_if_missing=False)
 

@@ -41,12 +41,12 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 STOPPING_TICK_S = 0.2
-MAX_CALLS_PER_S = 240  # what one actor answers with ease; more workers report less often
+MAX_CALLS_PER_S = 240  # an actor saturates at 850 a second; more workers report less often instead
 MAX_REPORT_INTERVAL_S = 40.0
 DRIVER_SILENT_S = 5.0
 UNHEALTHY_S = 15.0
 LAST_WORDS_S = 3.0  # for the driver to fetch the result
-FOLLOWERS_S = 1.0  # after one driver has it: hermes stop and the serve it ends both want to know
+FOLLOWERS_S = 1.0  # after one driver has it: hermes stop and the serve that it ends both fetch it
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ def _public(value: Any, path: tuple[str, ...], *, secret: bool) -> Iterator[str]
     if isinstance(value, Mapping):
         private = "options" in path or "broker" in path[:1]
         for key, item in value.items():
-            # A key can hide a URL as well: {"amqp://u:p@h": ...} is one slip of the quotes away.
+            # A user who misplaces a quote makes a URL the key, {"amqp://u:p@h": ...}, password and all.
             if isinstance(key, str) and _holds_password(key):
                 yield ".".join(path)
             yield from _public(item, (*path, str(key)), secret=secret or (private and looks_secret(str(key))))
@@ -71,7 +71,7 @@ def _holds_password(text: str) -> bool:
 
 
 def _is_local_guest(url: str) -> bool:
-    """The account every fresh broker has, which it admits from the same machine only: no secret."""
+    """The account every fresh RabbitMQ has, and admits from the same machine only: shown, since it is no secret."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -50,7 +50,7 @@ def run_apart(command: Sequence[str]) -> tuple[int, bool]:
     os.waitid(
         os.P_PID, child.pid, os.WEXITED | os.WNOWAIT
     )  # not reaped yet: its pid, the session's name, is not reused
-    for number in SIGNALS:  # what is left takes a moment, and must not be cut short
+    for number in SIGNALS:  # a second Ctrl-C from here on would leave processes of the session running
         signal.signal(number, signal.SIG_IGN)
     end_session(child.pid)
     return child.wait(), signalled

@@ -28,7 +28,7 @@ SAMPLE = "hermes_ray.samples.raidhub"  # by name, as every handler: nothing impo
 CONFIG = Path(__file__).parents[2] / "conf" / "raidhub.yaml"
 OUT = Path("out") / "demo"
 API_RATE_HZ = 150
-NUM_CPUS = 2  # room for eight workers, on whatever machine
+NUM_CPUS = 2  # room for 8 workers of the sample, however many CPUs the machine has
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -56,7 +56,7 @@ class Environment:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for number in SIGNALS:  # what is left takes a second or two, and must not be cut short
+        for number in SIGNALS:  # a second Ctrl-C in these 1 to 2 s would leave the broker and Ray running
             signal.signal(number, signal.SIG_IGN)
         self._stack.close()
         _interrupt_on_signals()
@@ -81,7 +81,7 @@ class Environment:
             self._stack.callback(stop_cluster)
             try:
                 self.dashboard = f"http://{start_cluster(self.config.deployment.name, NUM_CPUS)}"
-            except SystemExit:  # Ray takes SIGTERM while it starts, and leaves
+            except SystemExit:  # raised by Ray's own SIGTERM handler, in place while it starts
                 raise KeyboardInterrupt from None
             _interrupt_on_signals()
 
@@ -111,5 +111,5 @@ def _interrupt_on_signals() -> None:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    child.kill()  # it keeps nothing
+    child.kill()  # by SIGKILL: the API has no data to save
     child.communicate()

@@ -31,7 +31,8 @@ LINE_EVERY_S = 5.0
 WARM_UP_S = 60.0
 EMPTY_FOR_S = 3.0  # depths and reports are a second old, and not the same second
 DRAINED_BY_S = LOAD_S + 45.0
-SHRUNK_BY_S = LOAD_S + 25.0  # nothing depends on it: the pool of the burst shrinks a minute after it
+# The burst's pool shrinks a minute after the burst, perhaps later than this; the exit code does not depend on it.
+SHRUNK_BY_S = LOAD_S + 25.0
 STOP_GRACE_S = 15.0
 
 

@@ -37,7 +37,7 @@ def code_identity(directory: Path, handlers: Iterable[str]) -> str:
 def _python_files(directory: Path) -> Iterator[Path]:
     for parent, directories, names in os.walk(directory):
         directories[:] = [name for name in directories if not _is_left_out(Path(parent, name))]
-        # An editor's lock is a hidden link to nowhere that is called *.py too.
+        # Emacs locks NAME.py by a dangling link .#NAME.py: reading it would fail the apply.
         yield from (
             path
             for name in names
@@ -62,6 +62,6 @@ def _is_left_out(directory: Path) -> bool:
 def _source(handler: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(handler.partition(":")[0])
-    except Exception:  # it imports the packages above, a user's code: the trial says so with its text
+    except Exception:  # of a user's parent package, which find_spec imports; the trial meets it again and reports it
         return None
     return None if spec is None or spec.origin is None or not spec.origin.endswith(".py") else Path(spec.origin)

@@ -34,7 +34,8 @@ STATE_VERSION = 2
 MAGIC = b"hermes_ray memory %d\n" % STATE_VERSION
 RECORD = struct.Struct(">II")
 LEAST_CHANGES_BYTES = 1_000_000
-READ_TRIES, READ_PAUSE_S = 50, 0.2  # too many open files, a file server that is away: it passes, or it does not
+# 10 s in all: too many open files or an absent file server often pass by then.
+READ_TRIES, READ_PAUSE_S = 50, 0.2
 
 
 def checkpoint_path(state_dir: str, urls: Sequence[str], name: str) -> Path:

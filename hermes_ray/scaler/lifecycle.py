@@ -26,7 +26,7 @@ EARLY_DEATH_S = 10.0  # a worker that died sooner has failed to start, whatever 
 REPLACED_AFTER_S = 60.0
 SAID_AFTER_INTERVALS = 3.0
 LEAST_SILENCE_S = 3.0
-DRAIN_GRACE_S = 30.0  # past its drain deadline a worker does not end itself any more
+DRAIN_GRACE_S = 30.0  # a worker ends itself at its drain deadline; one that is there this much later hangs
 LAST_WORDS_S = 10.0
 
 

@@ -53,7 +53,7 @@ class WorkerMemory(Struct, kw_only=True):
     """A living worker, asked for or first seen at ``since_s``; ``adopted`` if not by this deployment's scaler.
 
     ``before_s`` and ``before_taken``: when the report before the last came, and what it had taken (see ``roster``);
-    ``settled_count`` since it was first seen; ``failed``: its start did, and what is left of it is on its way out.
+    ``settled_count`` since it was first seen; ``failed``: its start did; Ray may list it for a moment yet.
     """
 
     worker: str

@@ -14,7 +14,7 @@ from hermes_ray.scaler.roster import Roster
 
 __all__ = ["MemoryWriter"]
 
-WRITE_SHARE = 10  # a memory that takes long to write is written less often: a pause of ten times as long
+WRITE_SHARE = 10  # a write of t seconds is followed by a pause of 10 t: a slow disk takes a tenth of the time at most
 LEAST_LEARNT, LEARNT_TURN_S = 100, 10.0
 
 

@@ -65,7 +65,8 @@ def digest(parts: Any) -> str:
 
 def _ordered(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return sorted((repr(key), _ordered(item)) for key, item in value.items())  # YAML has keys of any kind
+        # By repr: YAML keys may be numbers and text side by side, which do not sort.
+        return sorted((repr(key), _ordered(item)) for key, item in value.items())
     return [_ordered(item) for item in value] if isinstance(value, list | tuple) else value
 
 

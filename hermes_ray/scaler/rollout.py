@@ -46,7 +46,8 @@ def wanted_new_count(rollout: Rollout) -> int:
     if rollout.old_count == 0 or rollout.target == 0:
         return rollout.target
     if rollout.is_canary_time:
-        # Growth cannot wait for the canaries: old code cannot be started any more.
+        # A target that grows gets the difference in new workers at once: old code cannot be started any more, and the
+        # messages would wait until the canaries are proven.
         return max(rollout.new_count, min(CANARY_COUNT, rollout.target), rollout.target - rollout.old_count)
     beside_old = rollout.target + rollout.surge_count - rollout.old_count
     return max(rollout.new_count, min(rollout.target, beside_old))

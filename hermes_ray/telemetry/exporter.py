@@ -103,10 +103,10 @@ class Exporter:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    allow_reuse_port = False  # two servers would share a port without a word
+    allow_reuse_port = False  # a second scaler would share the port without an error, and a scrape reach either one
 
     def server_bind(self) -> None:
-        """Without asking a name server for our name, as HTTPServer does: one that is silent would keep us waiting."""
+        """Bind without HTTPServer's getfqdn: a name server that does not answer would block the scaler's start."""
         TCPServer.server_bind(self)
         host, self.server_port = self.server_address[:2]
         self.server_name = str(host)

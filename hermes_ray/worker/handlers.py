@@ -70,12 +70,13 @@ def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
     except (Exception, SystemExit) as error:
         text = f"handler {spec} cannot be built: {type(error).__name__}: {error}"
         masked = without_secrets(text, options)
-        raise OperationFailed(masked) from (error if masked == text else None)  # its traceback would tell them too
+        # Where a secret was masked there is no cause: its traceback would show the secret.
+        raise OperationFailed(masked) from (error if masked == text else None)
     return _handler(spec, instance, getattr(instance, "close", _nothing))
 
 
 def _handler(spec: str, call: Callable[..., Any], close: Callable[[], Any]) -> Handler:
-    codes = (call, type(call).__call__)  # a function is its own code, an instance's is its class's
+    codes = (call, type(call).__call__)  # inspect knows the kind of an instance only by its class's __call__
     if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in codes):
         raise OperationFailed(f"handler {spec} has a yield, so calling it would do nothing: return instead")
     if not _takes_one(call):
@@ -86,7 +87,7 @@ def _handler(spec: str, call: Callable[..., Any], close: Callable[[], Any]) -> H
 def _takes_one(call: Callable[..., Any]) -> bool:
     try:
         signature = inspect.signature(call)
-    except (TypeError, ValueError):  # compiled code may tell none
+    except (TypeError, ValueError):  # a function of a C extension may have no signature: it is taken as it is
         return True
     try:
         signature.bind(None)

@@ -60,7 +60,7 @@ class Handoff:
                 return
             except IndexError:
                 self._waking = False
-            # A batch put meanwhile counted on this wake-up.
+            # A put that saw _waking set woke nobody. If a thread has gone idle since, that batch would lie: look again.
             if not (self._idle and self._buffer):
                 return
 
@@ -76,7 +76,7 @@ def take_all(buffer: deque[Delivery]) -> list[Delivery]:
 
 
 def _withdraw(idle: deque[threading.Lock], asleep: threading.Lock) -> bool:
-    """Take an announcement back; False if a wake-up is on its way already."""
+    """Remove a thread's lock from the idle ones; False if another thread has taken it and will release it."""
     try:
         idle.remove(asleep)
     except ValueError:

@@ -53,7 +53,7 @@ class _Slot:
     def begin(self, headers: Mapping[str, Any] | None) -> None:
         if headers:
             eligible_ms = headers.get(DUE_MS) or headers.get(PUBLISHED_MS)
-            if isinstance(eligible_ms, int):  # pika reads a 64-bit one as a subclass
+            if isinstance(eligible_ms, int):  # or pika's own subclass, for a 64-bit one
                 wait_s = max(0.0, time.time() - eligible_ms / 1000)  # clocks of two machines may disagree
                 self.wait[bucket(wait_s)] += 1
                 self.wait_s += wait_s
@@ -193,10 +193,10 @@ class LoopSlots:
         self._wake_one()
 
     def _wake_one(self) -> None:
-        """Wake one slot; it wakes the next once its handler waits for something. Others could not run before."""
+        """Wake one slot; it wakes the next at its handler's first await, before which the event loop runs no other."""
         while self._buffer and self._idle:
             idle = self._idle.popleft()
-            if not idle.done():  # else cancelled: that slot is on its way by itself
+            if not idle.done():  # else its slot's task was cancelled: it runs soon, and looks at the buffer itself
                 idle.set_result(None)
                 return
 
@@ -217,12 +217,12 @@ class LoopSlots:
                 try:
                     waited_for = step(coroutine.send, None)
                 except StopIteration:
-                    pass  # it had nothing to wait for
+                    pass  # the handler has returned without a suspension
                 else:
                     self._wake_one()
                     await _Rest(step, coroutine, waited_for)
                 outcome = Done(publishes=message.publishes) if message.has_published else None
-            except BaseException as error:  # a stray cancellation of the task too: the slot must live on
+            except BaseException as error:  # CancelledError too: a task that ends takes its slot away for good
                 outcome = _failure(error)
                 _forget_cancellation()
             slot.end()
@@ -234,7 +234,8 @@ class LoopSlots:
         try:
             await idle
         except asyncio.CancelledError:
-            # A handler left something behind that cancelled its slot later; the slot itself goes on.
+            # Something that an earlier handler left behind cancelled this task while it was idle. Take the announcement
+            # back and go on: a task that ends takes its slot away for good.
             if idle in self._idle:
                 self._idle.remove(idle)
             _forget_cancellation()

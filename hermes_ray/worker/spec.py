@@ -41,7 +41,7 @@ class Outlet(Protocol):
         """The node this process runs on, None where there are no nodes."""
 
     def report(self, report: bytes) -> float | None:
-        """Hand an encoded report over; returns the seconds until the next one is wanted, None if nobody was there."""
+        """Hand an encoded report over; returns the seconds until the next one is wanted, None if no scaler answered."""
 
     def end(self) -> None:
-        """End this process once the caller's last words are out."""
+        """End this process; called after the last report was handed over."""

@@ -171,7 +171,8 @@ class Worker:
     def _report(self) -> Report:
         self._seq += 1
         consumer, slots = self._consumer, self._slots.figures()
-        # Read while a slot ends, its run may be missing from both parts of the busy time.
+        # A slot that ends while it is read has cleared its start but not yet added its time: without max the total
+        # would go back.
         self._busy_s = max(self._busy_s, slots.runs.busy_s)
         return Report(
             worker=self._spec.worker,
@@ -198,7 +199,7 @@ class Worker:
 
 
 def spare_the_collector() -> None:
-    """Leave what is loaded out of garbage collections, and have fewer of them: a delivery makes no cycles."""
+    """Freeze what is loaded and collect less often: a delivery makes no cycles, so collections only cost time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

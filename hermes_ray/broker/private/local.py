@@ -96,7 +96,7 @@ class LocalBroker:
             self._start_epmd()
             self._start_server()
         except BaseException:
-            self.kill()  # a node that still starts has nothing to lose, and would not hear a politer signal
+            self.kill()  # by SIGKILL: a node that still starts holds no new message, and may not react to SIGTERM yet
             self.stop()
             raise
 
@@ -108,7 +108,8 @@ class LocalBroker:
             self._server.kill()
             self._server.wait()
         if self._watchdog is not None:
-            # Before epmd is reaped: as long as it is not, its process group can be nobody else's.
+            # The watchdog kills epmd's process group when our pipe to it closes. Once epmd is waited for, a stranger's
+            # group may get that number: end the watchdog before.
             self._watchdog.kill()
             self._watchdog.communicate()
         if self._epmd is not None:
@@ -189,7 +190,10 @@ class LocalBroker:
         self._await(self.port, self._server)
 
     def _child(self, command: Sequence[str], *, group: int) -> subprocess.Popen[bytes]:
-        """Start ``command`` in a process group of the node's own: Ctrl-C in our terminal is for us alone."""
+        """Start ``command`` in a process group of the node's own.
+
+        Ctrl-C signals the terminal's whole group: in ours the node would end before its users have drained.
+        """
         with (self._directory / "log" / "console.log").open("ab") as console:
             return subprocess.Popen(
                 command,

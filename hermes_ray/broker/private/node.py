@@ -14,7 +14,7 @@ from hermes_ray.errors import OperationFailed
 
 __all__ = ["NODE", "environment", "server_directory", "write_files"]
 
-# Not the host's name nor the port: data kept between runs belongs to the node of this name.
+# Fixed, without host or port: RabbitMQ keeps data under the node's name, and a run under another would not find it.
 NODE = "hermes@localhost"
 
 SERVER_DIRECTORIES = (
@@ -61,7 +61,10 @@ def write_files(directory: Path, *, port: int, vhosts: Sequence[str]) -> None:
 
 
 def environment(directory: Path, *, dist_port: int, epmd_port: int) -> dict[str, str]:
-    """The whole environment of the node and its tools: nothing of ours that could turn it into another one."""
+    """The whole environment of the node and its tools.
+
+    Not ours: a RABBITMQ_ variable in it could give the node the ports or the data of another one.
+    """
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
@@ -81,7 +84,7 @@ def environment(directory: Path, *, dist_port: int, epmd_port: int) -> dict[str,
         "RABBITMQ_LOG_BASE": str(directory / "log"),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": LOOPBACK_ONLY,
         "RABBITMQ_CTL_ERL_ARGS": LOOPBACK_ONLY,
-        # The script then becomes the node instead of waiting beside it: one process, one pid.
+        # The script then execs the node. Else it would wait beside it, and a kill of its pid leave the node running.
         "RUNNING_UNDER_SYSTEMD": "true",
     }
 

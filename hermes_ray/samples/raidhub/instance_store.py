@@ -1,4 +1,4 @@
-"""``instance_store``: a game report becomes rows. Fast, and the most important topic: what is not stored is lost."""
+"""``instance_store``: a game report becomes rows. Fast, and of the largest weight: an unstored report is lost."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class PlayerCrawl:
         await asyncio.to_thread(self._writer.close)
 
     async def _respect_rate_limit(self) -> None:
-        """The 429 of one slot is news for all: asking on would only use up the attempts of other messages."""
+        """Wait in all slots after the 429 of one: the API would refuse them too, which costs attempts."""
         if (wait_s := self._quiet_until_s - time.monotonic()) > 0:
             await asyncio.sleep(wait_s)
 
