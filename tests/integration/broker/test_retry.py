@@ -220,8 +220,7 @@ def test_a_dead_letter_the_broker_refuses_is_held_until_there_is_room(vhost_url:
     declare(vhost_url, "q", queue_arguments("classic"))
     with working(vhost_url, fail, declare=False, max_attempts=1) as worker:
         ids = publish(vhost_url, 3)
-        until(lambda: worker["dead_lettered_attempts"] == 1, "one fits")
-        assert worker["held"] == 2
+        until(lambda: worker["dead_lettered_attempts"] == 1 and worker["held"] == 2, "one fits, and its ack is sent")
         dead = take(vhost_url, "q.dead", 3)
         until(lambda: settled(worker), "all are moved")
         assert {taken.id for taken in dead} == set(ids)
