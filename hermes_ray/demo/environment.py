@@ -92,7 +92,7 @@ class Environment:
         assert api.stdout is not None
         url = api.stdout.readline().strip()
         if not url:
-            raise OperationFailed("the sample's API did not start: its words are above")
+            raise OperationFailed("the sample's API did not start: its output above says why")
         return url
 
 
