@@ -13,6 +13,7 @@ from ray.exceptions import GetTimeoutError, RayError
 
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.cluster.outlet import RayOutlet
+from hermes_ray.cluster.process_end import ProcessEnds
 from hermes_ray.cluster.ray_private import is_class
 from hermes_ray.cluster.tasks import cause_text
 from hermes_ray.core.model import Bundle
@@ -37,6 +38,7 @@ class RayWorkerPool:
         self._handles: dict[str, Any] = {}
         self._starting: dict[str, Any] = {}
         self._foreign: set[str] = set()
+        self._ends = ProcessEnds()
 
     def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
         """Ask Ray for one more worker; returns its name ``TOPIC/xxxxxxxx``."""
@@ -59,14 +61,14 @@ class RayWorkerPool:
         return worker
 
     def living(self) -> set[str]:
-        """Names of the workers that Ray has, those it has yet to place included."""
+        """Names of the workers that Ray has, those it has yet to place included, or whose process is yet to end."""
         named = {name for name in actor_names(self._namespace) if is_worker_name(name)}
         self._foreign &= named
         for gone in self._handles.keys() - named - self._starting.keys():
             del self._handles[gone]
         for name in list(named - self._foreign - self._handles.keys())[:CHECKED_AT_ONCE]:
             self._is_ours(name)
-        return named - self._foreign
+        return (named - self._foreign) | self._ends.pending()
 
     def start_results(self) -> list[StartResult]:
         """The starts that ended since the last call."""
@@ -96,6 +98,10 @@ class RayWorkerPool:
         """End ``worker`` at once, or take back a start that Ray has not placed."""
         if (handle := self._handle(worker)) is not None:
             ray.kill(handle, no_restart=True)
+
+    def end_process(self, worker: str, node_id: str, pid: int) -> None:
+        """See to it that the process of a worker that is killed ends, answering or not; asking again does no harm."""
+        self._ends.begin(worker, node_id, pid)
 
     def _failure(self, worker: str) -> str | None:
         try:

@@ -273,6 +273,10 @@ class Fleet:
         record.kill_asked_s = now_s
         self._noted(record)
         self._give(record, lambda: self._pool.kill(record.worker))
+        report, node_id = record.report, record.node_id
+        is_silent = silence_s(record, now_s) > self._limits(record.topic).said_after_s
+        if is_silent and report is not None and node_id is not None:
+            self._give(record, lambda: self._pool.end_process(record.worker, node_id, report.pid))
 
     def _give(self, record: Record, order: Callable[[], None]) -> None:
         try:

@@ -44,6 +44,9 @@ class WorkerPool(Protocol):
     def kill(self, worker: str) -> None:
         """End ``worker`` at once."""
 
+    def end_process(self, worker: str, node_id: str, pid: int) -> None:
+        """See to it that the process of a killed worker ends although it does not answer: it is living until then."""
+
 
 class CapacityView(Protocol):
     """What the cluster can hold of our workers: ``cluster.capacity.ClusterView``."""

@@ -31,6 +31,7 @@ class FakePool:
     started: list[str] = field(default_factory=list)
     drained: list[tuple[str, float]] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
+    ended: list[tuple[str, str, int]] = field(default_factory=list)
     adapted: list[str] = field(default_factory=list)
     specs: dict[str, WorkerSpec] = field(default_factory=dict)
     results: list[StartResult] = field(default_factory=list)
@@ -58,6 +59,9 @@ class FakePool:
 
     def kill(self, worker: str) -> None:
         self.killed.append(worker)
+
+    def end_process(self, worker: str, node_id: str, pid: int) -> None:
+        self.ended.append((worker, node_id, pid))
 
 
 @dataclass

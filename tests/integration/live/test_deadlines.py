@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -57,7 +58,7 @@ def test_a_stopped_process_is_killed_after_its_time_and_replaced(
     project: Project, cluster: Cluster, status: Status
 ) -> None:
     project.configure(
-        {"work": {"handler": "Sync", "workers": {"min": 2, "max": 2}, "worker": {"silent_timeout_s": 8}}},
+        {"work": {"handler": "Sync", "workers": {"min": 2, "max": 2}, "worker": {"silent_timeout_s": 25}}},
     )
     with project.serving():
         wait_until(lambda: status()["work"]["workers"]["observed"] == 2, 40, "two workers consume")
@@ -70,10 +71,20 @@ def test_a_stopped_process_is_killed_after_its_time_and_replaced(
             "its silence is said",
         )
         assert rows[0]["why"].startswith("silent for")
-        wait_until(lambda: name not in actors(cluster, project.name), 40, "it is killed")
+        wait_until(lambda: "unresponsive" in status()["work"]["conditions"], 10, "the topic says so")
+        # After 20 s Ray has lost its connection to the process, and its own kill does not reach it any more.
+        wait_until(lambda: name not in actors(cluster, project.name), 60, "it is killed")
+        wait_until(lambda: not is_running(pid), 60, "its process ends")
         wait_until(lambda: status()["work"]["workers"]["observed"] == 2, 40, "another one works in its place")
         confirmed = project.publish("work", count=20)
         wait_until(lambda: not confirmed - project.handled("work").keys(), 30, "all is handled")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def project_workers(project: Project) -> list[dict[str, Any]]:

@@ -32,8 +32,10 @@ def test_a_worker_that_is_wedged_in_its_drain_is_killed_by_the_deadline_that_was
         scene.tick()
     assert len(scene.pool.drained) > 10, "the order is repeated, since it does not show"
     assert scene.pool.killed == []
+    scene.says(worker)
     scene.tick()
     assert scene.pool.killed == [worker]
+    assert scene.pool.ended == [], "it answers, and will do as Ray says"
     assert scene.now_s - asked_s <= 100 + DRAIN_GRACE_S + 2
 
 
@@ -66,6 +68,7 @@ def test_a_silent_worker_is_said_replaced_and_killed_in_turn() -> None:
     assert scene.fleet.team("heavy", scene.now_s).counts.observed == 2
     lines = play(scene, KILLED_AFTER_S - int(REPLACED_AFTER_S), heavy=2, silent=silent)
     assert set(scene.pool.killed) == {old[0]}
+    assert scene.pool.ended == [(old[0], "node", 1)], "Ray's kill may not reach it"
     assert lines == [
         f"heavy: worker {old[0]} has been silent for 900 s and is killed; what it held goes back to the queue"
     ]

@@ -1,0 +1,85 @@
+"""Seeing to it that the process of a worker that does not answer really ends, on whatever node it is.
+
+``ray.kill`` asks the process itself. Ray lists the actor as dead at once, and kills a process that does not act on it
+within 5 s; but where the connection to the process has failed meanwhile, as it has 20 s after a SIGSTOP, Ray 2.60 gives
+up: the process stays, and what it holds stays unacknowledged with it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from hermes_ray.worker.worker import Worker
+
+__all__ = ["ProcessEnds", "end_process"]
+
+OTHERS_TIME_S = 7.0  # for Ray to do it: 5 s, and a bit
+PATIENCE_S = 30.0  # for a node to do as it is asked; one that does not is probably gone
+
+
+def end_process(pid: int, grace_s: float = OTHERS_TIME_S) -> bool:
+    """Kill the process ``pid`` of this machine once ``grace_s`` have passed, if it is a worker; else leave it alone.
+
+    Returns whether it had to be killed. Linux only: elsewhere nothing is done.
+    """
+    try:
+        process = os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return False
+    try:
+        if not _is_worker(pid) or _has_ended(process, grace_s):
+            return False
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        _has_ended(process, OTHERS_TIME_S)
+        return True
+    except OSError:  # it went meanwhile
+        return False
+    finally:
+        os.close(process)
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether the number has not been given to another process: Ray names ours by their class."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(f"ray::{Worker.__name__}".encode())
+
+
+def _has_ended(process: int, timeout_s: float) -> bool:
+    ends = select.poll()
+    ends.register(process, select.POLLIN)
+    return bool(ends.poll(timeout_s * 1000))
+
+
+class ProcessEnds:
+    """The processes that are being ended; calls return at once."""
+
+    def __init__(self) -> None:
+        self._results: dict[str, Any] = {}
+        self._since_s: dict[str, float] = {}
+
+    def begin(self, worker: str, node_id: str, pid: int) -> None:
+        """Have the node end the process of ``worker``; asking again does no harm."""
+        if worker in self._results:
+            return
+        task: Any = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(end_process)
+        on_its_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        self._results[worker] = task.options(scheduling_strategy=on_its_node).remote(pid)
+        self._since_s[worker] = time.monotonic()
+
+    def pending(self) -> set[str]:
+        """The workers whose process may still be there."""
+        if self._results:
+            done = set(ray.wait(list(self._results.values()), num_returns=len(self._results), timeout=0)[0])
+            too_old_s = time.monotonic() - PATIENCE_S
+            for worker in [name for name, result in self._results.items() if result in done]:
+                del self._results[worker], self._since_s[worker]
+            for worker in [name for name, since_s in self._since_s.items() if since_s < too_old_s]:
+                del self._results[worker], self._since_s[worker]
+        return set(self._results)
