@@ -12,8 +12,9 @@ import ray
 from msgspec import structs
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+from hermes_ray import __version__
 from hermes_ray.cluster.scaler_actor import Scaler
-from hermes_ray.cluster.scalers import create_scaler, deployment_names, find_scaler
+from hermes_ray.cluster.scalers import create_scaler, deployment_names, find_scaler, unpacked
 from hermes_ray.cluster.tasks import cause_text
 from hermes_ray.cluster.worker_pool import RayWorkerPool
 from hermes_ray.config.settings import Config
@@ -91,6 +92,15 @@ class Deployment:
     def applied(self) -> dict[str, Any]:
         """See ``Scaler.applied``."""
         return self._answer("applied")
+
+    def plan(self) -> Plan | None:
+        """The plan that runs, secrets and all; None if its scaler does not say, or is of another version."""
+        with contextlib.suppress(OperationFailed):
+            version, pieces = self._ask("plan")
+            if version == __version__:
+                plan: Plan = unpacked(pieces)
+                return plan
+        return None
 
     def workers(self) -> list[dict[str, Any]]:
         """See ``Scaler.workers``."""

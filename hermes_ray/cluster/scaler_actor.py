@@ -17,9 +17,11 @@ from typing import Any, TypeVar
 
 import ray
 
+from hermes_ray import __version__
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.cluster.capacity import ClusterView, cluster_id
-from hermes_ray.cluster.scalers import deployment_names, unpacked
+from hermes_ray.cluster.packages import has_own_copy, keep_packages, packages_of
+from hermes_ray.cluster.scalers import deployment_names, packed, unpacked
 from hermes_ray.cluster.worker_pool import RayWorkerPool
 from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
@@ -31,7 +33,15 @@ from hermes_ray.scaler.memory_writer import MemoryWriter
 from hermes_ray.scaler.orders import Orders, Permit, all_of
 from hermes_ray.scaler.plan import Owner, Plan, probed_topology
 from hermes_ray.scaler.roster import Roster
-from hermes_ray.scaler.status_rows import decision_row, override_row, past_decision_row, topic_rows, worker_row
+from hermes_ray.scaler.status_rows import (
+    decision_row,
+    former_row,
+    override_row,
+    past_decision_row,
+    rules_alone,
+    topic_rows,
+    worker_row,
+)
 from hermes_ray.telemetry.exporter import Exporter
 from hermes_ray.worker.report import Report, UnknownReport, decode
 
@@ -99,6 +109,8 @@ class Scaler:
         self._loop.save(self._clock(), at_once=True)
         self._prober.start()
         threading.Thread(target=self._run, name="ticks", daemon=True).start()
+        kept = packages_of(plan.environment, *([plan.former.environment] if plan.former else []))
+        threading.Thread(target=keep_packages, args=(kept, self._over), name="packages", daemon=True).start()
 
     def __repr__(self) -> str:
         return "Scaler"
@@ -132,6 +144,7 @@ class Scaler:
             "owner": None if owner is None else owner.label,
             "generation": self._plan.generation,
             "applied_at": self._plan.generation / 1000,
+            "former": former_row(self._plan.former, has_own_copy),
             "started_at": self._started_s,
             "metrics_url": self._exporter.url,
             "warnings": [text for text in warnings if text],
@@ -143,6 +156,10 @@ class Scaler:
         """What was applied last, for the next apply to compare with; without secrets."""
         loop = self._loop
         return {**self._plan.applied, "stopped": loop.stopped(), "stopping": loop.stop_by_s is not None}
+
+    def plan(self) -> tuple[str, list[bytes]]:
+        """The version that can read it, and the plan itself, packed, secrets and all: kept for a rollback."""
+        return __version__, packed(self._plan)
 
     def workers(self) -> list[Mapping[str, Any]]:
         """A row for each living worker."""
@@ -278,6 +295,8 @@ class Scaler:
         finally:
             self._idle.set()
         self._loop.tick_s = time.monotonic() - started_s
+        if not self._plan.has_worked and rules_alone(self._loop.figures):
+            self._plan = dataclasses.replace(self._plan, has_worked=True)
         self._ticked_s = self._clock()
 
     def _set_report_interval(self) -> None:
