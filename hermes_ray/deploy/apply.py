@@ -122,7 +122,7 @@ def former_plan(deployment: Deployment) -> Plan:
         places = ", ".join(former.import_paths)
         raise UserMistake(
             f"deployment {name} cannot roll back: its former code was read from {places}, of which there is no copy: "
-            "put it back there and run hermes apply (a job keeps a copy: ray job submit --working-dir . -- hermes apply)"
+            "put it back there and run hermes apply (jobs leave one: ray job submit --working-dir . -- hermes apply)"
         )
     if lost := lost_packages(former.environment):
         raise UserMistake(

@@ -23,16 +23,16 @@ class Handler:
     def __call__(self, message):
         os.write(self.file, f"{message.id} good\\n".encode())
 '''
-FAILS_ON_MESSAGES = '''
+FAILS_ON_MESSAGES = """
 class Handler:
     def __init__(self, ledger):
         pass
 
     def __call__(self, message):
         raise RuntimeError("this code handles nothing")
-'''
+"""
 # The trial is the first to build it: what a database that takes one connection does to a roll-out.
-FAILS_ON_START = '''
+FAILS_ON_START = """
 import os
 
 class Handler:
@@ -41,7 +41,7 @@ class Handler:
 
     def __call__(self, message):
         pass
-'''
+"""
 WORKERS = 4
 
 
@@ -65,6 +65,7 @@ def submit(project: Project, cluster: Cluster, code: str, **settings: Any) -> st
     """``hermes apply`` as a job with a copy of ``code``; returns what it printed."""
     topic = {"handler": "orders:Handler", "workers": {"min": WORKERS, "max": WORKERS}, **settings}
     topic["options"] = {"ledger": str(project.directory / "ledger.work")}
+    (project.directory / "ledger.work-built").unlink(missing_ok=True)
     checkout = project.directory / "checkout"
     (checkout / "orders.py").write_text(code)
     whole = {"deployment": {"name": project.name}, "metrics": {"port": 0}, "topics": {"work": topic}}
