@@ -11,6 +11,8 @@ from hermes_ray.core.conditions import MEANINGS, Condition
 
 __all__ = ["Remark", "headline", "metrics_place", "neighbours", "notices", "remarks", "ruling"]
 
+NAMED_NEIGHBOURS = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
@@ -97,11 +99,10 @@ def neighbours(status: Mapping[str, Any]) -> str:
     others = status.get("others", [])
     if not others:
         return ""
-    one = len(others) == 1
+    more = f" and {len(others) - NAMED_NEIGHBOURS} more" if len(others) > NAMED_NEIGHBOURS else ""
     return (
-        f"deployment{'' if one else 's'} {', '.join(others)} {'is' if one else 'are'} on this cluster too: "
-        f"hermes status deployment.name={others[0]} shows {'it' if one else 'one'}; what they take of the room is not "
-        "there for this one"
+        f"also on this cluster: {', '.join(others[:NAMED_NEIGHBOURS])}{more}, with workers that take room too: "
+        f"hermes status deployment.name={others[0]}"
     )
 
 

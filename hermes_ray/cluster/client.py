@@ -77,6 +77,9 @@ class Deployment:
         try:
             deployment = cls(name, create_scaler(Scaler, name, plan))
             deployment._ask("ping", timeout_s=SCALER_START_S)
+        except UserMistake:
+            ray.kill(deployment._scaler, no_restart=True)
+            raise
         except ValueError:
             raise Taken(f"another command has just started the deployment {name}: run this one again") from None
         except RayError as error:

@@ -24,7 +24,7 @@ from hermes_ray.cluster.packages import has_own_copy, keep_packages, packages_of
 from hermes_ray.cluster.scalers import deployment_names, packed, unpacked
 from hermes_ray.cluster.worker_pool import RayWorkerPool
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
+from hermes_ray.scaler.checkpoint import CLAIM_TRIES, Checkpoint, checkpoint_path
 from hermes_ray.scaler.clock import SteadyClock, boot_id
 from hermes_ray.scaler.control_loop import ControlLoop
 from hermes_ray.scaler.fleet import Fleet
@@ -82,6 +82,10 @@ class Scaler:
         self._driver_seen_s = 0.0
         self._warnings: list[str] = []
         checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, name))
+        pool = RayWorkerPool(name)
+        self._refusal = self._claim(checkpoint, pool)
+        if self._refusal is not None:
+            return  # the command that asks gets it as its answer, and ends this actor
         memory = self._recall(checkpoint)
         anchor = memory.header.anchor
         self._clock = SteadyClock(anchor, boot=boot_id())
@@ -89,7 +93,7 @@ class Scaler:
         self._ticked_s = self._clock()
         counters = {topic: past.counters for topic, past in memory.topics.items()}
         roster = Roster(counters, memory.workers.values(), self._clock())
-        self._fleet = Fleet(plan, RayWorkerPool(name), ClusterView(), roster)
+        self._fleet = Fleet(plan, pool, ClusterView(), roster)
         self._prober = DepthProber(
             config.broker.urls,
             [probed_topology(plan, topic) for topic in config.topics],
@@ -118,6 +122,9 @@ class Scaler:
     # Calls: looks answer from what the last tick wrote down
 
     def ping(self) -> str:
+        """Answer; raises ``UserMistake`` if this deployment cannot be started beside another one."""
+        if self._refusal is not None:
+            raise UserMistake(self._refusal)
         return "Scaler"
 
     def permit(self, lasts_s: float) -> Permit:
@@ -302,6 +309,21 @@ class Scaler:
     def _set_report_interval(self) -> None:
         wanted_s = len(self._fleet.roster) / MAX_CALLS_PER_S
         self._fleet.report_interval_s = min(max(TICK_S, wanted_s), MAX_REPORT_INTERVAL_S)
+
+    def _claim(self, checkpoint: Checkpoint, pool: RayWorkerPool) -> str | None:
+        """Take the checkpoint; why this deployment is not to be started, if that is another one's.
+
+        A scaler that is restarted, or has workers already, goes on without: somebody has to keep their number. It says
+        so, and takes the checkpoint at the first tick that finds it free.
+        """
+        try:
+            checkpoint.claim(tries=CLAIM_TRIES)
+        except BlockingIOError as error:
+            if not ray.get_runtime_context().was_current_actor_reconstructed and not pool.living():
+                return f"deployment {self._plan.config.deployment.name} was not started: {error}"
+        except OSError as error:
+            log.warning("no checkpoint: %s", error)  # the first write says it to everybody
+        return None
 
     def _recall(self, checkpoint: Checkpoint) -> Memory:
         memory = None

@@ -148,8 +148,9 @@ REFUSED_URLS = (
     f"amqp://me:{'Zq7' * 50}@h:x", f"amqp://{'me' * 50}:Zq7@h:x", "amqp://me:[Zq7@h", "amqp://me:Zq7]@h", "amqp://[Zq7]:Zq7@h/",
     "amqp%3A//me:Zq7@h", "amqp://me:Zq7\\@h:x", "amqp://me:Zq7\"Zq7'@h:x", "postgresql://me:Zq7@h/x", "amqp://me:Zq7@",
     "amqp://me:Zq7@/v", "amqp://me:Zq7@:5672/v", "amqp://me:Zq7@h/a/b?Zq7",
-    "amqp://me:1 amqp://Zq7@h/", "amqp://me:9,x://Zq7@h", "amqp://me:9;x://Zq7:Zq7@h", "amqp://me:9 x://Zq7@h/a/b", "amqp://Zq7:@h:x",
-    "amqp://me/corp:9 amqp://Zq7@h", "amqp://me:Zq7@1,x://Zq7@h", "amqp://Zq7:@h/a/b", "amqp://me:1 x://Zq7@Zq7@h", "Zq7:@h",
+    "amqp://me:1 amqp://Zq7@h/", "amqp://me:9,x://Zq7@h", "amqp://me:9;x://Zq7:Zq7@h", "amqp://me:9 x://Zq7@h/a/b",
+    "amqp://Zq7:@h:x", "amqp://me/corp:9 amqp://Zq7@h", "amqp://me:Zq7@1,x://Zq7@h", "amqp://Zq7:@h/a/b",
+    "amqp://me:1 x://Zq7@Zq7@h", "Zq7:@h",
     "amqps://me:Zq7@h?ssl_options=%7B'password':'Zq7", "amqps://me:Zq7@h?ssl_options=Zq7", "amqp://h?client_properties=[Zq7",
 )  # fmt: skip
 
