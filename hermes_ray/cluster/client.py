@@ -72,18 +72,19 @@ class Deployment:
 
     @classmethod
     def start(cls, plan: Plan) -> Deployment:
-        """Start the scaler of ``plan``; raises ``Taken`` if there is one."""
+        """Start the scaler of ``plan``; raises ``Taken`` if there is one, ``UserMistake`` if it does not want to."""
         name = plan.config.deployment.name
         try:
             deployment = cls(name, create_scaler(Scaler, name, plan))
-            deployment._ask("ping", timeout_s=SCALER_START_S)
-        except UserMistake:
-            ray.kill(deployment._scaler, no_restart=True)
-            raise
         except ValueError:
             raise Taken(f"another command has just started the deployment {name}: run this one again") from None
         except RayError as error:
             raise OperationFailed(f"the scaler did not start: {cause_text(error)}") from error
+        try:
+            deployment._ask("ping", timeout_s=SCALER_START_S)
+        except UserMistake:
+            ray.kill(deployment._scaler, no_restart=True)
+            raise
         return deployment
 
     # Looks

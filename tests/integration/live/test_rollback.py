@@ -92,10 +92,10 @@ def workers(project: Project) -> dict[str, Any]:
     return {row["worker"]: row for row in rows}
 
 
-def rollback(project: Project, **how: Any) -> Any:
-    """``hermes rollback``, given in the directory of the code that is to be left."""
-    words = ("env", "-C", str(project.directory / "checkout"), str(BIN / "hermes"), "rollback")
-    return project.run(*words, f"deployment.name={project.name}", **how)
+def rollback(project: Project, *before: str) -> str:
+    """``hermes rollback``, given in the directory of the code that is to be left; returns what it printed."""
+    words = (*before, "hermes", "rollback", f"deployment.name={project.name}")
+    return project.run("env", "-C", str(project.directory / "checkout"), *words).stdout
 
 
 def all_handled(project: Project, ids: set[str], what: str) -> None:
@@ -117,9 +117,9 @@ def test_code_whose_canaries_fail_leaves_the_old_working_and_a_rollback_ends_the
     assert "hermes rollback goes back to what was applied" in said
 
     submit(project, cluster, FAILS_ON_START + "# tried again\n", weight=6)  # what never worked is not gone back to
-    done = rollback(project)
-    assert "changed topics.work.weight: 6.0 -> 1.0 (live)" in done.stdout
-    assert "changed the code (rolling)" in done.stdout
+    said = rollback(project)
+    assert "changed topics.work.weight: 6.0 -> 1.0 (live)" in said
+    assert "changed the code (rolling)" in said
     wait_until(lambda: has_rolled(project), 60, "only the former workers are left")
     assert workers(project).keys() == before.keys(), "none of them was replaced"
     all_handled(project, project.publish("work", count=40), "messages are handled")
@@ -141,13 +141,16 @@ def test_code_that_fails_at_its_messages_is_left_for_a_copy_that_only_ray_has(
     ids = project.publish("work", count=20)
     wait_until(lambda: status(project)["topics"]["work"]["retried"] >= 20, 30, "it fails at its messages")
 
-    assert "changed the code (rolling)" in rollback(project).stdout
+    assert "changed the code (rolling)" in rollback(project)
     wait_until(lambda: has_rolled(project), 90, "the good code is back")
     assert not bad.keys() & workers(project).keys()
     all_handled(project, ids, "the good code handles what the bad one could not")
 
-    assert "changed the code (rolling)" in rollback(project).stdout, "once more: forward"
-    assert "changed the code (rolling)" in rollback(project).stdout, "and back"
+    assert "changed the code (rolling)" in rollback(project), "once more: forward"
+    job = ("ray", "job", "submit", "--address", cluster.dashboard, "--working-dir", ".", "--")
+    assert "changed the code (rolling)" in rollback(project, *job), "and back, as a job with the bad code beside it"
+    wait_until(lambda: has_rolled(project), 90, "the good code is back again")
+    all_handled(project, project.publish("work", count=40), "it handles messages")
 
 
 def test_code_that_was_read_from_a_directory_has_no_copy_to_go_back_to(project: Project) -> None:
