@@ -98,13 +98,12 @@ class Deployment:
         return self._answer("applied")
 
     def plan(self) -> Plan | None:
-        """The plan that runs, secrets and all; None if its scaler does not say, or is of another version."""
-        with contextlib.suppress(OperationFailed):
-            version, pieces = self._ask("plan")
-            if version == __version__:
-                plan: Plan = unpacked(pieces)
-                return plan
-        return None
+        """The plan that runs, secrets and all; None if it is of another version of hermes_ray."""
+        version, pieces = self._ask("plan")
+        if version != __version__:
+            return None
+        plan: Plan = unpacked(pieces)
+        return plan
 
     def workers(self) -> list[dict[str, Any]]:
         """See ``Scaler.workers``."""

@@ -114,7 +114,8 @@ class Scaler:
         self._prober.start()
         threading.Thread(target=self._run, name="ticks", daemon=True).start()
         kept = packages_of(plan.environment, *([plan.former.environment] if plan.former else []))
-        threading.Thread(target=keep_packages, args=(kept, self._over), name="packages", daemon=True).start()
+        if kept:
+            threading.Thread(target=keep_packages, args=(kept, self._over), name="packages", daemon=True).start()
 
     def __repr__(self) -> str:
         return "Scaler"

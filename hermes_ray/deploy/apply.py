@@ -92,15 +92,9 @@ def rollback(name: str, owner: Owner, *, say: Say, before_touching: Callable[[],
 
     def wanted(before: _Before | None) -> Plan:
         running = None if before is None else before.plan
-        if (
-            before is None
-            or running is None
-            or running.former is None
-            or running.former.generation != former.generation
-        ):
-            raise OperationFailed(
-                f"another command has just applied to deployment {name}: see hermes status, and repeat"
-            )
+        seen = None if running is None or running.former is None else running.former.generation
+        if before is None or running is None or seen != former.generation:
+            raise OperationFailed(f"deployment {name} has changed meanwhile: see hermes status, and repeat")
         return replace(
             former,
             generation=_next_generation(before),
@@ -117,7 +111,7 @@ def former_plan(deployment: Deployment) -> Plan:
     running, name = deployment.plan(), deployment.name
     former = None if running is None else running.former
     if former is None:
-        raise UserMistake(f"deployment {name} cannot roll back: nothing was applied to it before what runs now")
+        raise UserMistake(f"deployment {name} cannot roll back: nothing is known of what ran before")
     if not has_own_copy(former.environment):
         places = ", ".join(former.import_paths)
         raise UserMistake(
@@ -184,9 +178,12 @@ def _is_stopping(running: Deployment) -> bool:
 def _before(running: Deployment) -> _Before | None:
     """What runs; None if its scaler does not say: then it is replaced, and so are all workers that differ."""
     try:
-        return _Before(applied=running.applied(), plan=running.plan())
+        said = running.applied()
     except OperationFailed:
         return None
+    with contextlib.suppress(OperationFailed):
+        return _Before(applied=said, plan=running.plan())
+    return _Before(applied=said, plan=None)  # a scaler that cannot say it yet
 
 
 def _wanted(config: Config, owner: Owner, before: _Before | None, *, roll: bool) -> Plan:

@@ -161,7 +161,7 @@ def test_code_that_was_read_from_a_directory_has_no_copy_to_go_back_to(project: 
     project.hermes("apply", "config=my.yaml")
     refused = project.hermes("rollback", name, check=False)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "nothing was applied to it before what runs now" in refused.stderr
+    assert "nothing is known of what ran before" in refused.stderr
     handlers = project.directory / "handlers.py"
     handlers.write_text(handlers.read_text() + "\nVERSION = 2\n")
     project.hermes("apply", "config=my.yaml")
