@@ -35,6 +35,9 @@ class Command(click.Command):
 
     def __init__(self, name: str | None, *, section: Section, takes: Words | None, **settings: Any) -> None:
         super().__init__(name, **settings)
+        if self.help is not None:
+            # click keeps the lines below a backspace; a raw docstring has a backslash and a "b" there.
+            self.help = self.help.replace("\\b\n", "\b\n")
         self.section = section
         self.takes = takes
         if takes is not None:

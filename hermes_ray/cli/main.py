@@ -102,6 +102,18 @@ def apply(words: Sequence[str]) -> int:
     return serve_detached(words)
 
 
+@cli.command(section=Section.RUN, takes=CONFIGURATION)
+def rollback(words: Sequence[str]) -> int:
+    """Go back to what ran before the last apply, code and settings.
+
+    Once more, and it goes forward again. Needs the copy of the code that Ray keeps of a job:
+    ray job submit --working-dir . -- hermes apply.
+    """
+    from hermes_ray.cli.serve import rollback as command
+
+    return command(words)
+
+
 @cli.command(section=Section.RUN, takes=PERHAPS_TOPIC)
 def stop(words: Sequence[str]) -> int:
     """Drain every worker and end the deployment, or one topic.

@@ -9,7 +9,9 @@ from typing import Any
 from hermes_ray.cli.durations import ago, duration_text
 from hermes_ray.core.conditions import MEANINGS, Condition
 
-__all__ = ["Remark", "headline", "metrics_place", "remarks", "ruling"]
+__all__ = ["Remark", "headline", "metrics_place", "neighbours", "notices", "remarks", "ruling"]
+
+NAMED_NEIGHBOURS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,36 @@ def headline(name: str, status: Mapping[str, Any], now_s: float) -> str:
         "stopping" if status["stopping"] else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def notices(status: Mapping[str, Any], now_s: float) -> Iterator[str]:
+    """What is to be noticed of the whole deployment, a sentence each."""
+    yield from status["warnings"]
+    stuck = {name: state for name, state in status["topics"].items() if state["start_error"] and state.get("outdated")}
+    if stuck:
+        working = sum(state["outdated"] for state in stuck.values())
+        yield (
+            f"the roll-out stands still, new workers of {', '.join(stuck)} do not start; {working} former "
+            f"{'worker works' if working == 1 else 'workers work'} on: {_way_out(status, now_s)}"
+        )
+
+
+def _way_out(status: Mapping[str, Any], now_s: float) -> str:
+    if former := status.get("former"):
+        return f"hermes rollback goes back to what was applied {ago(former['applied_at'], now_s)}"
+    return "apply code that starts"
+
+
+def neighbours(status: Mapping[str, Any]) -> str:
+    """The other deployments of the cluster in a sentence, empty if there are none."""
+    others = status.get("others", [])
+    if not others:
+        return ""
+    more = f" and {len(others) - NAMED_NEIGHBOURS} more" if len(others) > NAMED_NEIGHBOURS else ""
+    return (
+        f"also on this cluster: {', '.join(others[:NAMED_NEIGHBOURS])}{more}, with workers that take room too: "
+        f"hermes status deployment.name={others[0]}"
+    )
 
 
 def metrics_place(status: Mapping[str, Any]) -> str:

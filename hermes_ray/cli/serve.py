@@ -1,4 +1,4 @@
-"""``hermes serve``, ``apply`` and ``stop``: apply a configuration, follow the deployment, hand over the stop order."""
+"""``hermes serve``, ``apply``, ``rollback`` and ``stop``: apply, follow the deployment, hand over the stop order."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 
 import click
 
-from hermes_ray.cli.remarks import ruling
+from hermes_ray.cli.remarks import neighbours, ruling
 from hermes_ray.cluster.client import Deployment, drain_without_scaler, forget_overrides, orphans
 from hermes_ray.cluster.connect import join_cluster, join_running_cluster, start_cluster
 from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
 from hermes_ray.deploy.apply import Applied, apply, reach_broker, this_command
+from hermes_ray.deploy.apply import rollback as go_back
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["serve", "serve_detached", "stop"]
+__all__ = ["rollback", "serve", "serve_detached", "stop"]
 
 POLL_S = 0.3
 LINE_EVERY_S = 2.0
@@ -40,12 +41,11 @@ def serve(words: Sequence[str]) -> int:
     if not joined:
         start_cluster(name, apart=True)
     signals, say = _Signals(), _Lines()
-    owner = this_command(stays=not command.detach)
+    owner = this_command("apply" if command.detach else "serve", stays=not command.detach)
     applied = apply(config, owner, roll=command.roll, say=say, before_touching=signals.take_over)
-    _print_applied(applied, list(config.topics), say)
+    _print_applied(applied, say)
     if command.detach:
-        minimums = {topic: chosen.workers.min for topic, chosen in config.topics.items()}
-        return _detach(applied.deployment, signals, minimums, owner.key)
+        return _detach(applied, signals, owner.key)
     return _follow(applied.deployment, signals, say, driver=owner.key, hosts=not joined)
 
 
@@ -55,6 +55,17 @@ def serve_detached(words: Sequence[str]) -> int:
     if own.get("detach", "true") != "true":
         raise UserMistake(f"detach is {own['detach']!r}: hermes apply always detaches; hermes serve follows instead")
     return serve([*words, "detach=true"])
+
+
+def rollback(words: Sequence[str]) -> int:
+    """Apply again what ran in ``deployment.name`` before, settings and code, and leave the deployment running."""
+    name = parse_command(words, need_topics=False).config.deployment.name
+    join_cluster(name)
+    signals, say = _Signals(), _Lines()
+    owner = this_command("rollback")
+    applied = go_back(name, owner, say=say, before_touching=signals.take_over)
+    _print_applied(applied, say)
+    return _detach(applied, signals, owner.key)
 
 
 def stop(words: Sequence[str]) -> int:
@@ -109,9 +120,9 @@ class _Lines:
             self._last_s = time.monotonic()
 
 
-def _print_applied(applied: Applied, topics: Sequence[str], say: _Lines) -> None:
+def _print_applied(applied: Applied, say: _Lines) -> None:
     """Say what the apply came to, a line each."""
-    name, changes = applied.deployment.name, applied.changes
+    name, changes, topics = applied.deployment.name, applied.changes, applied.config.topics
     if changes is None:
         say(f"serving {', '.join(topics)} as deployment {name}", now=True)
     elif changes:
@@ -120,9 +131,12 @@ def _print_applied(applied: Applied, topics: Sequence[str], say: _Lines) -> None
         say(f"applied to deployment {name}, now serving {', '.join(topics)}", now=True)
     else:
         say(f"no change: deployment {name} is already serving {', '.join(topics)}", now=True)
-    for topic, state in _topics(applied.deployment).items():
+    status = _status(applied.deployment)
+    for topic, state in status["topics"].items():
         if state["override"] is not None:
             say(ruling(topic, state["override"], time.time()), now=True)
+    if line := neighbours(status):
+        say(line, now=True)
 
 
 def _follow(
@@ -191,32 +205,32 @@ def _print_end(result: Mapping[str, Any], ordered: int, say: _Lines) -> int:
     return 1 if killed else 0
 
 
-def _topics(deployment: Deployment) -> dict[str, Any]:
-    """The topics of ``hermes status``; none while the scaler is away."""
+def _status(deployment: Deployment) -> dict[str, Any]:
+    """What ``hermes status --json`` prints; no topics while the scaler is away."""
     try:
-        topics: dict[str, Any] = deployment.status()["topics"]
+        return deployment.status()
     except OperationFailed:
-        return {}
-    return topics
+        return {"topics": {}}
 
 
-def _detach(deployment: Deployment, signals: _Signals, minimums: Mapping[str, int], driver: str) -> int:
+def _detach(applied: Applied, signals: _Signals, driver: str) -> int:
     """Wait until each topic that wants workers has one that consumes, then leave the deployment running."""
+    deployment, topics = applied.deployment, applied.config.topics
     deadline_s = time.monotonic() + DETACH_WAIT_S
     while time.monotonic() < deadline_s and not signals.count:
         news = deployment.follow(0, driver)
         if news is not None and news["superseded_by"]:
             click.echo(f"superseded by {news['superseded_by']}")
             return 0
-        topics = _topics(deployment)
+        states = _status(deployment)["topics"]
         errors = [
             f"{name}: {state['start_error']}"
-            for name, state in topics.items()
+            for name, state in states.items()
             if "start_failing" in state["conditions"]
         ]
         if errors:
             raise OperationFailed(f"workers do not start: {'; '.join(errors)}; the scaler keeps trying: hermes status")
-        if topics and all(_is_up(state, minimums[name]) for name, state in topics.items()):
+        if states and all(_is_up(state, topics[name].workers.min) for name, state in states.items()):
             click.echo(f"deployment {deployment.name} is up and stays: hermes status shows it, hermes stop ends it")
             return 0
         time.sleep(POLL_S)

@@ -11,7 +11,7 @@ import click
 
 from hermes_ray.cli.durations import ago
 from hermes_ray.cli.reach import reach
-from hermes_ray.cli.remarks import headline, metrics_place, remarks
+from hermes_ray.cli.remarks import headline, metrics_place, neighbours, notices, remarks
 from hermes_ray.cli.tables import console_of, figure, print_table, say
 
 __all__ = ["status"]
@@ -33,8 +33,10 @@ def status(words: Sequence[str], as_json: bool) -> int:
     console = console_of(PIPED_COLUMNS)
     say(console, f"{headline(deployment.name, seen, now_s)}, {metrics_place(seen)}")
     print_table(console, ["topic"], COLUMNS, [_cells(topic, state) for topic, state in seen["topics"].items()])
-    for line in seen["warnings"]:
+    for line in notices(seen, now_s):
         say(console, line, "yellow")
+    if line := neighbours(seen):
+        say(console, line, "cyan")
     for topic, state in seen["topics"].items():
         if (last := state["last_decision"]) is not None:
             say(console, f"{topic}, {ago(last['at'], now_s)}: {last['text']}")

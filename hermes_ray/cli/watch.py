@@ -15,7 +15,7 @@ from rich.live import Live
 
 from hermes_ray.cli.reach import reach
 from hermes_ray.cli.record import Record
-from hermes_ray.cli.remarks import headline, metrics_place
+from hermes_ray.cli.remarks import headline, metrics_place, notices
 from hermes_ray.cli.view import Head, line, view
 from hermes_ray.cli.watcher import Watcher
 
@@ -100,5 +100,5 @@ def _head(name: str, record: Record, now_s: float) -> Head:
         title=headline(name, status, now_s),
         brief=", ".join(filter(None, [name, "stopping" if status["stopping"] else "", news])),
         link=metrics_place(status),
-        notice=news or "; ".join(status["warnings"]),
+        notice=news or "; ".join(notices(status, now_s)),
     )

@@ -12,8 +12,9 @@ import ray
 from msgspec import structs
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+from hermes_ray import __version__
 from hermes_ray.cluster.scaler_actor import Scaler
-from hermes_ray.cluster.scalers import create_scaler, deployment_names, find_scaler
+from hermes_ray.cluster.scalers import create_scaler, deployment_names, find_scaler, unpacked
 from hermes_ray.cluster.tasks import cause_text
 from hermes_ray.cluster.worker_pool import RayWorkerPool
 from hermes_ray.config.settings import Config
@@ -71,15 +72,19 @@ class Deployment:
 
     @classmethod
     def start(cls, plan: Plan) -> Deployment:
-        """Start the scaler of ``plan``; raises ``Taken`` if there is one."""
+        """Start the scaler of ``plan``; raises ``Taken`` if there is one, ``UserMistake`` if it does not want to."""
         name = plan.config.deployment.name
         try:
             deployment = cls(name, create_scaler(Scaler, name, plan))
-            deployment._ask("ping", timeout_s=SCALER_START_S)
         except ValueError:
             raise Taken(f"another command has just started the deployment {name}: run this one again") from None
         except RayError as error:
             raise OperationFailed(f"the scaler did not start: {cause_text(error)}") from error
+        try:
+            deployment._ask("ping", timeout_s=SCALER_START_S)
+        except UserMistake:
+            ray.kill(deployment._scaler, no_restart=True)
+            raise
         return deployment
 
     # Looks
@@ -91,6 +96,14 @@ class Deployment:
     def applied(self) -> dict[str, Any]:
         """See ``Scaler.applied``."""
         return self._answer("applied")
+
+    def plan(self) -> Plan | None:
+        """The plan that runs, secrets and all; None if it is of another version of hermes_ray."""
+        version, pieces = self._ask("plan")
+        if version != __version__:
+            return None
+        plan: Plan = unpacked(pieces)
+        return plan
 
     def workers(self) -> list[dict[str, Any]]:
         """See ``Scaler.workers``."""

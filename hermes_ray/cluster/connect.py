@@ -7,16 +7,17 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import ray
 from ray.exceptions import RpcError
 
 from hermes_ray.cluster.authentication import present_token
 from hermes_ray.cluster.ray_private import cluster_addresses, drop_raylet_news
-from hermes_ray.errors import UserMistake
+from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["join_cluster", "join_running_cluster", "start_cluster", "stop_cluster"]
+__all__ = ["join_cluster", "join_running_cluster", "rejoin_cluster", "start_cluster", "stop_cluster"]
 
 CONNECT_TIMEOUT_S = 5.0
 STDERR = 2
@@ -43,6 +44,18 @@ def join_cluster(namespace: str) -> None:
         raise UserMistake("no Ray cluster is running on this machine: start one with hermes serve, or set RAY_ADDRESS")
 
 
+def rejoin_cluster(namespace: str, environment: Mapping[str, Any]) -> None:
+    """Leave the cluster, and join it again as a job with this runtime environment; raises ``OperationFailed``.
+
+    An actor that was given one of its own would not do: Ray puts the working directory of a job that has none before
+    it on the path, so a rollback ordered from the new checkout would run the new code.
+    """
+    stop_cluster()
+    os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"  # else a submitted job, which has one, is refused another
+    if not _join(namespace, environment):
+        raise OperationFailed("the Ray cluster does not answer any more: nothing was changed")
+
+
 def start_cluster(namespace: str, num_cpus: int | None = None, *, apart: bool = False) -> str:
     """Start a local Ray, of ``num_cpus`` CPUs if given, real or not; returns its dashboard's host:port.
 
@@ -67,7 +80,7 @@ def stop_cluster() -> None:
     ray.shutdown()
 
 
-def _join(namespace: str) -> bool:
+def _join(namespace: str, environment: Mapping[str, Any] | None = None) -> bool:
     address = os.environ.get("RAY_ADDRESS", "")
     if address == "auto" or _is_jobs_address(address):
         address = _on_this_machine()
@@ -77,7 +90,13 @@ def _join(namespace: str) -> bool:
     try:
         with _quiet():
             present_token(address)
-            ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(
+                address=address,
+                namespace=namespace,
+                runtime_env=dict(environment) if environment else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except (ConnectionError, ValueError, RuntimeError, RpcError):
         return False
     return True

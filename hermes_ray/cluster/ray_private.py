@@ -13,9 +13,15 @@ from ray._private.authentication.authentication_token_setup import (
 from ray._private.services import find_bootstrap_address, find_gcs_addresses
 from ray._private.state import available_resources_per_node
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
-from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+from ray.experimental.internal_kv import (
+    _internal_kv_exists,
+    _internal_kv_get,
+    _internal_kv_put,
+    _pin_runtime_env_uri,
+)
 
-__all__ = ["cluster_addresses", "drop_raylet_news", "free_by_node", "is_class", "kept_value", "send_token", "try_token"]
+__all__ = ["cluster_addresses", "drop_raylet_news", "free_by_node", "has_package", "is_class", "kept_value"]
+__all__ += ["refer_to_package", "send_token", "try_token"]
 
 
 def drop_raylet_news() -> None:
@@ -66,6 +72,16 @@ def kept_value(key: str, value: str) -> str:
     _internal_kv_put(key, value, overwrite=False)
     found: bytes = _internal_kv_get(key)
     return found.decode()
+
+
+def has_package(uri: str) -> bool:
+    """Whether the cluster still has the package ``gcs://NAME.zip``."""
+    return bool(_internal_kv_exists(uri))
+
+
+def refer_to_package(uri: str, lasts_s: int) -> None:
+    """Keep Ray from deleting the package ``gcs://NAME.zip`` for so long."""
+    _pin_runtime_env_uri(uri, expiration_s=lasts_s)
 
 
 def is_class(handle: Any, module: str, name: str) -> bool:

@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 
 import ray
 
+from hermes_ray import __version__
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.cluster.capacity import ClusterView, cluster_id
-from hermes_ray.cluster.scalers import deployment_names, unpacked
+from hermes_ray.cluster.packages import has_own_copy, keep_packages, packages_of
+from hermes_ray.cluster.scalers import deployment_names, packed, unpacked
 from hermes_ray.cluster.worker_pool import RayWorkerPool
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
+from hermes_ray.scaler.checkpoint import CLAIM_TRIES, Checkpoint, checkpoint_path
 from hermes_ray.scaler.clock import SteadyClock, boot_id
 from hermes_ray.scaler.control_loop import ControlLoop
 from hermes_ray.scaler.fleet import Fleet
@@ -31,7 +33,15 @@ from hermes_ray.scaler.memory_writer import MemoryWriter
 from hermes_ray.scaler.orders import Orders, Permit, all_of
 from hermes_ray.scaler.plan import Owner, Plan, probed_topology
 from hermes_ray.scaler.roster import Roster
-from hermes_ray.scaler.status_rows import decision_row, override_row, past_decision_row, topic_rows, worker_row
+from hermes_ray.scaler.status_rows import (
+    decision_row,
+    former_row,
+    override_row,
+    past_decision_row,
+    rules_alone,
+    topic_rows,
+    worker_row,
+)
 from hermes_ray.telemetry.exporter import Exporter
 from hermes_ray.worker.report import Report, UnknownReport, decode
 
@@ -72,6 +82,10 @@ class Scaler:
         self._driver_seen_s = 0.0
         self._warnings: list[str] = []
         checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, name))
+        pool = RayWorkerPool(name)
+        self._refusal = self._claim(checkpoint, pool)
+        if self._refusal is not None:
+            return  # the command that asks gets it as its answer, and ends this actor
         memory = self._recall(checkpoint)
         anchor = memory.header.anchor
         self._clock = SteadyClock(anchor, boot=boot_id())
@@ -79,7 +93,7 @@ class Scaler:
         self._ticked_s = self._clock()
         counters = {topic: past.counters for topic, past in memory.topics.items()}
         roster = Roster(counters, memory.workers.values(), self._clock())
-        self._fleet = Fleet(plan, RayWorkerPool(name), ClusterView(), roster)
+        self._fleet = Fleet(plan, pool, ClusterView(), roster)
         self._prober = DepthProber(
             config.broker.urls,
             [probed_topology(plan, topic) for topic in config.topics],
@@ -99,6 +113,9 @@ class Scaler:
         self._loop.save(self._clock(), at_once=True)
         self._prober.start()
         threading.Thread(target=self._run, name="ticks", daemon=True).start()
+        kept = packages_of(plan.environment, *([plan.former.environment] if plan.former else []))
+        if kept:
+            threading.Thread(target=keep_packages, args=(kept, self._over), name="packages", daemon=True).start()
 
     def __repr__(self) -> str:
         return "Scaler"
@@ -106,6 +123,9 @@ class Scaler:
     # Calls: looks answer from what the last tick wrote down
 
     def ping(self) -> str:
+        """Answer; raises ``UserMistake`` if this deployment cannot be started beside another one."""
+        if self._refusal is not None:
+            raise UserMistake(self._refusal)
         return "Scaler"
 
     def permit(self, lasts_s: float) -> Permit:
@@ -132,6 +152,7 @@ class Scaler:
             "owner": None if owner is None else owner.label,
             "generation": self._plan.generation,
             "applied_at": self._plan.generation / 1000,
+            "former": former_row(self._plan.former, has_own_copy),
             "started_at": self._started_s,
             "metrics_url": self._exporter.url,
             "warnings": [text for text in warnings if text],
@@ -143,6 +164,10 @@ class Scaler:
         """What was applied last, for the next apply to compare with; without secrets."""
         loop = self._loop
         return {**self._plan.applied, "stopped": loop.stopped(), "stopping": loop.stop_by_s is not None}
+
+    def plan(self) -> tuple[str, list[bytes]]:
+        """The version that can read it, and the plan itself, packed, secrets and all: kept for a rollback."""
+        return __version__, packed(self._plan)
 
     def workers(self) -> list[Mapping[str, Any]]:
         """A row for each living worker."""
@@ -278,11 +303,28 @@ class Scaler:
         finally:
             self._idle.set()
         self._loop.tick_s = time.monotonic() - started_s
+        if not self._plan.has_worked and rules_alone(self._loop.figures):
+            self._plan = dataclasses.replace(self._plan, has_worked=True)
         self._ticked_s = self._clock()
 
     def _set_report_interval(self) -> None:
         wanted_s = len(self._fleet.roster) / MAX_CALLS_PER_S
         self._fleet.report_interval_s = min(max(TICK_S, wanted_s), MAX_REPORT_INTERVAL_S)
+
+    def _claim(self, checkpoint: Checkpoint, pool: RayWorkerPool) -> str | None:
+        """Take the checkpoint; why this deployment is not to be started, if that is another one's.
+
+        A scaler that is restarted, or has workers already, goes on without: somebody has to keep their number. It says
+        so, and takes the checkpoint at the first tick that finds it free.
+        """
+        try:
+            checkpoint.claim(tries=CLAIM_TRIES)
+        except BlockingIOError as error:
+            if not ray.get_runtime_context().was_current_actor_reconstructed and not pool.living():
+                return f"deployment {self._plan.config.deployment.name} was not started: {error}"
+        except OSError as error:
+            log.warning("no checkpoint: %s", error)  # the first write says it to everybody
+        return None
 
     def _recall(self, checkpoint: Checkpoint) -> Memory:
         memory = None

@@ -63,6 +63,7 @@ _NO_SCHEME = re.compile(r"(?!mailto:)[^\s:@/]+:[^\s:@]+@")
 
 
 def _holds_password(text: str) -> bool:
+    text = text.replace(":@", ":0@")  # where ${...} was the password, the name before it is no secret
     spans = secret_spans(text)
     if "://" not in text and not _NO_SCHEME.match(text):
         spans = [span for span in spans if not text.startswith("@", span[1])]  # ops@example.com

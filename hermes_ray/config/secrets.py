@@ -138,26 +138,32 @@ def _userinfo(text: str) -> Iterator[tuple[int, int]]:
     yield from (match.span() for match in _NO_SCHEME.finditer(text, 0, starts[0].start()))
     done = 0
     for number, scheme in enumerate(starts):
-        span = _password(text, scheme.end(), ends[number:]) if scheme.end() >= done else None
+        span = _password(text, scheme.end(), ends[number:], is_first=number == 0) if scheme.end() >= done else None
         if span is not None:
             done = span[1]
             yield span
 
 
-def _password(text: str, start: int, ends: Sequence[int]) -> tuple[int, int] | None:
+def _password(text: str, start: int, ends: Sequence[int], *, is_first: bool) -> tuple[int, int] | None:
     """Where the password of a URL is, which comes after its scheme at ``start`` and ends by the first of ``ends``.
 
-    One that has no end there ends with a later URL, because a password may hold ``://``. A user's name with a blank or
-    a slash is none: then all before the ``@`` may be the password.
+    One that has no end there ends with a later URL, because a password may hold ``://``: of ``amqp://me:1 x://pw@h``
+    that is ``1 x://pw``. A user's name with a blank or a slash is none: then all before the ``@`` may be the password.
+    So may a name without a password: an empty one follows it, as some write a token, or it stands in a later URL,
+    which may be the rest of a password.
     """
     at = text.rfind("@", start, ends[0])
-    user, colon, _ = text[start : at if at >= 0 else ends[0]].partition(":")
+    user, colon, password = text[start : at if at >= 0 else ends[0]].partition(":")
     strange = re.search(r"[\s/?#\[]", user) is not None
     first = start + len(user) + 1
-    if not colon or (at < 0 and (strange or _PORT.match(text, first))):
+    if at >= 0 and not password and (colon or not is_first):
+        return start, at
+    if not colon:
         return None
     if at < 0:
-        at = next((found for end in ends if (found := text.rfind("@", first, end)) >= 0), len(text))
+        at = next((found for end in ends if (found := text.rfind("@", first, end)) >= 0), -1)
+    if at < 0:
+        return None if strange or _PORT.match(text, first) else (first, len(text))
     return (start if strange else first), at
 
 

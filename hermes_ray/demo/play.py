@@ -46,7 +46,7 @@ def demo(words: Sequence[str]) -> int:
         config = environment.config
         with step(console, "the scaler"):
             deployment = apply(
-                config, this_command(stays=True), roll=False, say=console.print, before_touching=lambda: None
+                config, this_command("serve", stays=True), roll=False, say=console.print, before_touching=lambda: None
             ).deployment
         with Watcher(deployment, Record(), ASK_EVERY_S) as watcher:
             with step(console, "the first workers"):

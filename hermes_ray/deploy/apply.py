@@ -16,15 +16,20 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import ensure
 from hermes_ray.cluster.capacity import node_totals
 from hermes_ray.cluster.client import Deployment, Refused, Taken
+from hermes_ray.cluster.connect import rejoin_cluster
+from hermes_ray.cluster.packages import has_own_copy, job_environment, lost_packages
 from hermes_ray.config.settings import Config, worker_bundle
 from hermes_ray.core.room import flat
 from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.deploy.fingerprint import code_identity
+from hermes_ray.deploy.former import former_of
 from hermes_ray.deploy.preflight import import_paths, try_handlers
 from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.scaler.plan import Owner, Plan, revision, topology_of
 
-__all__ = ["Applied", "apply", "reach_broker", "this_command"]
+__all__ = ["Applied", "apply", "former_plan", "reach_broker", "rollback", "this_command"]
+
+Say = Callable[[str], None]
 
 BROKER_WAIT_S = 30.0
 STOPPING_WAIT_S = 60.0
@@ -33,10 +38,19 @@ TRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """What an apply came to: ``changes`` is None for a deployment that did not run before."""
+    """What an apply of ``config`` came to: ``changes`` is None for a deployment that did not run before."""
 
     deployment: Deployment
+    config: Config
     changes: list[Change] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Before:
+    """What runs: as its scaler tells the next apply (``Scaler.applied``), and the plan itself, None if it cannot."""
+
+    applied: Mapping[str, Any]
+    plan: Plan | None
 
 
 def reach_broker(config: Config) -> None:
@@ -51,30 +65,84 @@ def _declare_queues(config: Config) -> None:
         ensure(connection, [topology_of(config, topic) for topic in config.topics])
 
 
-def this_command(*, stays: bool) -> Owner:
-    """This process as the owner of what it applies."""
-    label = f"hermes {'serve' if stays else 'apply'}, pid {os.getpid()} on {socket.gethostname()}"
+def this_command(name: str, *, stays: bool = False) -> Owner:
+    """This process, ``hermes NAME``, as the owner of what it applies."""
+    label = f"hermes {name}, pid {os.getpid()} on {socket.gethostname()}"
     return Owner(key=secrets.token_hex(8), label=label, stays=stays)
 
 
-def apply(
-    config: Config, owner: Owner, *, roll: bool, say: Callable[[str], None], before_touching: Callable[[], object]
-) -> Applied:
+def apply(config: Config, owner: Owner, *, roll: bool, say: Say, before_touching: Callable[[], object]) -> Applied:
     """Bring the deployment of ``deployment.name`` to ``config`` and the code of this working directory.
 
     Handlers of what is new are tried before anything is touched; up to ``before_touching`` the caller may be
     interrupted, and nothing has happened. Raises ``OperationFailed`` if one fails, or if no scaler comes up in the end:
     workers consume on then, and the next apply heals it.
     """
+    return _bring(config, owner, lambda before: _wanted(config, owner, before, roll=roll), say, before_touching)
+
+
+def rollback(name: str, owner: Owner, *, say: Say, before_touching: Callable[[], object]) -> Applied:
+    """Apply again what ran before, settings and code; what runs now is the former then. As ``apply`` in all else.
+
+    Raises ``UserMistake`` if there is no such deployment, or no copy of the former code any more.
+    """
+    former = former_plan(Deployment.find(name))
+    rejoin_cluster(name, former.environment)
+    reach_broker(former.config)
+
+    def wanted(before: _Before | None) -> Plan:
+        running = None if before is None else before.plan
+        seen = None if running is None or running.former is None else running.former.generation
+        if before is None or running is None or seen != former.generation:
+            raise OperationFailed(f"deployment {name} has changed meanwhile: see hermes status, and repeat")
+        return replace(
+            former,
+            generation=_next_generation(before),
+            owner=owner,
+            former=replace(running, former=None),
+            former_rungs_ms=_rungs_ms(before),
+        )
+
+    return _bring(former.config, owner, wanted, say, before_touching)
+
+
+def former_plan(deployment: Deployment) -> Plan:
+    """What a rollback of ``deployment`` goes back to; raises ``UserMistake`` saying why there is nothing."""
+    running, name = deployment.plan(), deployment.name
+    former = None if running is None else running.former
+    if former is None:
+        raise UserMistake(f"deployment {name} cannot roll back: nothing is known of what ran before")
+    if not has_own_copy(former.environment):
+        places = ", ".join(former.import_paths)
+        raise UserMistake(
+            f"deployment {name} cannot roll back: its former code was read from {places}, of which there is no copy: "
+            "put it back there and run hermes apply (jobs leave one: ray job submit --working-dir . -- hermes apply)"
+        )
+    if lost := lost_packages(former.environment):
+        raise UserMistake(
+            f"deployment {name} cannot roll back: Ray no longer has its former code ({', '.join(lost)}): "
+            "submit that again, as a job that runs hermes apply"
+        )
+    return former
+
+
+def _bring(
+    config: Config,
+    owner: Owner,
+    wanted: Callable[[_Before | None], Plan],
+    say: Say,
+    before_touching: Callable[[], object],
+) -> Applied:
+    """Replace what runs by what is ``wanted`` in view of it, which a handler that fails can still prevent."""
     for _ in range(TRIES):
         running = _settled(config, say)
-        before = None if running is None else _running_plan(running)
-        plan = _plan(config, owner, before, roll=roll)
-        changes = None if before is None else compare(before, plan)
+        before = None if running is None else _before(running)
+        plan = _tried(wanted(before), before)
+        changes = None if before is None else compare(before.applied, plan)
         before_touching()
         if running is not None and changes == []:
             running.own(owner)
-            return Applied(deployment=running, changes=changes)
+            return Applied(deployment=running, config=config, changes=changes)
         with contextlib.suppress(Taken):
             _declare_queues(config)
             try:
@@ -84,11 +152,11 @@ def apply(
                 if running is not None and _is_stopping(running):
                     continue
                 raise
-            return Applied(deployment=Deployment.start(plan), changes=changes)
+            return Applied(deployment=Deployment.start(plan), config=config, changes=changes)
     raise OperationFailed(f"other commands keep applying to deployment {config.deployment.name}: run this one again")
 
 
-def _settled(config: Config, say: Callable[[str], None]) -> Deployment | None:
+def _settled(config: Config, say: Say) -> Deployment | None:
     """The deployment there is; one that is stopping is waited for."""
     deadline_s = time.monotonic() + STOPPING_WAIT_S + config.drain_timeout_s
     while (running := Deployment.running(config.deployment.name)) is not None and _is_stopping(running):
@@ -107,32 +175,49 @@ def _is_stopping(running: Deployment) -> bool:
         return False
 
 
-def _running_plan(running: Deployment) -> Mapping[str, Any] | None:
+def _before(running: Deployment) -> _Before | None:
     """What runs; None if its scaler does not say: then it is replaced, and so are all workers that differ."""
     try:
-        return running.applied()
+        said = running.applied()
     except OperationFailed:
         return None
+    with contextlib.suppress(OperationFailed):
+        return _Before(applied=said, plan=running.plan())
+    return _Before(applied=said, plan=None)  # a scaler that cannot say it yet
 
 
-def _plan(config: Config, owner: Owner, before: Mapping[str, Any] | None, *, roll: bool) -> Plan:
-    now = int(time.time() * 1000)
-    generation = now if before is None else max(now, before["generation"] + 1)
-    rolled = generation if roll else 0 if before is None else before["rolled"]
-    handlers = [topic.handler for topic in config.topics.values()]
-    draft = Plan(
+def _wanted(config: Config, owner: Owner, before: _Before | None, *, roll: bool) -> Plan:
+    """``config`` with the code of this working directory; handlers are yet to be tried."""
+    generation = _next_generation(before)
+    plan = Plan(
         config=config,
         concurrency={},
         import_paths=import_paths(),
         generation=generation,
-        rolled=rolled,
-        code=code_identity(Path.cwd(), handlers),
+        rolled=generation if roll else 0 if before is None else before.applied["rolled"],
+        code=code_identity(Path.cwd(), [topic.handler for topic in config.topics.values()]),
         owner=owner,
-        former_rungs_ms={} if before is None else {t: tuple(ms) for t, ms in before["rungs_ms"].items()},
+        former_rungs_ms=_rungs_ms(before),
+        environment=job_environment(),
     )
-    known = {} if before is None else before["revisions"]
+    running = None if before is None else before.plan
+    return plan if running is None else replace(plan, former=former_of(running, plan))
+
+
+def _next_generation(before: _Before | None) -> int:
+    now = int(time.time() * 1000)
+    return now if before is None else max(now, before.applied["generation"] + 1)
+
+
+def _rungs_ms(before: _Before | None) -> dict[str, tuple[int, ...]]:
+    return {} if before is None else {topic: tuple(ms) for topic, ms in before.applied["rungs_ms"].items()}
+
+
+def _tried(draft: Plan, before: _Before | None) -> Plan:
+    """The plan, once the handlers of the topics that change in it were tried, with what was learnt of their slots."""
+    config, known = draft.config, {} if before is None else before.applied["revisions"]
     changed = [topic for topic in config.topics if known.get(topic) != revision(draft, topic)]
-    slots = {} if before is None else before["concurrency"]
+    slots = {} if before is None else before.applied["concurrency"]
     if before is not None:
         _refuse_what_fits_nowhere(config, changed)
     tried = try_handlers(config, changed, draft.import_paths)

@@ -66,7 +66,8 @@ def compare(before: Tree, plan: Plan) -> list[Change]:
     elif before["import_paths"] != now["import_paths"]:
         changes.append(Change(what=f"the same code is now in {', '.join(plan.import_paths)}", how=Takes.LIVE))
     if before["rolled"] != now["rolled"]:
-        changes.append(Change(what="roll=true", how=Takes.ROLLING))
+        what = "roll=true" if now["rolled"] > before["rolled"] else "the roll-out that roll=true forced, back"
+        changes.append(Change(what=what, how=Takes.ROLLING))
     return changes
 
 

@@ -26,7 +26,7 @@ from urllib.parse import unquote, urlsplit
 from hermes_ray.errors import OperationFailed
 from hermes_ray.scaler.memory import Changes, Memory, decode, encode, merged
 
-__all__ = ["STATE_VERSION", "Checkpoint", "checkpoint_path"]
+__all__ = ["CLAIM_TRIES", "STATE_VERSION", "Checkpoint", "checkpoint_path"]
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ RECORD = struct.Struct(">II")
 LEAST_CHANGES_BYTES = 1_000_000
 # 10 s in all: too many open files or an absent file server often pass by then.
 READ_TRIES, READ_PAUSE_S = 50, 0.2
+# 3 s in all: a scaler that was killed to make room for this one may take as long to be gone.
+CLAIM_TRIES, CLAIM_PAUSE_S = 15, 0.2
 
 
 def checkpoint_path(state_dir: str, urls: Sequence[str], name: str) -> Path:
@@ -45,7 +47,7 @@ def checkpoint_path(state_dir: str, urls: Sequence[str], name: str) -> Path:
 
 
 class Checkpoint:
-    """Reads and writes one file, which is its own while it is open: a second scaler that would write it is refused.
+    """Reads and writes one file, its own from ``claim`` or the first write until ``close``: a second is refused it.
 
     A file that cannot be used is set aside, never overwritten.
     """
@@ -62,6 +64,21 @@ class Checkpoint:
     def wants_whole(self) -> bool:
         """Whether the next write has to be of everything."""
         return self._file is None or self._changes_bytes > max(LEAST_CHANGES_BYTES, self._whole_bytes)
+
+    def claim(self, *, tries: int = 1) -> None:
+        """Make the file ours; raises ``BlockingIOError`` saying whose it is, another ``OSError`` if it cannot be there.
+
+        With more ``tries`` the end of a process that dies is waited for.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for tries_left in reversed(range(tries)):
+            try:
+                return self._take_lock()
+            except BlockingIOError:
+                if not tries_left:
+                    raise
+                self._pause(CLAIM_PAUSE_S)
+        return None
 
     def read(self) -> Memory | None:
         """What was written; None if there is nothing, or nothing this version understands.
@@ -105,11 +122,12 @@ class Checkpoint:
             lock.close()
 
     def set_aside(self, why: str) -> None:
-        """Keep an unusable file beside the next one."""
+        """Keep an unusable file beside the next one, unless it is another scaler's: that one may read it well."""
         aside = self.path.with_suffix(".unreadable.state")
-        log.warning("%s cannot be used (%s): kept as %s; rates are learnt anew", self.path, why, aside.name)
         with contextlib.suppress(OSError):
+            self.claim()
             self.path.replace(aside)
+            log.warning("%s cannot be used (%s): kept as %s; rates are learnt anew", self.path, why, aside.name)
 
     def _content(self) -> bytes | None:
         for tries_left in reversed(range(READ_TRIES)):
@@ -125,8 +143,7 @@ class Checkpoint:
         return None
 
     def _replace(self, record: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._take_lock()
+        self.claim()
         fresh = self.path.with_suffix(f".{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
@@ -167,7 +184,10 @@ class Checkpoint:
             lock.seek(0)
             holder = lock.read(200).strip() or "another process"
             lock.close()
-            raise BlockingIOError(f"it belongs to {holder}: give one of them another deployment.name") from error
+            raise BlockingIOError(
+                f"{self.path} belongs to {holder}, with a deployment of this name on another Ray cluster: stop that "
+                "one, or give one of the two another deployment.name"
+            ) from error
         lock.truncate(0)
         lock.write(f"the scaler with pid {os.getpid()} on {os.uname().nodename}")
         lock.flush()

@@ -35,7 +35,9 @@ class Plan:
 
     ``concurrency``: slots per worker by topic; ``import_paths``: where handlers are found; ``code``: the identity of
     the code; ``applied``: what the next apply compares with; ``former_rungs_ms``: delays of retries under settings
-    before these, which may still be under way.
+    before these, which may still be under way. ``environment``: Ray's runtime environment of the job that applied,
+    with the package of its code; ``former``: what ``hermes rollback`` goes back to, itself without one;
+    ``has_worked``: whether a deployment ran by it alone, no worker of another plan left.
     """
 
     config: Config
@@ -47,6 +49,9 @@ class Plan:
     owner: Owner | None = None
     applied: Mapping[str, Any] = field(default_factory=dict)
     former_rungs_ms: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    former: Plan | None = None
+    has_worked: bool = False
 
 
 def revision(plan: Plan, topic: str) -> str:

@@ -5,15 +5,17 @@ Times of the scaler's clock become wall time here: ``ahead_s`` is what that cloc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hermes_ray.core.histogram import quantile
 from hermes_ray.core.model import Decision, Override, Reason
+from hermes_ray.scaler.plan import Plan
 from hermes_ray.scaler.roster import Record
 from hermes_ray.telemetry.figures import Figures, PastDecision, TopicFigures
 
-__all__ = ["decision_row", "override_row", "past_decision", "past_decision_row", "topic_rows", "worker_row"]
+__all__ = ["decision_row", "former_row", "override_row", "past_decision", "past_decision_row", "rules_alone"]
+__all__ += ["topic_rows", "worker_row"]
 
 Row = dict[str, Any]
 
@@ -21,6 +23,24 @@ Row = dict[str, Any]
 def topic_rows(figures: Figures | None, ahead_s: float) -> dict[str, Row]:
     """Every topic's part of ``hermes status --json``; unknown is None."""
     return {} if figures is None else {name: _topic_row(topic, ahead_s) for name, topic in figures.topics.items()}
+
+
+def former_row(former: Plan | None, has_own_copy: Callable[[Mapping[str, Any]], bool]) -> Row | None:
+    """What ``hermes rollback`` goes back to; None if it cannot."""
+    if former is None or not has_own_copy(former.environment):
+        return None
+    return {"applied_at": former.generation / 1000, "code": former.code}
+
+
+def rules_alone(figures: Figures | None) -> bool:
+    """Whether workers work by the plan applied last, and none is left of another; a start that fails is no such time.
+
+    So a roll-out that stands still because its canaries fail never comes here.
+    """
+    topics = [] if figures is None else list(figures.topics.values())
+    return any(topic.snapshot.workers.observed for topic in topics) and not any(
+        topic.outdated_count or topic.start_error for topic in topics
+    )
 
 
 def _topic_row(topic: TopicFigures, ahead_s: float) -> Row:

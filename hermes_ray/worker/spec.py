@@ -15,15 +15,16 @@ __all__ = ["Outlet", "WorkerSpec"]
 class WorkerSpec:
     """All a worker is built from. ``worker`` is ``TOPIC/xxxxxxxx``; ``prefetch`` None derives it from service time.
 
-    ``revision`` names what the worker is made of; it only comes back in its reports.
+    ``revision`` names what the worker is made of; it only comes back in its reports. ``urls`` and ``options`` have
+    passwords, so a log or traceback that shows a spec leaves them out.
     """
 
     cluster: str
     worker: str
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = field(repr=False)
     queue: QueueSpec
     handler: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     import_paths: tuple[str, ...] = ()
     concurrency: int | None = None
     prefetch: int | None = None

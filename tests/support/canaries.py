@@ -120,6 +120,15 @@ ACCEPTED = [
     Canary(text=options("urls: ['amqp://me:Zq7 Zq7@h', 'https://me:1?Zq7@h', 'https://me:1#Zq7@h']")),
     Canary(text=options("text: 'see http://h:80/x and amqp://me:Zq7@h, or amqp://h'")),
     Canary(
+        text=options(
+            "urls: ['amqp://u:1 amqp://Zq7@h/', 'amqp://u:9,x://Zq7@h', 'amqp://Zq7:@h', 'amqp://u/v:9 x://Zq7@h']"
+        )
+    ),
+    Canary(
+        text=options("urls: ['amqp://u:9;x://Zq7:Zq7@h', 'amqp://u:Zq7@1,x://Zq7@h', 'https://Zq7:@api/x', 'Zq7:@h']")
+    ),
+    Canary(text=broker("[amqp://rabbit.invalid, 'amqp://Zq7:@rabbit.invalid']")),
+    Canary(
         text=options("a: '${oc.env:CANARY}'\nb: 'x-${oc.env:CANARY}-y'\nc: [1, '${..a}']"),
         environment={"CANARY": "Zq7"},
     ),
@@ -139,6 +148,9 @@ REFUSED_URLS = (
     f"amqp://me:{'Zq7' * 50}@h:x", f"amqp://{'me' * 50}:Zq7@h:x", "amqp://me:[Zq7@h", "amqp://me:Zq7]@h", "amqp://[Zq7]:Zq7@h/",
     "amqp%3A//me:Zq7@h", "amqp://me:Zq7\\@h:x", "amqp://me:Zq7\"Zq7'@h:x", "postgresql://me:Zq7@h/x", "amqp://me:Zq7@",
     "amqp://me:Zq7@/v", "amqp://me:Zq7@:5672/v", "amqp://me:Zq7@h/a/b?Zq7",
+    "amqp://me:1 amqp://Zq7@h/", "amqp://me:9,x://Zq7@h", "amqp://me:9;x://Zq7:Zq7@h", "amqp://me:9 x://Zq7@h/a/b",
+    "amqp://Zq7:@h:x", "amqp://me/corp:9 amqp://Zq7@h", "amqp://me:Zq7@1,x://Zq7@h", "amqp://Zq7:@h/a/b",
+    "amqp://me:1 x://Zq7@Zq7@h", "Zq7:@h",
     "amqps://me:Zq7@h?ssl_options=%7B'password':'Zq7", "amqps://me:Zq7@h?ssl_options=Zq7", "amqp://h?client_properties=[Zq7",
 )  # fmt: skip
 

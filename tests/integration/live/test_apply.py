@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from hermes_ray.cluster.client import Deployment
+from hermes_ray.errors import HermesError
+from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
 from tests.support.ledger import queue_exists
 from tests.support.live import Cluster, Project, Serve, actors, wait_until
 
@@ -181,7 +185,7 @@ def test_a_topic_added_starts_and_one_removed_drains_while_its_queue_stays(
     assert sorted(status()) == ["kept", "new"]
 
 
-def test_two_deployments_side_by_side_know_nothing_of_each_other(
+def test_two_deployments_side_by_side_are_named_and_leave_each_other_alone(
     project: Project, cluster: Cluster, status: Status
 ) -> None:
     project.configure({"work": WORK})
@@ -191,12 +195,57 @@ def test_two_deployments_side_by_side_know_nothing_of_each_other(
         first, late = (Deployment.find(name).status() for name in (project.name, other))
         assert (first["metrics_url"] is None, late["metrics_url"]) == (False, None)
         assert f"metrics.port {project.metrics_port} is taken" in late["warnings"][0]
+        second.wait_for(f"also on this cluster: {project.name}", 10)
+        assert f"also on this cluster: {other}" in project.hermes("status", f"deployment.name={project.name}").stdout
         assert second.end() == 0
         assert serve.process.poll() is None
         ids = project.publish("work", count=20)
         wait_until(lambda: not ids - project.handled("work").keys(), 30, "the first one works on")
         assert serve.end() == 0
     assert not actors(cluster, other)
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_deployment_whose_checkpoint_is_another_clusters_is_not_started(
+    project: Project, cluster: Cluster, status: Status
+) -> None:
+    project.configure({"work": WORK}, state_dir=str(project.directory / "state"))
+    of_another_cluster = Checkpoint(checkpoint_path(str(project.directory / "state"), [project.url], project.name))
+    with contextlib.closing(of_another_cluster):
+        of_another_cluster.claim()
+        refused = project.hermes("apply", "config=my.yaml", check=False)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert f"deployment {project.name} was not started: {of_another_cluster.path} belongs to" in refused.stderr
+        assert "another deployment.name" in refused.stderr
+        wait_until(lambda: not actors(cluster, project.name), 10, "nothing was started")
+    project.hermes("apply", "config=my.yaml")
+    with pytest.raises(BlockingIOError):
+        of_another_cluster.claim()
+    wait_until(lambda: consuming(status, "work") == 2, 30, "it was started once the other was gone")
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_restarted_scaler_whose_checkpoint_was_taken_meanwhile_works_on_without_and_says_so(
+    project: Project, cluster: Cluster, status: Status
+) -> None:
+    project.configure({"work": WORK}, state_dir=str(project.directory / "state"))
+    project.hermes("apply", "config=my.yaml")
+    of_another_cluster = Checkpoint(checkpoint_path(str(project.directory / "state"), [project.url], project.name))
+
+    def warnings() -> str:
+        with contextlib.suppress(HermesError):
+            return "; ".join(Deployment.find(project.name).status()["warnings"])
+        return ""
+
+    before = pids(cluster, project)
+    with contextlib.closing(of_another_cluster):
+        os.kill(actors(cluster, project.name)["scaler"].pid, signal.SIGKILL)
+        of_another_cluster.claim(tries=100)
+        wait_until(lambda: "another Ray cluster" in warnings(), 40, "the scaler says whose its checkpoint is")
+        assert pids(cluster, project) == before
+        ids = project.publish("work", count=20)
+        wait_until(lambda: not ids - project.handled("work").keys(), 30, "it works on")
+    wait_until(lambda: not warnings() and consuming(status, "work") == 2, 20, "it has its checkpoint again")
 
 
 def test_the_latest_serve_owns_the_deployment_and_the_one_before_it_leaves_it_running(

@@ -33,6 +33,13 @@ def test_what_is_listed_for_completion_is_every_command() -> None:
     assert sorted(cli.list_commands(click.Context(cli))) == sorted(cli.commands)
 
 
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_a_page_of_help_keeps_its_lines_and_shows_no_mark_that_says_so(name: str) -> None:
+    page = CliRunner().invoke(cli, [name, "-h"]).output
+    assert "\\b" not in page
+    assert "\b" not in page
+
+
 @pytest.mark.parametrize("said", [{}, {"section": Section.LOOK}, {"takes": None}])
 def test_a_command_that_does_not_say_its_section_and_words_is_an_error_where_it_is_defined(
     said: dict[str, object],

@@ -18,7 +18,7 @@ from hermes_ray.config.loading import load
 from hermes_ray.config.secrets import mask_url, refused_url, without_secrets
 from hermes_ray.deploy.changes import applied, compare
 from hermes_ray.errors import UserMistake
-from hermes_ray.scaler.plan import Plan
+from hermes_ray.scaler.plan import Plan, queue_spec, worker_spec
 from tests.support.canaries import ACCEPTED, PASSWORDS, REFUSED, REFUSED_URLS, REFUSED_WORDS, Canary, amqp_url, leaks
 
 PLAIN = Plan(config=load(None, ["topics.a.handler=m:f", "broker.url=amqp://h"]), concurrency={"a": 4})
@@ -55,9 +55,11 @@ def test_a_configuration_with_secrets_shows_none(
     with in_place(canary, tmp_path, monkeypatch) as words:
         config = load(words[0].removeprefix("config="), words[1:])
         code, output = printed(*words)
-    plan = Plan(config=config, concurrency={"a": 4})
+    plan = Plan(config=config, concurrency={"a": 4}, environment={"env_vars": {"PASSWORD": "Zq7"}})
     said = {**applied(PLAIN), "stopped": [], "stopping": False}
-    shown = [output, repr(config), str(config), str(applied(plan)), str(list(map(str, compare(said, plan))))]
+    spec, queue = worker_spec(plan, "a"), queue_spec(config, "a")
+    shown = [output, repr(config), str(config), repr(plan), repr(spec), repr(queue), str(applied(plan))]
+    shown.append(str(list(map(str, compare(said, plan)))))
     assert (code, list(map(leaks, shown))) == (0, [[]] * len(shown))
 
 
@@ -121,7 +123,7 @@ def test_no_part_of_a_password_gets_out_of_a_url(pieces: list[str], scheme: str,
     url = f"{scheme}me:{password}@host/v"
     assert leaks(refused_url(url)) == []
     assert leaks(without_secrets(f"{url} with {password} or {password!r}", {"url": url})) == []
-    if "://" not in password:
+    if "://" not in password or "@" not in password:
         assert leaks(mask_url(around.replace("{}", url))) == []
 
 

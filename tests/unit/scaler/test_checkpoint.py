@@ -221,6 +221,32 @@ def test_two_scalers_with_one_file_see_each_other_and_the_second_is_refused(chec
     assert checkpoint.read() == filled(topics={})
 
 
+def test_a_file_of_another_scaler_that_cannot_be_read_here_is_left_to_it(checkpoint: Checkpoint) -> None:
+    checkpoint.claim()
+    checkpoint.path.write_bytes(b"hermes_ray memory 99\n of a newer version")
+    with contextlib.closing(Checkpoint(checkpoint.path)) as second:
+        assert second.read() is None
+        assert names(checkpoint) == ["shop.eu.state"]
+    checkpoint.set_aside("it is ours")
+    assert names(checkpoint) == ["shop.eu.unreadable.state"]
+
+
+def test_the_end_of_a_scaler_that_is_on_its_way_out_is_waited_for(checkpoint: Checkpoint) -> None:
+    checkpoint.claim()
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            checkpoint.close()
+
+    with contextlib.closing(Checkpoint(checkpoint.path, pause=pause)) as following:
+        following.claim(tries=5)
+        assert len(pauses) == 3
+        with pytest.raises(BlockingIOError):
+            checkpoint.claim()
+
+
 def test_no_password_and_no_secret_option_is_in_the_file_of_a_busy_deployment(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
