@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 __all__ = ["Queue", "arrive", "oldest_at_s"]
 
-_MOST_POINTS = 120
+_MOST_POINTS = 60
 _LEAST_SPACING_S = 0.75
-_SPACING_RATIO = 1 / 60
+_SPACING_RATIO = 1 / 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from hermes_ray.core.effect import Effect
-from hermes_ray.core.estimate import History, learnt
+from hermes_ray.core.estimate import History, elsewhere, learnt
 from hermes_ray.core.model import Override
 from hermes_ray.core.policy import PolicyState, TopicState
 from hermes_ray.scaler.clock import Anchor
@@ -155,7 +155,7 @@ def recalled(memory: Memory | None, plan: Plan, cluster_id: str) -> Memory:
         priors = {topic: learnt(past.history) for topic, past in memory.learnt.items()}
         return Memory(
             header=structs.replace(fresh, anchor=header.anchor),
-            learnt={topic: TopicLearnt(history=History(prior=prior)) for topic, prior in priors.items()},
+            learnt={topic: TopicLearnt(history=elsewhere(prior)) for topic, prior in priors.items()},
         )
     if header.generation == plan.generation:
         return memory

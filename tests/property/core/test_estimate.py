@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_ray.core.age import Queue, arrive, oldest_at_s
-from hermes_ray.core.estimate import History, observe, snapshot, thinned
+from hermes_ray.core.estimate import History, observe, snapshot
 from hermes_ray.core.model import Probe, Totals, WorkerCounts
 
 COUNTS = st.integers(0, 10_000)

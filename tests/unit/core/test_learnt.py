@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from hermes_ray.core.estimate import History, Learnt, learnt, snapshot, thinned
+from hermes_ray.core.estimate import History, Learnt, learnt, snapshot
 from hermes_ray.core.histogram import BUCKET_COUNT, bucket
 from hermes_ray.core.model import Totals
 from tests.support.looks import NOBODY, durations, ready, see, watch
@@ -60,7 +60,7 @@ def test_a_restored_history_relearns_nothing(gap_s: int) -> None:
 
 
 def test_after_ten_minutes_without_a_look_the_service_rate_is_still_known() -> None:
-    restored = _read_back(thinned(watch(range(300), ready(lambda _: 33), _working)))
+    restored = _read_back(watch(range(300), ready(lambda _: 33), _working))
     seen = see(watch(range(900, 901), ready(lambda _: 33), _working, restored), 900.0)
     assert seen.service_rate_hz == pytest.approx(2.0, rel=0.02)
     assert seen.arrival_rate_hz is None

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from hermes_ray.core.estimate import thinned
+
 from hermes_ray.core.model import Bundle, Override, Reason, TopicParams
 from tests.support.queue_world import Topic, World
 
