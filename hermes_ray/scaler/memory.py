@@ -116,8 +116,26 @@ def encode(changes: Changes) -> bytes:
 
 
 def decode(data: bytes) -> Changes:
-    """What was encoded; raises ``ValueError`` for what is none."""
-    return _decoder.decode(data)
+    """What was encoded; raises ``ValueError`` for what is none.
+
+    A history that another version wrote, and that does not fit, is left out: it costs a minute of learning, not the
+    counters and pauses beside it.
+    """
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError:
+        return _without_unfit_histories(data)
+
+
+def _without_unfit_histories(data: bytes) -> Changes:
+    plain = msgspec.msgpack.decode(data)
+    learnings = plain.get("learnt", {}) if isinstance(plain, dict) else {}
+    for past in learnings.values():
+        try:
+            msgspec.convert(past.get("history", {}), History)
+        except msgspec.ValidationError:
+            del past["history"]
+    return msgspec.convert(plain, Changes)
 
 
 def merged(changes: Iterable[Changes]) -> Memory | None:
