@@ -72,9 +72,10 @@ def wanted(snapshot: Snapshot, params: TopicParams, current: int | None = None) 
         slack_s=slack_s(params.latency_objective_s, snapshot.service_p95_s or 0.0),
     )
     workers = slots / params.concurrency
-    if current is None:
-        return whole(workers)
-    return min(max(current, whole((1 - _BAND_RATIO) * workers)), whole((1 + _BAND_RATIO) * workers))
+    enough = whole(workers)
+    if current is not None and whole((1 - _BAND_RATIO) * workers) <= current <= (1 + _BAND_RATIO) * workers:
+        return current
+    return enough
 
 
 def slack_s(objective_s: float, service_p95_s: float) -> float:

@@ -22,7 +22,8 @@ _LEAST_SPACING_S = 0.75
 _JITTER_S = 0.25  # looks are not exactly a second apart
 _BLIP_S = 3.0
 _FRESH_BLIPS = 3.0
-_GAP_RATIO = 0.25
+_GAP_RATIO = 0.2
+_MOST_SPAN_RATIO = 1.5
 _SIGMAS = 3.0
 
 
@@ -37,7 +38,7 @@ class Counted(NamedTuple):
 def with_count(points: tuple[Counted, ...], point: Counted, *, report_interval_s: float = 1.0) -> tuple[Counted, ...]:
     """The points with a later one, oldest first; one that is no later, or by less than 0.75 s, changes nothing.
 
-    Points older than 3 blips are ironed for good and thinned to a quarter of their age apart, so that 40 of them reach
+    Points older than 3 blips are ironed for good and thinned to a fifth of their age apart, so that 50 of them reach
     back over 37 minutes.
     """
     if points and point.at_s < points[-1].at_s + _LEAST_SPACING_S:
@@ -60,7 +61,7 @@ def arrival_rate_hz(
     Agreeing: the shorter window's count is within 3 sigma (Poisson, of the mean of both) of what the longer one's rate
     makes of it, plus what ``lag_s`` (None: an interval) between the depths and the reports of a count can shift. 200/s
     for a minute expects 400 in 2 s, give or take 3 x 20 + 40 where the two are 0.2 s apart. Beyond a minute only where
-    something came in the last one: a topic that is done is at 0 a minute after its last message.
+    something came in the last one: a topic that is done is at 0 a minute, or a fifth more, after its last message.
     """
     if len(points) < 2 or points[-1].at_s - points[0].at_s < _MIN_SPAN_S:
         return None
@@ -71,6 +72,8 @@ def arrival_rate_hz(
     shorter: list[tuple[float, float]] = []
     for start in _window_starts(points, report_interval_s):
         span_s = last.at_s - points[start].at_s
+        if span_s <= 0.0:
+            return None
         count = max(0.0, counts[-1] - counts[start])
         shift = lag_s * (last.finished_count - points[start].finished_count) / span_s
         if not all(_agrees(n, count / span_s * s, shift) for n, s in shorter):
@@ -85,19 +88,24 @@ def arrival_rate_hz(
 def _window_starts(points: Sequence[Counted], report_interval_s: float) -> list[int]:
     """Where each window starts, shortest first; windows longer than the history wait until it covers them.
 
-    All of a short history instead would count the quiet before the first message as part of the rate for a minute.
+    All of a short history instead would count the quiet before the first message as part of the rate for a minute. A
+    window that nobody looked into for a third of it and more says nothing of now.
     """
     starts: list[int] = []
-    at = len(points) - 1
+    last_s, at, youngest = points[-1].at_s, len(points) - 1, len(points) - 1
     for window_s, intervals in _WINDOWS:
-        since_s = points[-1].at_s - max(window_s, intervals * report_interval_s) + _JITTER_S
-        while at >= 0 and points[at].at_s > since_s:
+        least_s = max(window_s, intervals * report_interval_s)
+        while at >= 0 and points[at].at_s > last_s - least_s + _JITTER_S:
             at -= 1
+        youngest = at + 1 if youngest == len(points) - 1 else youngest
         if at < 0:
             break
-        if not starts or starts[-1] != at:
+        if last_s - points[at].at_s > _MOST_SPAN_RATIO * least_s + _JITTER_S:
+            if window_s >= _BEYOND_S:
+                break
+        elif not starts or starts[-1] != at:
             starts.append(at)
-    return starts or [0]
+    return starts or [youngest]
 
 
 def _agrees(count: float, expected: float, shift: float) -> bool:

@@ -17,7 +17,7 @@ __all__ = ["Learnt", "Served", "Serving", "recent_s", "served", "with_totals"]
 
 _RECENT_S = 60.0
 _RECENT_INTERVALS = 3.0
-_SLICES = 4
+_SLICES = 3
 _ENOUGH_RUNS = 20
 _SMALL_RUNS = 10
 _ENOUGH_SERVICES = 5.0

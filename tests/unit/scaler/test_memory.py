@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from hermes_ray.core.estimate import History, learnt
+from hermes_ray.core.estimate import elsewhere, learnt
 from hermes_ray.core.model import Override
 from hermes_ray.scaler.memory import (
     Changes,
@@ -99,13 +99,13 @@ def test_on_another_cluster_only_what_handling_a_message_takes_is_known() -> Non
             generation=generation, cluster_id="another", owner=plan(generation).owner, anchor=header().anchor
         )
         assert now == Memory(
-            header=expected, learnt={"heavy": TopicLearnt(history=History(prior=rate)), "light": TopicLearnt()}
+            header=expected, learnt={"heavy": TopicLearnt(history=elsewhere(rate)), "light": TopicLearnt()}
         )
 
 
 def test_what_was_learnt_elsewhere_is_still_known_on_a_third_cluster_although_nothing_ran_on_the_second() -> None:
-    memory = filled(learnt={"heavy": TopicLearnt(history=History(prior=PRIOR))})
-    assert recalled(memory, plan(), "a third").learnt["heavy"].history == History(prior=PRIOR)
+    memory = filled(learnt={"heavy": TopicLearnt(history=elsewhere(PRIOR))})
+    assert recalled(memory, plan(), "a third").learnt["heavy"].history == elsewhere(PRIOR)
 
 
 @pytest.mark.parametrize("generation", [7, 8])
