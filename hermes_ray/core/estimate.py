@@ -20,7 +20,7 @@ __all__ = ["PROBE_TTL_S", "History", "Learnt", "elsewhere", "learnt", "observe",
 PROBE_TTL_S = 10.0
 
 _JITTER_S = 0.25  # ticks are not exactly a second apart
-_INTERPOLATED_LAG_RATIO = 0.1  # of an interval: reports are interpolated as if work flowed evenly between them
+_INTERPOLATED_LAG_RATIO = 0.05  # of an interval: reports are interpolated as if work flowed evenly between them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,14 @@ from typing import NamedTuple
 __all__ = ["Counted", "arrival_rate_hz", "with_count"]
 
 # The shortest windows grow with the report interval: within one there is nothing to be seen.
-_WINDOWS = ((2.0, 1.0), (5.0, 1.0), (10.0, 1.0), (20.0, 2.0), (60.0, 3.0), (180.0, 3.0), (600.0, 3.0), (1_800.0, 3.0))
+_WINDOWS = ((2.0, 1.0), (5.0, 1.0), (10.0, 1.0), (20.0, 1.0), (60.0, 3.0), (180.0, 3.0), (600.0, 3.0), (1_800.0, 3.0))
 _KEPT_RATIO = 1.25
 _BEYOND_S = 60.0
 _MIN_SPAN_S = 1.0
-_LEAST_SPACING_S = 0.75
+_LEAST_SPACING_S, _SPACING_INTERVALS = 0.75, 0.08
 _JITTER_S = 0.25  # looks are not exactly a second apart
 _BLIP_S = 3.0
-_FRESH_BLIPS = 3.0
+_FRESH_BLIPS = 2.0
 _GAP_RATIO = 0.2
 _MOST_SPAN_RATIO = 1.5
 _SIGMAS = 3.0
@@ -36,12 +36,13 @@ class Counted(NamedTuple):
 
 
 def with_count(points: tuple[Counted, ...], point: Counted, *, report_interval_s: float = 1.0) -> tuple[Counted, ...]:
-    """The points with a later one, oldest first; one that is no later, or by less than 0.75 s, changes nothing.
+    """The points with a later one, oldest first; one later by less than 0.75 s, or 0.08 intervals, changes nothing.
 
-    Points older than 3 blips are ironed for good and thinned to a fifth of their age apart, so that 50 of them reach
+    Points older than 2 blips are ironed for good and thinned to a fifth of their age apart, so that 50 of them reach
     back over 37 minutes.
     """
-    if points and point.at_s < points[-1].at_s + _LEAST_SPACING_S:
+    spacing_s = max(_LEAST_SPACING_S, _SPACING_INTERVALS * report_interval_s)
+    if points and point.at_s < points[-1].at_s + spacing_s:
         return points
     blip_s = max(_BLIP_S, report_interval_s)
     fresh_s, oldest_s = point.at_s - _FRESH_BLIPS * blip_s, point.at_s - _KEPT_RATIO * _WINDOWS[-1][0]

@@ -163,7 +163,7 @@ class ControlLoop:
     def _collect(self, reports: Reports, now_s: float) -> None:
         roster, failures = self._fleet.roster, self._prober.failures
         for report, at_s in reports:
-            roster.take(report, at_s)
+            roster.take(report, at_s, self._fleet.report_interval_s)
         for line in self._fleet.refresh(now_s, failures.keys()):
             self.say(line)
         probes, interval_s, waits = self._prober.probes(), self._fleet.report_interval_s, self._prober.known_waits()

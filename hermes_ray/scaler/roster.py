@@ -17,6 +17,7 @@ from hermes_ray.worker.report import Phase, Report, UnknownReport
 __all__ = ["Departure", "Record", "Roster"]
 
 PATIENCE_INTERVALS = 5.0
+_APART_INTERVALS, _LONGEST_INTERVALS = 0.8, 2.0
 REMEMBERED = WorkerMemory.__struct_fields__
 
 
@@ -67,14 +68,14 @@ class Record(WorkerMemory, kw_only=True, eq=False):
             return Taken(self.since_s, self.taken if self.adopted else 0.0, self.reported_s, self.taken)
         return Taken(self.before_s, self.before_taken, self.reported_s, self.taken)
 
-    def hear(self, report: Report, now_s: float) -> Counters | None:
+    def hear(self, report: Report, now_s: float, interval_s: float) -> Counters | None:
         """Take a newer report; returns what it adds to the topic's counters, None where that is not known.
 
         Of a worker that was there before us we cannot tell: its counters count from its first report on.
         """
         counted = report.counters if self.report is None else since(report.counters, self.report.counters)
         is_first_of_adopted = self.adopted and self.report is None
-        if self.report is not None and self.reported_s is not None:
+        if self.reported_s is not None and self._is_interval_over(self.reported_s, now_s, interval_s):
             self.before_s, self.before_taken = self.reported_s, self.taken
         self._note_phase(report.phase, now_s)
         self.report, self.reported_s = report, now_s
@@ -82,6 +83,11 @@ class Record(WorkerMemory, kw_only=True, eq=False):
             return None
         self.settled_count += counted.settlements.settled
         return counted
+
+    def _is_interval_over(self, reported_s: float, now_s: float, interval_s: float) -> bool:
+        """Whether the last report is old enough to interpolate from, which one just before a worker's end is not."""
+        from_s = self.since_s if self.before_s is None else self.before_s
+        return now_s - reported_s >= _APART_INTERVALS * interval_s or now_s - from_s > _LONGEST_INTERVALS * interval_s
 
     def _note_phase(self, phase: Phase, now_s: float) -> None:
         if phase is Phase.CONSUMING:
@@ -144,7 +150,7 @@ class Roster:
         """We asked for this worker."""
         return self._add(_new(worker, now_s))
 
-    def take(self, report: Report | UnknownReport, now_s: float) -> None:
+    def take(self, report: Report | UnknownReport, now_s: float, interval_s: float = 1.0) -> None:
         """A report arrived; of a version we do not know it only shows that the worker lives."""
         record = self._records.get(report.worker)
         if record is None:
@@ -155,7 +161,7 @@ class Roster:
         if isinstance(report, UnknownReport):
             record.reported_s = now_s
         elif record.report is None or report.seq > record.report.seq:
-            counted = record.hear(report, now_s)
+            counted = record.hear(report, now_s, interval_s)
             topic.totals = topic.takings = None
             if counted is not None:
                 topic.counters = plus(topic.counters, counted)

@@ -40,7 +40,7 @@ def test_a_worker_that_left_counts_in_proportion_as_long_as_probes_reach_back() 
     assert found == Arrived(at_s=45.0, count=pytest.approx(3 + 45.0 + 45.0 + 7.0))
 
 
-@pytest.mark.parametrize(("interval_s", "most"), [(1.0, 5), (20.0, 20), (40.0, 20)])
+@pytest.mark.parametrize(("interval_s", "most"), [(1.0, 5), (20.0, 35), (40.0, 35)])
 def test_probes_reach_back_three_intervals_in_few_points_and_end_with_the_newest(interval_s: float, most: int) -> None:
     probes: tuple[Probe, ...] = ()
     for second in range(300):
