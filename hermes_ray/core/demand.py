@@ -53,8 +53,8 @@ def wanted(snapshot: Snapshot, params: TopicParams, current: int | None = None) 
     """Workers the adaptive policy wants, or None where a signal is missing: hold what there is.
 
     With nothing unsettled and nothing arriving it needs no service rate to want none. 27.8 slots at 4 per worker are
-    7 workers. ``current`` workers are kept while within 3 % of what they should be: rates are not known better, and 100
-    workers should not come and go with the last per cent of them.
+    7 workers. What is missing may be 3 %, and ``current`` workers may be 3 % too many: rates are not known better, and
+    neither 26 workers for 25.1 nor a coming and going of the last per cent of 100 is worth it.
     """
     if snapshot.ready_count is None or snapshot.held_count is None:
         return None
@@ -72,10 +72,8 @@ def wanted(snapshot: Snapshot, params: TopicParams, current: int | None = None) 
         slack_s=slack_s(params.latency_objective_s, snapshot.service_p95_s or 0.0),
     )
     workers = slots / params.concurrency
-    enough = whole(workers)
-    if current is not None and whole((1 - _BAND_RATIO) * workers) <= current <= (1 + _BAND_RATIO) * workers:
-        return current
-    return enough
+    least = whole((1 - _BAND_RATIO) * workers)
+    return current if current is not None and least <= current <= (1 + _BAND_RATIO) * workers else least
 
 
 def slack_s(objective_s: float, service_p95_s: float) -> float:

@@ -21,6 +21,8 @@ _SLICES = 3
 _ENOUGH_RUNS = 20
 _SMALL_RUNS = 10
 _ENOUGH_SERVICES = 5.0
+_USUAL_RATIO = 1.2
+_MOST_BUSY_RATIO = 1.5
 _MIN_RUN_S = 1e-6
 _TAIL_RATIO = 0.95
 _JITTER_S = 0.25
@@ -89,7 +91,8 @@ def with_totals(serving: Serving, totals: Totals, now_s: float, *, report_interv
 
     The service rate is of the last 60 s, and further back until that holds 20 runs and 5 times what one takes: a slot
     that did 120 runs in 60 s, half busy, does 120 / 30 = 4 Hz. It is taken between two sums that lean to either side:
-    runs that ended, of which short ones end first while a pool grows, and all that slots were busy.
+    runs that ended, of which short ones end first while a pool grows, and all that slots were busy, half as much again at
+    most while none of them runs for unusually long: many that have just begun are no sign of slowness.
     Before any run has ended it is a bound, from the age of the oldest: a slot at it for 8 s does at most 0.125 Hz.
     """
     lately_s = recent_s(report_interval_s)
@@ -150,8 +153,11 @@ def _rate(sum_: Served, totals: Totals, prior: Learnt | None) -> tuple[float | N
     if finished <= 0:
         running_s = totals.longest_running_s
         return (1 / running_s, running_s) if running_s > 0 else (None, None)
-    took_s = (sum_.finished_s + sum_.busy_s) / 2
     p95_s = quantile(_dense(sum_.service), _TAIL_RATIO) if sum_.service else totals.longest_running_s or None
+    busy_s = sum_.busy_s
+    if p95_s is not None and totals.longest_running_s <= _USUAL_RATIO * p95_s:
+        busy_s = min(busy_s, _MOST_BUSY_RATIO * sum_.finished_s)
+    took_s = (sum_.finished_s + busy_s) / 2
     return finished / max(took_s, finished * _MIN_RUN_S), p95_s
 
 
@@ -193,7 +199,11 @@ def _together(parts: Iterable[Served]) -> Served:
     service: dict[int, int] = {}
     wait: dict[int, int] = {}
     for part in parts:
-        finished, finished_s, busy_s = finished + part.finished_count, finished_s + part.finished_s, busy_s + part.busy_s
+        finished, finished_s, busy_s = (
+            finished + part.finished_count,
+            finished_s + part.finished_s,
+            busy_s + part.busy_s,
+        )
         for sums, buckets in ((service, part.service), (wait, part.wait)):
             for i in range(0, len(buckets), 2):
                 sums[buckets[i]] = sums.get(buckets[i], 0) + buckets[i + 1]
