@@ -61,7 +61,9 @@ def conditions(
     ``unresponsive_count`` and ``not_consuming_count`` are living workers that have been so for three report intervals.
     Starts fail only where workers are wanted, and a cluster that does not tell its room is not said to have none.
 
-    "For long" is 60 s, or three times ``report_interval_s``. What is unknown raises nothing, except that an unknown depth after a failed probe is itself a condition.
+    "For long" is 60 s, or three times ``report_interval_s``.
+
+    What is unknown raises nothing, except that an unknown depth after a failed probe is itself a condition.
     """
     is_stalled = hangs(seen, params, report_interval_s=report_interval_s) or _is_ignored(
         seen, recent_s(report_interval_s)

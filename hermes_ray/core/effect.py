@@ -58,8 +58,8 @@ def judge(
     """The effect after this tick's ``decision`` on what was ``seen``; ``concurrency`` is slots per worker.
 
     A scale-up is judged once what the finish rate looks back on, 10 s or two report intervals, began two intervals
-    after it settled. From 2 to 6 workers of 4 slots at 2.5 Hz, 20 runs/s should become 60. With 50 of them once it has settled, 30 of 40
-    were gained: 0.75.
+    after it settled. From 2 to 6 workers of 4 slots at 2.5 Hz, 20 runs/s should become 60. With 50 of them once it has
+    settled, 30 of 40 were gained: 0.75.
     """
     trial = _continued(effect.trial, decision, seen, now_s, concurrency, report_interval_s)
     if trial is None or now_s - trial.begun_s > max(_GIVE_UP_S, _GIVE_UP_INTERVALS * report_interval_s):

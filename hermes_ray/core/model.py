@@ -154,8 +154,8 @@ class Snapshot:
     ``arrival_rate_hz``, ``service_rate_hz`` of one busy slot, ``service_p95_s`` and ``wait_p95_s``.
     ``oldest_age_s``: how long the oldest ready message has been there, at least.
     ``unfinished_s``: for how long no run has ended, as far as reports tell; None where none ever has.
-    Over the last 10 s, or two report intervals: ``finish_rate_hz`` handler runs per second, ``growth_rate_hz`` of all that is unsettled
-    (negative: shrinking), ``utilisation_ratio`` busy slot-seconds of those there were.
+    Over the last 10 s, or two report intervals: ``finish_rate_hz`` handler runs per second, ``growth_rate_hz`` of all
+    that is unsettled (negative: shrinking), ``utilisation_ratio`` busy slot-seconds of those there were.
     """
 
     topic: str

@@ -31,7 +31,7 @@ class Counted(NamedTuple):
     """Messages that ever arrived, as counted at ``at_s``, and handler runs finished by then."""
 
     at_s: float
-    count: float
+    arrived_count: float
     finished_count: int
 
 
@@ -117,7 +117,7 @@ def _settled(points: tuple[Counted, ...], fresh_s: float, blip_s: float) -> tupl
     """The same with ironed counts where nothing later can change them any more."""
     counts = _ironed(points, blip_s)
     return tuple(
-        point if point.at_s > fresh_s or point.count == count else point._replace(count=count)
+        point if point.at_s > fresh_s or point.arrived_count == count else point._replace(arrived_count=count)
         for point, count in zip(points, counts, strict=True)
     )
 
@@ -141,7 +141,7 @@ def _ironed(points: Sequence[Counted], blip_s: float) -> list[float]:
     Dips take the level before them at once; a bump at the end may be a burst, so it stands until the count falls
     back. This is a morphological closing followed by an opening: a count that never falls passes unchanged.
     """
-    counts = [point.count for point in points]
+    counts = [point.arrived_count for point in points]
     if all(map(float.__le__, map(float, counts), map(float, counts[1:]))):
         return counts
     times = [point.at_s for point in points]

@@ -7,7 +7,7 @@ slices of a few seconds, with histograms as the buckets that hold something: sma
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from hermes_ray.core.histogram import BUCKET_COUNT, quantile
@@ -41,6 +41,9 @@ class Served(NamedTuple):
     wait: Buckets = ()
 
 
+_NOTHING = Served()
+
+
 class _Slice(NamedTuple):
     ended_s: float
     served: Served
@@ -64,7 +67,7 @@ class Serving:
 
     slices: tuple[_Slice, ...] = ()
     since_s: float | None = None
-    before: Served = Served()
+    before: Served = _NOTHING
     finished_count: int = 0
     finished_s: float | None = None
     service_rate_hz: float | None = None

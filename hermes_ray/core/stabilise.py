@@ -22,9 +22,9 @@ def stabilise(
 ) -> tuple[Window, int]:
     """The workers to have now, for a recommendation and the ``current`` target.
 
-    More than ``current`` is granted at once; less only down to the largest recommendation of the last ``window_s``, and not
-    at all before a full window is covered, so a restarted scaler takes nothing away for that long; nor does one that was
-    away for longer than its window. Recommended 8, then 3 from 10 s on: 8 until 60 s after the last 8.
+    More than ``current`` is granted at once; less only down to the largest recommendation of the last ``window_s``, and
+    not at all before a full window is covered, so a restarted scaler takes nothing away for that long; nor does one
+    that was away for longer than its window. Recommended 8, then 3 from 10 s on: 8 until 60 s after the last 8.
     """
     last_s = window.peaks[-1][0] if window.peaks else now_s
     since_s = now_s if window.since_s is None or now_s - last_s > window_s else window.since_s

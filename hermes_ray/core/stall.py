@@ -33,7 +33,8 @@ def first_run_limit(seen: Snapshot) -> int:
 def stands_still(seen: Snapshot, params: TopicParams, *, report_interval_s: float) -> bool:
     """Whether most slots are busy, and no run has ended for 3 times what is usual, though the oldest should have.
 
-    Of runs that usually take 4 s: 12 s. At least 5 s, or a report interval and a quarter, since a run shows when it is reported.
+    Of runs that usually take 4 s: 12 s. At least 5 s, or a report interval and a quarter, since a run shows when it
+    is reported.
     """
     if hangs(seen, params, report_interval_s=report_interval_s):
         return True

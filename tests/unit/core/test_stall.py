@@ -31,7 +31,7 @@ def test_slots_busy_for_three_times_what_is_usual_with_no_run_ended_stand_still(
         {"running_count": 0},
         {"service_p95_s": None},
     ):
-        assert not stands_still(replace(STUCK, **changed), PARAMS, report_interval_s=1.0), changed  # type: ignore[arg-type]
+        assert not stands_still(replace(STUCK, **changed), PARAMS, report_interval_s=1.0), changed
 
 
 @pytest.mark.parametrize(("interval_s", "least_s"), [(1.0, 5.0), (20.0, 25.0)])
