@@ -94,8 +94,8 @@ def with_totals(serving: Serving, totals: Totals, now_s: float, *, report_interv
 
     The service rate is of the last 60 s, and further back until that holds 20 runs and 5 times what one takes: a slot
     that did 120 runs in 60 s, half busy, does 120 / 30 = 4 Hz. It is taken between two sums that lean to either side:
-    runs that ended, of which short ones end first while a pool grows, and all that slots were busy, half as much again at
-    most while none of them runs for unusually long: many that have just begun are no sign of slowness.
+    runs that ended, of which short ones end first while a pool grows, and all that slots were busy, half as much again
+    at most while none of them runs for unusually long: many that have just begun are no sign of slowness.
     Before any run has ended it is a bound, from the age of the oldest: a slot at it for 8 s does at most 0.125 Hz.
     """
     lately_s = recent_s(report_interval_s)
