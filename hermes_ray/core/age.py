@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 __all__ = ["Queue", "arrive", "oldest_at_s"]
 
-_MOST_POINTS = 120
+_MOST_POINTS = 50
 _LEAST_SPACING_S = 0.75
 _SPACING_RATIO = 1 / 60
 
@@ -31,7 +31,8 @@ def arrive(queue: Queue, at_s: float, count: float, ready_count: int) -> Queue:
 
     The true count never falls. Where this one is below those before it, they were too high: they counted messages of a
     dead worker twice, or the queue was purged. The points kept lie a sixtieth of the time from head to now apart, and
-    no less than the time between two looks: an age of an hour is right within a minute.
+    no less than the time between two looks: an age of an hour is right within a minute. Of too many points the one that
+    lies nearest to the line between its neighbours goes.
     """
     if queue.points and at_s <= queue.points[-1][0]:
         return queue
@@ -42,7 +43,7 @@ def arrive(queue: Queue, at_s: float, count: float, ready_count: int) -> Queue:
     head = bisect_right(points, count - ready_count, key=_counted) - 1
     points = points[max(head, 0) :]
     if len(points) > _MOST_POINTS:
-        points = [*points[:-1:2], points[-1]]
+        del points[_least_missed(points)]
     return Queue(points=tuple(points))
 
 
@@ -64,6 +65,18 @@ def oldest_at_s(queue: Queue, ready_count: int) -> float | None:
 
 def _spacing_s(span_s: float) -> float:
     return max(_LEAST_SPACING_S, _SPACING_RATIO * span_s)
+
+
+def _least_missed(points: list[tuple[float, float]]) -> int:
+    """The point without which the time of any count changes least."""
+    least, least_s = 1, float("inf")
+    for i in range(1, len(points) - 1):
+        (from_s, first), (at_s, count), (to_s, last) = points[i - 1 : i + 2]
+        line_s = from_s + (to_s - from_s) * (count - first) / (last - first) if last > first else from_s
+        missed_s = abs(at_s - line_s)
+        if missed_s < least_s:
+            least, least_s = i, missed_s
+    return least
 
 
 def _counted(point: tuple[float, float]) -> float:

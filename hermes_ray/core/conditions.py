@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from hermes_ray.core.model import Decision, Reason, Snapshot, TopicParams
+from hermes_ray.core.service import recent_s
+from hermes_ray.core.stall import hangs
 
 __all__ = ["MEANINGS", "Condition", "conditions"]
 
 _PROBE_FAILURES = 3
-_LONG_S = 60.0
-_LONG_RATIO = 3.0
 _BUSY_RATIO = 0.95
 
 
@@ -54,15 +54,20 @@ def conditions(
     unresponsive_count: int = 0,
     not_consuming_count: int = 0,
     is_capacity_known: bool = True,
+    report_interval_s: float = 1.0,
 ) -> frozenset[Condition]:
     """What holds of one topic now; ``decision`` is of the same moment, failures are counted in a row.
 
     ``unresponsive_count`` and ``not_consuming_count`` are living workers that have been so for three report intervals.
     Starts fail only where workers are wanted, and a cluster that does not tell its room is not said to have none.
 
+    "For long" is 60 s, or three times ``report_interval_s``.
+
     What is unknown raises nothing, except that an unknown depth after a failed probe is itself a condition.
     """
-    is_stalled = _hangs(seen, params) or _is_ignored(seen)
+    is_stalled = hangs(seen, params, report_interval_s=report_interval_s) or _is_ignored(
+        seen, recent_s(report_interval_s)
+    )
     holds = {
         Condition.PROBE_FAILING: probe_failure_count >= (1 if seen.ready_count is None else _PROBE_FAILURES),
         Condition.START_FAILING: start_failure_count >= 1 and not (decision and decision.target == 0),
@@ -76,24 +81,10 @@ def conditions(
     return frozenset(condition for condition, is_so in holds.items() if is_so)
 
 
-def _hangs(seen: Snapshot, params: TopicParams) -> bool:
-    """No handler has ended for 10 s, and one has run for longer than 60 s and than 3 times what is usual.
-
-    A usual run of 3 minutes is called hanging after 9. Before any run has ended ``service_p95_s`` is but the age of the
-    oldest one; what the objective allows for stands in for it.
-    """
-    running_s, usual_s = seen.longest_running_s, seen.service_p95_s
-    if not running_s or seen.finish_rate_hz != 0.0:
-        return False
-    if usual_s is None or usual_s == running_s:
-        usual_s = params.latency_objective_s
-    return running_s > max(_LONG_S, _LONG_RATIO * usual_s)
-
-
-def _is_ignored(seen: Snapshot) -> bool:
-    """Messages have been ready for a minute and workers consume, but hand none to their slots."""
+def _is_ignored(seen: Snapshot, long_s: float) -> bool:
+    """Messages have been ready for ``long_s`` and workers consume, but hand none to their slots."""
     is_idle = seen.running_count == 0 and seen.finish_rate_hz == 0.0 and seen.workers.observed > 0
-    return is_idle and bool(seen.ready_count) and (seen.oldest_age_s or 0.0) > _LONG_S
+    return is_idle and bool(seen.ready_count) and (seen.oldest_age_s or 0.0) > long_s
 
 
 def _is_saturated(seen: Snapshot) -> bool:

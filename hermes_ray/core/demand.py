@@ -6,7 +6,7 @@ Two rules that know nothing of limits: ``wanted`` for the adaptive policy, ``thr
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, sqrt
 
 from hermes_ray.core.model import Reason, Snapshot, ThresholdRule, TopicParams
 
@@ -15,6 +15,8 @@ __all__ = ["Checks", "Proposal", "clearing_s", "demand_slots", "slack_s", "thres
 _UTILISATION_RATIO = 0.8
 _SPARE_RATIO = 1 / _UTILISATION_RATIO - 1
 _LEAST_SLACK_RATIO = 0.1
+_CHANCE_SIGMAS = 2.0
+_BAND_RATIO = 0.03
 _EPSILON = 1e-9
 
 
@@ -23,28 +25,36 @@ def whole(number: float) -> int:
     return ceil(number - _EPSILON * max(1.0, abs(number)))
 
 
-def demand_slots(*, arrival_rate_hz: float, service_rate_hz: float, backlog_count: int, slack_s: float) -> float:
-    """Slots that keep up with arrivals at 80 % use and clear the backlog within half the slack.
+def demand_slots(
+    *, arrival_rate_hz: float, service_rate_hz: float, waiting_count: int, unsettled_count: int, slack_s: float
+) -> float:
+    """Slots that keep up with arrivals at 80 % use and clear what waits within half the slack.
 
-    slots = lambda / (0.8 mu) + (B - 0.25 lambda h) / (mu h), with h half the slack and B all that is unsettled. The
-    first term leaves slots for 0.25 lambda unused, which clear 0.25 lambda h of the backlog; only what is beyond that
-    needs more, and never more than one per message. A backlog is worth one slot at least, since a handler may hold
-    it.
+    slots = lambda / (0.8 mu) + (W - max(2 sqrt(lambda / mu), 0.25 lambda h)) / (mu h), with h half the slack and W the
+    messages in no handler; at most (U + lambda h) / 0.8, with U all that is unsettled, handlers included.
 
-    With lambda = 31/s, mu = 2.6/s, B = 412 and a slack of 20 s: 14.9 + (412 - 77.5) / 26 = 27.8 slots.
+    The first term leaves slots for 0.25 lambda unused, which clear 0.25 lambda h of what waits, unless a slot is busy
+    for longer than h: then those in use clear nothing in time. As many as 2 sqrt(lambda / mu) wait by chance where 80 %
+    are in use. Only what is beyond needs more, and never more than one slot per message. A message is worth one slot at
+    least, since a handler may hold it.
+
+    With lambda = 31/s, mu = 2.6/s, W = 412 and a slack of 20 s: 14.9 + (412 - 77.5) / 26 = 27.8 slots.
     """
     half_s = clearing_s(slack_s)
-    steady = arrival_rate_hz / (_UTILISATION_RATIO * service_rate_hz)
-    excess = max(0.0, backlog_count - _SPARE_RATIO * arrival_rate_hz * half_s)
-    extra = min(excess / (service_rate_hz * half_s), float(backlog_count))
-    return max(steady + extra, 1.0 if backlog_count > 0 else 0.0)
+    offered = arrival_rate_hz / service_rate_hz
+    spare = _SPARE_RATIO * arrival_rate_hz * half_s if service_rate_hz * half_s >= 1.0 else 0.0
+    excess = max(0.0, waiting_count - max(_CHANCE_SIGMAS * sqrt(offered), spare))
+    extra = excess / max(1.0, service_rate_hz * half_s)
+    most = (unsettled_count + arrival_rate_hz * half_s) / _UTILISATION_RATIO
+    return max(min(offered / _UTILISATION_RATIO + extra, most), 1.0 if unsettled_count > 0 else 0.0)
 
 
-def wanted(snapshot: Snapshot, params: TopicParams) -> int | None:
+def wanted(snapshot: Snapshot, params: TopicParams, current: int | None = None) -> int | None:
     """Workers the adaptive policy wants, or None where a signal is missing: hold what there is.
 
     With nothing unsettled and nothing arriving it needs no service rate to want none. 27.8 slots at 4 per worker are
-    7 workers.
+    7 workers. What is missing may be 3 %, and ``current`` workers may be 3 % too many: rates are not known better, and
+    neither 26 workers for 25.1 nor a coming and going of the last per cent of 100 is worth it.
     """
     if snapshot.ready_count is None or snapshot.held_count is None:
         return None
@@ -57,10 +67,13 @@ def wanted(snapshot: Snapshot, params: TopicParams) -> int | None:
     slots = demand_slots(
         arrival_rate_hz=arrivals,
         service_rate_hz=service,
-        backlog_count=backlog,
+        waiting_count=max(0, backlog - (snapshot.running_count or 0)),
+        unsettled_count=backlog,
         slack_s=slack_s(params.latency_objective_s, snapshot.service_p95_s or 0.0),
     )
-    return whole(slots / params.concurrency)
+    workers = slots / params.concurrency
+    least = whole((1 - _BAND_RATIO) * workers)
+    return current if current is not None and least <= current <= (1 + _BAND_RATIO) * workers else least
 
 
 def slack_s(objective_s: float, service_p95_s: float) -> float:

@@ -1,125 +1,111 @@
 """From depth probes and worker totals to a snapshot: how fast messages arrive, how fast slots work, how long waits are.
 
 ``observe`` folds what is seen into a ``History``, plain data that can be written down and read back; ``snapshot``
-reads it. First arrivals are counted at the boundary of everything we know of, ``ready + retrying + held + left``: a
-retry moves inside it and is not counted again. Totals are up to a report interval older than depths, so this count
-errs for a moment whenever messages move.
+reads it. First arrivals are counted at the boundary of everything we know of, ``ready + retrying + held + settled``: a
+retry moves inside it and is not counted again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hermes_ray.core.age import Queue, arrive, oldest_at_s
-from hermes_ray.core.histogram import quantile, subtract
+from hermes_ray.core.flow import Look, busy_slots, finish_rate_hz, growth_rate_hz, with_look
 from hermes_ray.core.model import Arrived, Probe, Snapshot, Totals, WorkerCounts
-from hermes_ray.core.rate import Counted, arrival_rate_hz
+from hermes_ray.core.rate import Counted, arrival_rate_hz, with_count
+from hermes_ray.core.service import Learnt, Serving, with_totals
 
-__all__ = ["PROBE_TTL_S", "History", "Learnt", "learnt", "observe", "snapshot", "thinned"]
+__all__ = ["PROBE_TTL_S", "History", "Learnt", "elsewhere", "learnt", "observe", "snapshot"]
 
 PROBE_TTL_S = 10.0
 
-_RECENT_S = 60.0
-_TREND_S = 10.0
-_KEEP_S = 75.0
-_THIN_SPACING_S = 10.0
-_MIN_SPACING_S = 0.75  # keeps a history within 100 points however often it is fed
-_MIN_SPAN_S = 1.0
 _JITTER_S = 0.25  # ticks are not exactly a second apart
-_REPORT_LAG_S = 1.0
-_INTERPOLATED_LAG_S = 0.2  # reports are interpolated as if work flowed evenly between them
-_ENOUGH_RUNS = 20
-_MIN_RUN_S = 1e-6
-_TAIL_RATIO = 0.95
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Worked:
-    """The totals at ``at_s``, beside them ready + retrying + held where the depth is known."""
-
-    at_s: float
-    totals: Totals
-    unsettled_count: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learnt:
-    """What handling a message of a topic takes, wherever its workers live."""
-
-    service_rate_hz: float
-    service_p95_s: float
+_INTERPOLATED_LAG_RATIO = 0.05  # of an interval: reports are interpolated as if work flowed evenly between them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What is remembered of one topic: a bit more than the last minute, the last 20 to 40 handler runs, what waits.
-
-    ``runs_since`` are the totals before those runs, ``runs_mark`` those it moves on to once 20 more have finished.
-    ``prior`` stands in for the service rate and its tail until 20 runs have finished.
+    """What is remembered of one topic, 4 kB at most as msgpack: when messages came and which of them wait, what slots
+    did lately, what handling takes. ``totals`` are the last ones seen, without histograms.
     """
 
     probe: Probe | None = None
     arrived: tuple[Counted, ...] = ()
     arrival_rate_hz: float | None = None
     queue: Queue = field(default_factory=Queue)
-    worked: tuple[_Worked, ...] = ()
+    looks: tuple[Look, ...] = ()
     totals: Totals | None = None
-    runs_since: Totals = Totals()
-    runs_mark: Totals = Totals()
-    prior: Learnt | None = None
+    serving: Serving = field(default_factory=Serving)
+
+
+def elsewhere(prior: Learnt | None) -> History:
+    """The history of a topic that nobody has seen here: ``prior`` stands in until 20 runs have finished."""
+    return History(serving=Serving(prior=prior))
 
 
 def observe(
-    history: History, probe: Probe | None, totals: Totals, now_s: float, arrived_at_probe: Arrived | None = None
+    history: History,
+    probe: Probe | None,
+    totals: Totals,
+    now_s: float,
+    arrived_at_probe: Arrived | None = None,
+    *,
+    report_interval_s: float = 1.0,
+    is_interpolated: bool = False,
 ) -> History:
     """The history after what was seen now. ``probe`` is None when the broker gave no answer; repeats are harmless.
 
-    ``arrived_at_probe`` counts arrivals for a moment that both a probe and the reports cover. Without it the fresh
-    depth is put beside totals of up to a report interval ago, which errs by what moved in between.
+    ``arrived_at_probe`` counts arrivals for a moment that both a probe and the reports cover. Where there is none, the
+    fresh depth is put beside totals of up to a report interval ago, which errs by what moved in between; or arrivals
+    go uncounted for the moment, if it ``is_interpolated`` otherwise.
     """
-    counted = arrived_at_probe or _beside(probe, totals, now_s)
-    lag_s = _INTERPOLATED_LAG_S if arrived_at_probe else _REPORT_LAG_S
-    probe = probe or history.probe
-    arrived, queue = history.arrived, history.queue
+    is_beside = arrived_at_probe is None and not is_interpolated
+    counted = _beside(probe, totals, now_s) if is_beside else arrived_at_probe
+    arrived, queue, rate_hz = history.arrived, history.queue, history.arrival_rate_hz
     if counted is not None:
-        finished = totals.finished_count
-        point = Counted(at_s=counted.at_s, count=counted.count, finished_count=finished, lag_s=lag_s)
-        arrived = _with_point(arrived, point)
-    if counted is not None and probe is not None:
-        queue = arrive(queue, counted.at_s, counted.count, probe.ready_count)
-    arrived = tuple(point for point in arrived if point.at_s >= now_s - _KEEP_S)
-    since, mark = history.runs_since, history.runs_mark
-    if totals.finished_count - mark.finished_count >= _ENOUGH_RUNS:
-        since, mark = mark, totals
-    return replace(
-        history,
-        probe=probe,
+        point = Counted(counted.at_s, counted.count, totals.finished_count)
+        arrived = with_count(arrived, point, report_interval_s=report_interval_s)
+        if probe is not None:
+            queue = arrive(queue, counted.at_s, counted.count, probe.ready_count)
+    if arrived is not history.arrived:
+        lag_s = report_interval_s * (1.0 if is_beside else _INTERPOLATED_LAG_RATIO)
+        rate_hz = arrival_rate_hz(arrived, report_interval_s=report_interval_s, lag_s=lag_s)
+    seen, serving = history.totals, history.serving
+    bare = replace(totals, service=(), wait=())
+    is_due = serving.since_s is None or now_s - serving.since_s >= report_interval_s
+    if bare != seen or is_due:
+        serving = with_totals(serving, totals, now_s, report_interval_s=report_interval_s)
+    unsettled = None
+    if probe is not None and _is_fresh(probe, now_s):
+        unsettled = probe.ready_count + probe.retrying_count + totals.held_count
+    return History(
+        probe=probe or history.probe,
         arrived=arrived,
-        arrival_rate_hz=arrival_rate_hz(arrived),
+        arrival_rate_hz=rate_hz,
         queue=queue,
-        worked=_with_totals(history.worked, probe, totals, now_s),
-        totals=totals,
-        runs_since=since,
-        runs_mark=mark,
+        looks=with_look(history.looks, totals, unsettled, now_s, report_interval_s=report_interval_s),
+        totals=bare,
+        serving=serving,
     )
 
 
 def snapshot(
-    history: History, topic: str, workers: WorkerCounts, now_s: float, slot_count: int | None = None
+    history: History,
+    topic: str,
+    workers: WorkerCounts,
+    now_s: float,
+    slot_count: int | None = None,
+    *,
+    report_interval_s: float = 1.0,
 ) -> Snapshot:
     """Every signal of one topic now, None where it is unknown.
 
-    A depth is good for ``PROBE_TTL_S``, and so is what rests on it. ``service_rate_hz`` is finished runs per busy
-    slot-second over the last 60 s, or over the last 20 to 40 runs where those go back further: 120 runs in 60 s of
-    four slots half busy are 120 / (4 x 30) = 1 Hz. Utilisation is of ``slot_count``, the slots of workers that consume
-    now: it is right once their number has stood for 10 s.
+    A depth is good for ``PROBE_TTL_S``, and so is what rests on it. Utilisation is of ``slot_count``, the slots of
+    workers that consume now: it is right once their number has stood for 10 s, or two report intervals.
     """
     probe = history.probe if history.probe and now_s - history.probe.at_s <= PROBE_TTL_S else None
-    seen, totals = history.totals, history.totals or Totals()
-    recent = next((p.totals for p in history.worked if p.at_s >= now_s - _RECENT_S), totals)
-    service_rate_hz, service_p95_s = _service(history, recent)
-    finish_rate_hz, busy_slots = _flow(history.worked)
+    seen, serving, looks = history.totals, history.serving, history.looks
+    busy = busy_slots(looks, report_interval_s=report_interval_s)
     return Snapshot(
         topic=topic,
         at_s=now_s,
@@ -129,31 +115,24 @@ def snapshot(
         running_count=seen.running_count if seen else None,
         longest_running_s=seen.longest_running_s if seen else None,
         arrival_rate_hz=history.arrival_rate_hz if probe else None,
-        service_rate_hz=service_rate_hz,
-        service_p95_s=service_p95_s,
-        wait_p95_s=quantile(subtract(totals.wait, recent.wait), _TAIL_RATIO),
+        service_rate_hz=serving.service_rate_hz,
+        service_p95_s=serving.service_p95_s,
+        wait_p95_s=serving.wait_p95_s,
         oldest_age_s=_oldest_age_s(history, probe, now_s) if probe else None,
-        finish_rate_hz=finish_rate_hz,
-        growth_rate_hz=_growth_rate_hz(history.worked) if probe else None,
-        utilisation_ratio=min(busy_slots / slot_count, 1.0) if slot_count and busy_slots is not None else None,
+        finish_rate_hz=finish_rate_hz(looks, report_interval_s=report_interval_s),
+        growth_rate_hz=growth_rate_hz(looks, report_interval_s=report_interval_s) if probe else None,
+        utilisation_ratio=min(busy / slot_count, 1.0) if slot_count and busy is not None else None,
+        unfinished_s=None if serving.finished_s is None else max(0.0, now_s - serving.finished_s),
         workers=workers,
     )
 
 
-def thinned(history: History) -> History:
-    """The same with totals only each 10 s, for writing down: nothing has to be relearnt from it."""
-    kept = history.worked[:1]
-    for point in history.worked[1:]:
-        if point.at_s >= kept[-1].at_s + _THIN_SPACING_S - _JITTER_S or point is history.worked[-1]:
-            kept = (*kept, point)
-    return replace(history, worked=kept)
-
-
 def learnt(history: History) -> Learnt | None:
-    """What a deployment on another cluster may start from: what its runs took, or the prior while they are few."""
-    if history.totals is None or history.totals.finished_count == 0:
-        return history.prior
-    rate_hz, p95_s = _service(history, history.worked[0].totals)
+    """What a deployment on another cluster may start from: what its runs took, or the prior while there are none."""
+    serving = history.serving
+    if serving.finished_count == 0:
+        return serving.prior
+    rate_hz, p95_s = serving.service_rate_hz, serving.service_p95_s
     return None if rate_hz is None or p95_s is None else Learnt(service_rate_hz=rate_hz, service_p95_s=p95_s)
 
 
@@ -164,24 +143,8 @@ def _beside(probe: Probe | None, totals: Totals, now_s: float) -> Arrived | None
     return Arrived(at_s=probe.at_s, count=count)
 
 
-def _with_point(points: tuple[Counted, ...], point: Counted) -> tuple[Counted, ...]:
-    if points and point.at_s < points[-1].at_s + _MIN_SPACING_S:
-        return points
-    return (*points, point)
-
-
-def _with_totals(worked: tuple[_Worked, ...], probe: Probe | None, totals: Totals, now_s: float) -> tuple[_Worked, ...]:
-    kept = tuple(point for point in worked if point.at_s >= now_s - _KEEP_S)
-    if kept and now_s < kept[-1].at_s + _MIN_SPACING_S:
-        return kept
-    unsettled = None
-    if probe is not None and _is_fresh(probe, now_s):
-        unsettled = probe.ready_count + probe.retrying_count + totals.held_count
-    return (*kept, _Worked(at_s=now_s, totals=totals, unsettled_count=unsettled))
-
-
 def _is_fresh(probe: Probe, now_s: float) -> bool:
-    return probe.at_s >= now_s - _REPORT_LAG_S - _JITTER_S
+    return probe.at_s >= now_s - 1.0 - _JITTER_S
 
 
 def _oldest_age_s(history: History, probe: Probe, now_s: float) -> float | None:
@@ -199,56 +162,3 @@ def _oldest_age_s(history: History, probe: Probe, now_s: float) -> float | None:
         queue = arrive(queue, probe.at_s, count, probe.ready_count)
     oldest_s = oldest_at_s(queue, probe.ready_count)
     return None if oldest_s is None else max(0.0, now_s - oldest_s)
-
-
-def _flow(worked: Sequence[_Worked]) -> tuple[float | None, float | None]:
-    """Handler runs that ended per second, and slots busy on average, over the last 10 s."""
-    start = _ten_seconds_ago(worked)
-    if start is None:
-        return None, None
-    span_s = worked[-1].at_s - start.at_s
-    later, earlier = worked[-1].totals, start.totals
-    finished = max(0, later.finished_count - earlier.finished_count)
-    return finished / span_s, max(0.0, later.busy_s - earlier.busy_s) / span_s
-
-
-def _growth_rate_hz(worked: Sequence[_Worked]) -> float | None:
-    known = [(point, point.unsettled_count) for point in worked if point.unsettled_count is not None]
-    start = _ten_seconds_ago([point for point, _ in known])
-    if start is None or start.unsettled_count is None:
-        return None
-    last, unsettled = known[-1]
-    return (unsettled - start.unsettled_count) / (last.at_s - start.at_s)
-
-
-def _ten_seconds_ago(worked: Sequence[_Worked]) -> _Worked | None:
-    """The latest point 10 s or more before the last, the first of a shorter history, None before it covers 1 s."""
-    if not worked or worked[-1].at_s - worked[0].at_s < _MIN_SPAN_S:
-        return None
-    since_s = worked[-1].at_s - _TREND_S + _JITTER_S
-    return next((point for point in reversed(worked) if point.at_s <= since_s), worked[0])
-
-
-def _service(history: History, recent: Totals) -> tuple[float | None, float | None]:
-    """The rate of a busy slot and the tail of runs, since ``recent`` or for 20 to 40 runs.
-
-    Before any run has finished they are an optimistic bound, from the age of the oldest: a slot that is at it for 8 s
-    does at most 0.125 Hz.
-    """
-    totals, prior = history.totals or Totals(), history.prior
-    if prior is not None and totals.finished_count < _ENOUGH_RUNS:
-        return prior.service_rate_hz, prior.service_p95_s
-    since = min(recent, history.runs_since, key=lambda t: t.finished_count)
-    return _service_rate_hz(totals, since), _service_p95_s(totals, since)
-
-
-def _service_rate_hz(totals: Totals, since: Totals) -> float | None:
-    finished = totals.finished_count - since.finished_count
-    if finished <= 0:
-        return 1 / totals.longest_running_s if totals.longest_running_s > 0 else None
-    return finished / max(totals.busy_s - since.busy_s, finished * _MIN_RUN_S)
-
-
-def _service_p95_s(totals: Totals, since: Totals) -> float | None:
-    p95_s = quantile(subtract(totals.service, since.service), _TAIL_RATIO)
-    return p95_s if p95_s is not None else totals.longest_running_s or None

@@ -76,6 +76,8 @@ def _why(decision: Decision, is_capacity_known: bool) -> str:
         Reason.NO_DATA: "held, because data is missing",
         Reason.FIRST_WORKER: "a first worker for what waits",
         Reason.STABILISING: f"kept above {was} by the last 60 s",
+        Reason.STALLED: f"kept from {was}, because no handler has ended for {_plain(_quiet_s(decision.snapshot))} s",
+        Reason.FIRST_RUN: f"kept from {was} until a first handler has ended",
         Reason.WORKERS_MIN: f"raised from {was} by workers.min",
         Reason.WORKERS_MAX: f"capped from {was} by workers.max",
         Reason.CAPACITY: f"cut from {was} by {room}",
@@ -96,3 +98,7 @@ def _plain(number: float | None) -> str:
     if number is None:
         return "unknown"
     return f"{number:.0f}" if number >= _WHOLE_FROM else f"{number:.3g}"
+
+
+def _quiet_s(seen: Snapshot) -> float | None:
+    return seen.longest_running_s if seen.unfinished_s is None else seen.unfinished_s

@@ -120,7 +120,8 @@ class Totals:
 
     ``settled_count``: deliveries gone for good (acked after success, or moved to the dead-letter queue); a retry is not
     counted: it waits in ``Probe.retrying_count``. ``busy_s``: slot-seconds in handlers, running ones up to now too.
-    ``finished_count``: handler runs that ended, whatever the outcome. ``service`` and ``wait``: log-bucket histograms
+    ``finished_count``: handler runs that ended, whatever the outcome, and ``finished_s`` what they took together, None
+    where nobody summed it. ``service`` and ``wait``: log-bucket histograms
     (see histogram.py) of handler durations and of waits (publish, or retry due, to handler start).
     """
 
@@ -129,6 +130,7 @@ class Totals:
     longest_running_s: float = 0.0
     settled_count: int = 0
     finished_count: int = 0
+    finished_s: float | None = None
     busy_s: float = 0.0
     service: tuple[int, ...] = ()
     wait: tuple[int, ...] = ()
@@ -151,8 +153,9 @@ class Snapshot:
     ``running_count`` in a handler now, one of them for ``longest_running_s`` so far; first arrivals
     ``arrival_rate_hz``, ``service_rate_hz`` of one busy slot, ``service_p95_s`` and ``wait_p95_s``.
     ``oldest_age_s``: how long the oldest ready message has been there, at least.
-    Over the last 10 s: ``finish_rate_hz`` handler runs per second, ``growth_rate_hz`` of all that is unsettled
-    (negative: shrinking), ``utilisation_ratio`` busy slot-seconds of those there were.
+    ``unfinished_s``: for how long no run has ended, as far as reports tell; None where none ever has.
+    Over the last 10 s, or two report intervals: ``finish_rate_hz`` handler runs per second, ``growth_rate_hz`` of all
+    that is unsettled (negative: shrinking), ``utilisation_ratio`` busy slot-seconds of those there were.
     """
 
     topic: str
@@ -170,6 +173,7 @@ class Snapshot:
     growth_rate_hz: float | None = None
     utilisation_ratio: float | None = None
     longest_running_s: float | None = None
+    unfinished_s: float | None = None
     workers: WorkerCounts = field(default_factory=WorkerCounts)
 
 
@@ -181,6 +185,8 @@ class Reason(StrEnum):
     FIRST_WORKER = "first_worker"
     NO_DATA = "no_data"
     STABILISING = "stabilising"
+    STALLED = "stalled"
+    FIRST_RUN = "first_run"
     WORKERS_MIN = "workers_min"
     WORKERS_MAX = "workers_max"
     CAPACITY = "capacity"

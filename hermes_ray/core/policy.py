@@ -15,7 +15,9 @@ from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.demand import Checks, threshold, wanted
 from hermes_ray.core.explain import explain
 from hermes_ray.core.model import Capacity, Decision, Limiter, Override, Reason, Snapshot, TopicParams
+from hermes_ray.core.service import recent_s
 from hermes_ray.core.stabilise import Window, stabilise
+from hermes_ray.core.stall import first_run_limit, is_first_run, stands_still
 
 __all__ = ["PolicyState", "TopicState", "step"]
 
@@ -81,13 +83,16 @@ def step(
     params: Mapping[str, TopicParams],
     now_s: float,
     overrides: Mapping[str, Override] = _NO_OVERRIDES,
+    *,
+    report_interval_s: float = 1.0,
 ) -> tuple[PolicyState, tuple[Decision, ...]]:
     """One decision for each topic of ``params``; topics that are not in it any more are forgotten.
 
     A topic without a snapshot holds. An unknown ``capacity`` (None) lets nothing grow and takes nothing away. Workers
     still starting count: the first ``before`` of a topic is what is observed and starting. An override that rules
     gives the number whatever is seen, outside ``workers.min`` and ``workers.max`` too, but not beyond the capacity.
-    Demand is watched on meanwhile: when an override ends, the target is where the last 60 s would have it.
+    Demand is watched on meanwhile: when an override ends, the target is where the last 60 s would have it, or the last
+    three times ``report_interval_s``, the time between two reports of a worker.
     """
     drafts = []
     for topic, its_params in params.items():
@@ -95,9 +100,9 @@ def step(
         override = overrides.get(topic)
         ruling = None if override is None else override.winner(now_s)
         if ruling is None:
-            _propose(draft, now_s)
+            _propose(draft, now_s, report_interval_s)
         else:
-            _overrule(draft, ruling, now_s)
+            _overrule(draft, ruling, now_s, report_interval_s)
         drafts.append(draft)
     _share_cluster(drafts, capacity)
     decisions = tuple(_decision(draft, now_s) for draft in drafts)
@@ -111,19 +116,20 @@ def _draft(past: TopicState | None, seen: Snapshot | None, params: TopicParams, 
     return _Draft(params, snapshot, state.target, state, state.held)
 
 
-def _propose(draft: _Draft, now_s: float) -> None:
+def _propose(draft: _Draft, now_s: float, report_interval_s: float) -> None:
     snapshot, params = draft.snapshot, draft.params
-    _RULES[params.policy](draft, now_s)
+    _RULES[params.policy](draft, now_s, report_interval_s)
     if (snapshot.ready_count or 0) + (snapshot.held_count or 0) > 0:
         draft.limit(Reason.FIRST_WORKER, max(draft.number, 1))
     draft.limit(Reason.WORKERS_MIN, max(draft.number, params.workers_min))
     draft.limit(Reason.WORKERS_MAX, min(draft.number, params.workers_max))
 
 
-def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float) -> None:
+def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float, report_interval_s: float) -> None:
     """The ruling's number. The threshold rule's checks start afresh: what they would count is the override's doing."""
     past, number = draft.state, wanted(draft.snapshot, draft.params)
-    window, _ = stabilise(past.window, past.held if number is None else number, past.target, now_s)
+    number = past.held if number is None else number
+    window, _ = stabilise(past.window, number, past.target, now_s, recent_s(report_interval_s))
     beneath = past.target if past.beneath is None else past.beneath
     draft.state = TopicState(target=past.target, beneath=beneath, window=window)
     draft.reason, draft.number = ruling
@@ -133,18 +139,23 @@ def _living(snapshot: Snapshot) -> int:
     return snapshot.workers.observed + snapshot.workers.starting
 
 
-def _adaptive(draft: _Draft, now_s: float) -> None:
-    number = wanted(draft.snapshot, draft.params)
+def _adaptive(draft: _Draft, now_s: float, report_interval_s: float) -> None:
+    seen, params, held = draft.snapshot, draft.params, draft.number
+    number = wanted(seen, params, draft.before)
     if number is None:
         draft.reason = Reason.NO_DATA
     else:
         draft.number, draft.reason = number, Reason.DEMAND
-    window, stable = stabilise(draft.state.window, draft.number, draft.before, now_s)
+        if number > held and stands_still(seen, params, report_interval_s=report_interval_s):
+            draft.limit(Reason.STALLED, held)
+        elif number > held and is_first_run(seen):
+            draft.limit(Reason.FIRST_RUN, min(number, max(held, first_run_limit(seen))))
+    window, stable = stabilise(draft.state.window, draft.number, draft.before, now_s, recent_s(report_interval_s))
     draft.state = TopicState(target=draft.before, window=window)
     draft.limit(Reason.STABILISING, stable)
 
 
-def _threshold(draft: _Draft, now_s: float) -> None:
+def _threshold(draft: _Draft, now_s: float, _report_interval_s: float) -> None:
     checks, proposal = threshold(draft.state.checks, draft.snapshot, draft.params, draft.number, now_s)
     draft.number, draft.reason = proposal.by_ratio, proposal.reason
     draft.state = TopicState(target=draft.before, checks=checks)
@@ -152,7 +163,7 @@ def _threshold(draft: _Draft, now_s: float) -> None:
     draft.limit(Reason.MAX_STEP, proposal.with_max_step)
 
 
-def _fixed(draft: _Draft, _now_s: float) -> None:
+def _fixed(draft: _Draft, _now_s: float, _report_interval_s: float) -> None:
     draft.number, draft.reason = draft.params.workers_max, Reason.FIXED
     draft.state = TopicState(target=draft.before)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
+from hermes_ray.core.arrivals import with_probe
 from hermes_ray.core.conditions import conditions
 from hermes_ray.core.effect import judge
 from hermes_ray.core.estimate import observe, snapshot
@@ -33,7 +34,6 @@ __all__ = ["ControlLoop", "kept_decision_count"]
 log = logging.getLogger(__name__)
 
 KEPT_LINES = 1_000
-KEPT_PROBES = 8
 MOST_KEPT_DECISIONS, LEAST_KEPT_DECISIONS, ALL_KEPT_DECISIONS = 30, 5, 10_000
 KILL_GRACE_S = 2.0  # for a worker to end itself at its deadline
 
@@ -76,7 +76,7 @@ class ControlLoop:
         for topic, past in self._topics.items():
             prober.waits_exist(topic, past.wait_rungs_ms)
         self._policy = policy_state(memory)
-        self._probes: dict[str, deque[Probe]] = {topic: deque(maxlen=KEPT_PROBES) for topic in plan.config.topics}
+        self._probes: dict[str, tuple[Probe, ...]] = dict.fromkeys(plan.config.topics, ())
         self._retried: dict[str, int] = {}
         self._failed_probes: dict[str, int] = {}
         self._decisions: dict[str, Decision] = {}
@@ -163,7 +163,7 @@ class ControlLoop:
     def _collect(self, reports: Reports, now_s: float) -> None:
         roster, failures = self._fleet.roster, self._prober.failures
         for report, at_s in reports:
-            roster.take(report, at_s)
+            roster.take(report, at_s, self._fleet.report_interval_s)
         for line in self._fleet.refresh(now_s, failures.keys()):
             self.say(line)
         probes, interval_s, waits = self._prober.probes(), self._fleet.report_interval_s, self._prober.known_waits()
@@ -198,23 +198,33 @@ class ControlLoop:
         self._topics[topic] = memory
 
     def _observed(self, topic: str, probe: Probe | None, now_s: float) -> TopicLearnt:
-        roster, recent, past = self._fleet.roster, self._probes[topic], self._learnt[topic]
-        if probe is not None and (not recent or probe.at_s > recent[-1].at_s):
-            recent.append(probe)
+        roster, past, interval_s = self._fleet.roster, self._learnt[topic], self._fleet.report_interval_s
+        if probe is not None:
+            self._probes[topic] = with_probe(self._probes[topic], probe, report_interval_s=interval_s)
         retried = roster.counters(topic).settlements.retried
         if retried > self._retried.get(topic, 0):
             self._retried[topic] = retried
             self._prober.retried(topic)
         self._prober.waits_exist(topic, roster.wait_rungs_ms(topic))
-        arrived = roster.arrived(topic, recent, now_s, self._fleet.report_interval_s)
-        history = observe(past.history, probe, roster.totals(topic), now_s, arrived)
+        history = observe(
+            past.history,
+            probe,
+            roster.totals(topic),
+            now_s,
+            roster.arrived(topic, self._probes[topic], now_s, interval_s),
+            report_interval_s=interval_s,
+            is_interpolated=True,
+        )
         return structs.replace(past, history=history)
 
     def _decide(self, now_s: float) -> _Verdict:
         capacity = self._fleet.capacity(now_s)
         overrides = {topic: memory.override for topic, memory in self._topics.items()}
         self._seen = {topic: self._snapshot(topic, now_s) for topic in self._topics}
-        policy, decisions = step(self._policy, self._seen, capacity, self._fleet.params, now_s, overrides)
+        interval_s = self._fleet.report_interval_s
+        policy, decisions = step(
+            self._policy, self._seen, capacity, self._fleet.params, now_s, overrides, report_interval_s=interval_s
+        )
         return _Verdict(decisions, policy, capacity)
 
     def _act(self, verdict: _Verdict, now_s: float) -> None:
@@ -236,7 +246,14 @@ class ControlLoop:
     def _remember(self, decision: Decision, now_s: float) -> None:
         topic, params = decision.topic, self._fleet.params[decision.topic]
         past = self._learnt[topic]
-        effect = judge(past.effect, decision, decision.snapshot, now_s, concurrency=params.concurrency)
+        effect = judge(
+            past.effect,
+            decision,
+            decision.snapshot,
+            now_s,
+            concurrency=params.concurrency,
+            report_interval_s=self._fleet.report_interval_s,
+        )
         self._learnt[topic] = structs.replace(past, effect=effect, policy=self._policy.topics[topic])
         if decision.target != decision.before:
             memory = self._topics[topic]
@@ -298,7 +315,14 @@ class ControlLoop:
 
     def _snapshot(self, topic: str, now_s: float) -> Snapshot:
         team = self._fleet.team(topic, now_s)
-        return snapshot(self._learnt[topic].history, topic, team.counts, now_s, team.slot_count)
+        return snapshot(
+            self._learnt[topic].history,
+            topic,
+            team.counts,
+            now_s,
+            team.slot_count,
+            report_interval_s=self._fleet.report_interval_s,
+        )
 
     def _topic_figures(self, topic: str, now_s: float) -> TopicFigures:
         fleet, memory, decision = self._fleet, self._topics[topic], self._decisions.get(topic)
@@ -334,6 +358,7 @@ class ControlLoop:
                 unresponsive_count=team.silent_count,
                 not_consuming_count=team.not_consuming_count,
                 is_capacity_known=self._is_capacity_known,
+                report_interval_s=fleet.report_interval_s,
             ),
         )
 

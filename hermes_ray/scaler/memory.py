@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from hermes_ray.core.effect import Effect
-from hermes_ray.core.estimate import History, learnt
+from hermes_ray.core.estimate import History, elsewhere, learnt
 from hermes_ray.core.model import Override
 from hermes_ray.core.policy import PolicyState, TopicState
 from hermes_ray.scaler.clock import Anchor
@@ -116,8 +116,26 @@ def encode(changes: Changes) -> bytes:
 
 
 def decode(data: bytes) -> Changes:
-    """What was encoded; raises ``ValueError`` for what is none."""
-    return _decoder.decode(data)
+    """What was encoded; raises ``ValueError`` for what is none.
+
+    A history that another version wrote, and that does not fit, is left out: it costs a minute of learning, not the
+    counters and pauses beside it.
+    """
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError:
+        return _without_unfit_histories(data)
+
+
+def _without_unfit_histories(data: bytes) -> Changes:
+    plain = msgspec.msgpack.decode(data)
+    learnings = plain.get("learnt", {}) if isinstance(plain, dict) else {}
+    for past in learnings.values():
+        try:
+            msgspec.convert(past.get("history", {}), History)
+        except msgspec.ValidationError:
+            del past["history"]
+    return msgspec.convert(plain, Changes)
 
 
 def merged(changes: Iterable[Changes]) -> Memory | None:
@@ -155,7 +173,7 @@ def recalled(memory: Memory | None, plan: Plan, cluster_id: str) -> Memory:
         priors = {topic: learnt(past.history) for topic, past in memory.learnt.items()}
         return Memory(
             header=structs.replace(fresh, anchor=header.anchor),
-            learnt={topic: TopicLearnt(history=History(prior=prior)) for topic, prior in priors.items()},
+            learnt={topic: TopicLearnt(history=elsewhere(prior)) for topic, prior in priors.items()},
         )
     if header.generation == plan.generation:
         return memory

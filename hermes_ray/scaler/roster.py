@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import structs
 
+from hermes_ray.core.arrivals import PATIENCE_INTERVALS as SILENT_INTERVALS
+from hermes_ray.core.arrivals import Taken, arrived
 from hermes_ray.core.model import Arrived, Probe, Totals
 from hermes_ray.scaler.memory import WorkerMemory
 from hermes_ray.worker.counters import Counters, plus, since
@@ -14,8 +16,8 @@ from hermes_ray.worker.report import Phase, Report, UnknownReport
 
 __all__ = ["Departure", "Record", "Roster"]
 
-SILENT_INTERVALS = 3.0
 PATIENCE_INTERVALS = 5.0
+_APART_INTERVALS, _LONGEST_INTERVALS = 0.8, 2.0
 REMEMBERED = WorkerMemory.__struct_fields__
 
 
@@ -57,26 +59,23 @@ class Record(WorkerMemory, kw_only=True, eq=False):
         """Deliveries it has had off the queue for good since it was first seen: those it holds and those that left."""
         return 0.0 if self.report is None else self.report.held_count + self.settled_count
 
-    def taken_at(self, at_s: float) -> float:
-        """``taken`` at a moment of the last report interval, in proportion; the nearest report's outside of it."""
-        if self.reported_s is None or at_s >= self.reported_s:
-            return self.taken
+    @property
+    def takings(self) -> Taken | None:
+        """``taken`` at its last two reports, None before the first; one of ours began with nothing."""
+        if self.reported_s is None:
+            return None
         if self.before_s is None:
-            from_s, taken = self.since_s, self.taken if self.adopted else 0.0
-        else:
-            from_s, taken = self.before_s, self.before_taken
-        if at_s <= from_s:
-            return taken
-        return taken + (self.taken - taken) * (at_s - from_s) / (self.reported_s - from_s)
+            return Taken(self.since_s, self.taken if self.adopted else 0.0, self.reported_s, self.taken)
+        return Taken(self.before_s, self.before_taken, self.reported_s, self.taken)
 
-    def hear(self, report: Report, now_s: float) -> Counters | None:
+    def hear(self, report: Report, now_s: float, interval_s: float) -> Counters | None:
         """Take a newer report; returns what it adds to the topic's counters, None where that is not known.
 
         Of a worker that was there before us we cannot tell: its counters count from its first report on.
         """
         counted = report.counters if self.report is None else since(report.counters, self.report.counters)
         is_first_of_adopted = self.adopted and self.report is None
-        if self.report is not None and self.reported_s is not None:
+        if self.reported_s is not None and self._is_interval_over(self.reported_s, now_s, interval_s):
             self.before_s, self.before_taken = self.reported_s, self.taken
         self._note_phase(report.phase, now_s)
         self.report, self.reported_s = report, now_s
@@ -84,6 +83,11 @@ class Record(WorkerMemory, kw_only=True, eq=False):
             return None
         self.settled_count += counted.settlements.settled
         return counted
+
+    def _is_interval_over(self, reported_s: float, now_s: float, interval_s: float) -> bool:
+        """Whether the last report is old enough to interpolate from, which one just before a worker's end is not."""
+        from_s = self.since_s if self.before_s is None else self.before_s
+        return now_s - reported_s >= _APART_INTERVALS * interval_s or now_s - from_s > _LONGEST_INTERVALS * interval_s
 
     def _note_phase(self, phase: Phase, now_s: float) -> None:
         if phase is Phase.CONSUMING:
@@ -113,7 +117,9 @@ class _Topic:
 
     records: dict[str, Record] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
-    totals: Totals | None = None  # None: to be added up anew
+    totals: Totals | None = None  # None: to be added up anew, like the takings
+    takings: list[Taken] | None = None
+    left: list[Taken] = field(default_factory=list)  # those of workers that left lately
     unheard: dict[str, float] = field(default_factory=dict)  # not heard of by this scaler yet: since when we listen
 
 
@@ -144,7 +150,7 @@ class Roster:
         """We asked for this worker."""
         return self._add(_new(worker, now_s))
 
-    def take(self, report: Report | UnknownReport, now_s: float) -> None:
+    def take(self, report: Report | UnknownReport, now_s: float, interval_s: float = 1.0) -> None:
         """A report arrived; of a version we do not know it only shows that the worker lives."""
         record = self._records.get(report.worker)
         if record is None:
@@ -155,8 +161,8 @@ class Roster:
         if isinstance(report, UnknownReport):
             record.reported_s = now_s
         elif record.report is None or report.seq > record.report.seq:
-            counted = record.hear(report, now_s)
-            topic.totals = None
+            counted = record.hear(report, now_s, interval_s)
+            topic.totals = topic.takings = None
             if counted is not None:
                 topic.counters = plus(topic.counters, counted)
         self._changed.add(record.worker)
@@ -220,22 +226,23 @@ class Roster:
         unheard = self._topic(topic).unheard
         return not unheard or all(now_s - since_s > PATIENCE_INTERVALS * interval_s for since_s in unheard.values())
 
-    def arrived(self, topic: str, probes: Iterable[Probe], now_s: float, interval_s: float = 1.0) -> Arrived | None:
-        """Arrivals as of the latest of ``probes`` that every worker's reports cover, None if there is none.
-
-        A worker silent for more than 3 report intervals is not waited for: it counts as it last said.
-        """
-        patience_s = SILENT_INTERVALS * interval_s
+    def arrived(self, topic: str, probes: Sequence[Probe], now_s: float, interval_s: float = 1.0) -> Arrived | None:
+        """Arrivals as of the latest of ``probes`` that every worker's reports cover, None if there is none."""
         found = self._topic(topic)
-        said_s = [r.reported_s for r in found.records.values() if r.reported_s is not None]
-        covered_s = min((at_s for at_s in said_s if at_s > now_s - patience_s), default=now_s)
-        covered = [probe for probe in probes if now_s - patience_s < probe.at_s <= covered_s]
-        if not covered:
-            return None
-        probe = max(covered, key=lambda probe: probe.at_s)
-        gone = found.counters.settlements.settled - sum(r.settled_count for r in found.records.values())
-        taken = gone + sum(r.taken_at(probe.at_s) for r in found.records.values())
-        return Arrived(at_s=probe.at_s, count=probe.ready_count + probe.retrying_count + taken)
+        if found.takings is None:
+            found.takings = [r.takings for r in found.records.values() if r.takings is not None]
+        if found.left:
+            since_s = now_s - SILENT_INTERVALS * interval_s
+            found.left = [taken for taken in found.left if taken.to_s > since_s]
+        counted = sum(r.settled_count for r in found.records.values()) + sum(taken.to_count for taken in found.left)
+        return arrived(
+            probes,
+            found.takings,
+            now_s,
+            report_interval_s=interval_s,
+            gone=found.left,
+            gone_count=found.counters.settlements.settled - counted,
+        )
 
     def totals(self, topic: str) -> Totals:
         """What the policy sees of a topic's workers."""
@@ -249,6 +256,7 @@ class Roster:
                 longest_running_s=max((report.longest_running_s for report in reports), default=0.0),
                 settled_count=found.counters.settlements.settled,
                 finished_count=runs.finished,
+                finished_s=runs.finished_s or None,
                 busy_s=runs.busy_s,
                 service=runs.service,
                 wait=runs.wait,
@@ -270,7 +278,7 @@ class Roster:
         self._records[record.worker] = record
         topic = self._topic(record.topic)
         topic.records[record.worker] = record
-        topic.totals = None
+        topic.totals = topic.takings = None
         self._changed.add(record.worker)
         return record
 
@@ -279,7 +287,10 @@ class Roster:
         topic = self._topic(record.topic)
         del topic.records[record.worker]
         topic.unheard.pop(record.worker, None)
-        topic.totals = None
+        topic.totals = topic.takings = None
+        if record.takings is not None:
+            # What it held is ready again; what it settled is counted in proportion as long as probes reach back so far.
+            topic.left.append(record.takings._replace(to_count=float(record.settled_count)))
         self._changed.add(record.worker)
         killed, report = 0, record.report
         if report is not None:

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from hermes_ray.core.demand import Checks
 from hermes_ray.core.effect import Effect, Trial
-from hermes_ray.core.estimate import History, Learnt, thinned
+from hermes_ray.core.estimate import History, Learnt, elsewhere
 from hermes_ray.core.model import Override, Totals
 from hermes_ray.core.policy import TopicState
 from hermes_ray.core.stabilise import Window
@@ -43,7 +43,7 @@ def working(at_s: float) -> Totals:
 
 def history(seconds: int = 90) -> History:
     """What is remembered of a topic that was watched for so long."""
-    return thinned(watch(range(seconds), ready(lambda at_s: at_s), working, History(prior=PRIOR)))
+    return watch(range(seconds), ready(lambda at_s: at_s), working, elsewhere(PRIOR))
 
 
 def topic_memory(**changed: Any) -> TopicMemory:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_ray.core.age import Queue, arrive, oldest_at_s
-from hermes_ray.core.estimate import History, observe, snapshot, thinned
+from hermes_ray.core.estimate import History, observe, snapshot
 from hermes_ray.core.model import Probe, Totals, WorkerCounts
 
 COUNTS = st.integers(0, 10_000)
@@ -44,10 +44,10 @@ def test_whatever_is_seen_signals_are_finite_and_never_negative_and_memory_is_bo
         assert seen.growth_rate_hz is None or isfinite(seen.growth_rate_hz)
         assert (seen.utilisation_ratio or 0.0) <= 1.0
         assert (seen.oldest_age_s is None) == (seen.ready_count is None)
-    assert len(history.arrived) <= 102
-    assert len(history.worked) <= 102
-    assert len(history.queue.points) <= 120
-    assert len(thinned(history).worked) <= 10
+    assert len(history.arrived) <= 75
+    assert len(history.looks) <= 20
+    assert len(history.serving.slices) <= 10
+    assert len(history.queue.points) <= 50
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 2.0), st.integers(0, 20), st.integers(0, 18)), min_size=1, max_size=200))

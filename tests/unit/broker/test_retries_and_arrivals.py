@@ -5,13 +5,14 @@ A queue, its wait queues and a worker are played in steps of 50 ms; depths and r
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from hermes_ray.broker.topic_depth import TopicDepth
 from hermes_ray.broker.topology import TopicTopology
+from hermes_ray.core.arrivals import with_probe
 from hermes_ray.core.estimate import History, observe, snapshot
 from hermes_ray.core.model import Probe, WorkerCounts
 from hermes_ray.scaler.roster import Roster
@@ -31,7 +32,7 @@ class RetryWorld:
         self._depth = TopicDepth(TopicTopology(topic="t", queue="q", rungs_ms=tuple(DELAYS_MS.values())))
         self._roster = Roster()
         self._roster.started(WORKER, T0)
-        self._probes: deque[Probe] = deque(maxlen=8)
+        self._probes: tuple[Probe, ...] = ()
         self._history = History()
         self._ready: list[int] = []
         self._running: list[tuple[float, int]] = []
@@ -87,8 +88,8 @@ class RetryWorld:
         if retried > self._told_retries:
             self._told_retries = retried
             self._depth.retried(second)
-        if probe is not None and probe not in self._probes:
-            self._probes.append(probe)
+        if probe is not None:
+            self._probes = with_probe(self._probes, probe, report_interval_s=1.0)
         arrived = self._roster.arrived("t", self._probes, now_s)
         self._history = observe(self._history, probe, self._roster.totals("t"), now_s, arrived)
         seen = snapshot(self._history, "t", WorkerCounts(observed=1), now_s)

@@ -15,26 +15,69 @@ SEEN = Snapshot(
 RULE = ThresholdRule(interval_s=30.0, cooldown_s=60.0)
 
 
+def _slots(
+    *,
+    arrival_rate_hz: float = 20.0,
+    service_rate_hz: float = 2.0,
+    waiting_count: int,
+    unsettled_count: int = 1_000,
+    slack_s: float = 20.0,
+) -> float:
+    return demand_slots(
+        arrival_rate_hz=arrival_rate_hz,
+        service_rate_hz=service_rate_hz,
+        waiting_count=waiting_count,
+        unsettled_count=unsettled_count,
+        slack_s=slack_s,
+    )
+
+
 @pytest.mark.parametrize(("number", "expected"), [(3.0, 3), (3.0000000001, 3), (2.9999999999, 3), (3.1, 4), (0.0, 0)])
 def test_rounding_up_is_blind_to_float_noise(number: float, expected: int) -> None:
     assert whole(number) == expected
 
 
 def test_the_worked_number_of_the_formula_holds() -> None:
-    slots = demand_slots(arrival_rate_hz=31.0, service_rate_hz=2.6, backlog_count=412, slack_s=20.0)
+    slots = _slots(arrival_rate_hz=31.0, service_rate_hz=2.6, waiting_count=412, slack_s=20.0)
     assert slots == pytest.approx(31 / (0.8 * 2.6) + (412 - 0.25 * 31 * 10) / (2.6 * 10))
     assert wanted(SEEN, PARAMS) == 7
 
 
 def test_a_backlog_that_the_spare_slots_clear_asks_for_nothing_more() -> None:
-    steady = demand_slots(arrival_rate_hz=20.0, service_rate_hz=2.0, backlog_count=0, slack_s=20.0)
-    assert steady == 12.5
-    assert demand_slots(arrival_rate_hz=20.0, service_rate_hz=2.0, backlog_count=50, slack_s=20.0) == steady
-    assert demand_slots(arrival_rate_hz=20.0, service_rate_hz=2.0, backlog_count=51, slack_s=20.0) > steady
+    assert _slots(waiting_count=0) == 12.5
+    assert _slots(waiting_count=50) == 12.5
+    assert _slots(waiting_count=51) > 12.5
+
+
+def test_what_waits_by_chance_asks_for_nothing_more() -> None:
+    """16 slots of 10 s are busy of 20: 2 x 4 messages wait now and then, and slots busy for long do not clear them."""
+    assert _slots(arrival_rate_hz=1.6, service_rate_hz=0.1, waiting_count=8, slack_s=10.0) == 20.0
+    assert _slots(arrival_rate_hz=1.6, service_rate_hz=0.1, waiting_count=9, slack_s=10.0) == 21.0
+
+
+def test_messages_in_handlers_do_not_count_as_waiting() -> None:
+    """Four a second of 20 s each keep 80 slots busy, which are 100 at 80 %."""
+    busy = replace(
+        SEEN, ready_count=0, held_count=80, running_count=80, arrival_rate_hz=4.0, service_rate_hz=0.05,
+        service_p95_s=20.0,
+    )  # fmt: skip
+    assert wanted(busy, PARAMS) == 25
+
+
+def test_there_are_never_more_slots_than_messages_that_they_could_be_for() -> None:
+    """Of 60 s each, 2/s keep 120 slots busy one day; so far there are 10 messages, and 3 more come within 1.5 s."""
+    few = _slots(arrival_rate_hz=2.0, service_rate_hz=1 / 60, waiting_count=0, unsettled_count=10, slack_s=3.0)
+    assert few == pytest.approx((10 + 3) / 0.8)
+
+
+def test_a_pool_within_three_per_cent_of_what_it_should_be_is_kept() -> None:
+    seen = replace(SEEN, ready_count=0, held_count=320, running_count=320, service_rate_hz=1.0)
+    for rate_hz, current, expected in ((320, 103, 103), (320, 104, 97), (320, 97, 97), (324, 97, 99), (320, 0, 97)):
+        assert wanted(replace(seen, arrival_rate_hz=float(rate_hz)), PARAMS, current) == expected
 
 
 def test_one_slot_for_each_message_is_the_most_that_a_backlog_asks_for() -> None:
-    assert demand_slots(arrival_rate_hz=0.0, service_rate_hz=0.001, backlog_count=5, slack_s=3.0) == 5.0
+    assert _slots(arrival_rate_hz=0.0, service_rate_hz=0.001, waiting_count=5, slack_s=3.0) == 5.0
 
 
 def test_one_long_running_message_keeps_a_worker() -> None:

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 
-from hermes_ray.core.estimate import History, Learnt, learnt, snapshot, thinned
+from hermes_ray.core.estimate import History, Learnt, elsewhere, learnt, observe, snapshot
 from hermes_ray.core.histogram import BUCKET_COUNT, bucket
-from hermes_ray.core.model import Totals
+from hermes_ray.core.model import Probe, Totals
 from tests.support.looks import NOBODY, durations, ready, see, watch
 
 
@@ -32,21 +30,28 @@ def _read_back(history: History) -> History:
 
 def test_a_history_is_plain_data_and_small_when_written_down() -> None:
     history = watch(range(300), ready(lambda at_s: 7 * at_s), _working)
-    kept = thinned(history)
     assert _read_back(history) == history
-    assert len(kept.worked) <= 9
-    assert (kept.worked[0], kept.worked[-1]) == (history.worked[0], history.worked[-1])
-    assert replace(kept, worked=()) == replace(history, worked=())
-    assert thinned(kept) == kept
-    assert thinned(History()) == History()
-    assert len(msgspec.msgpack.encode(kept)) < 30_000
+    assert len(msgspec.msgpack.encode(history)) <= 4_000
+
+
+@pytest.mark.parametrize("report_interval_s", [1.0, 20.0])
+def test_a_history_of_hours_with_a_wild_queue_and_all_kinds_of_runs_is_small_too(report_interval_s: float) -> None:
+    history = History()
+    for second in range(12_000):
+        came = 50 * second + int(40 * (second % 600) ** 1.3)
+        finished = 20 * second
+        kinds = tuple(finished // 40 if 30 <= n < 70 else 0 for n in range(BUCKET_COUNT))
+        totals = Totals(settled_count=finished, finished_count=finished, busy_s=2.0 * second, service=kinds, wait=kinds)
+        probe = Probe(at_s=float(second), ready_count=came - finished)
+        history = observe(history, probe, totals, float(second), report_interval_s=report_interval_s)
+    assert len(msgspec.msgpack.encode(history)) <= 4_000
 
 
 @pytest.mark.parametrize("gap_s", [1, 3, 60])
 def test_a_restored_history_relearns_nothing(gap_s: int) -> None:
     """40/s arrive and are handled, 33 wait; nobody looks for a while."""
     before = watch(range(300), ready(lambda _: 33), _working)
-    restored = _read_back(thinned(before))
+    restored = _read_back(before)
     for second in range(299 + gap_s, 299 + gap_s + 90):
         restored = watch(range(second, second + 1), ready(lambda _: 33), _working, restored)
         seen = snapshot(restored, "t", NOBODY, float(second), slot_count=25)
@@ -60,7 +65,7 @@ def test_a_restored_history_relearns_nothing(gap_s: int) -> None:
 
 
 def test_after_ten_minutes_without_a_look_the_service_rate_is_still_known() -> None:
-    restored = _read_back(thinned(watch(range(300), ready(lambda _: 33), _working)))
+    restored = _read_back(watch(range(300), ready(lambda _: 33), _working))
     seen = see(watch(range(900, 901), ready(lambda _: 33), _working, restored), 900.0)
     assert seen.service_rate_hz == pytest.approx(2.0, rel=0.02)
     assert seen.arrival_rate_hz is None
@@ -79,7 +84,7 @@ def test_what_was_learnt_elsewhere_stands_in_until_twenty_runs_have_finished() -
             service=durations(*[2.0] * finished),
         )
 
-    history = watch(range(20), ready(lambda _: 50), totals, History(prior=prior))
+    history = watch(range(20), ready(lambda _: 50), totals, elsewhere(prior))
     seen = see(history, 19.0)
     assert (seen.service_rate_hz, seen.service_p95_s) == (4.0, 0.3)
     assert learnt(history) == prior

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import msgspec
 import pytest
 
-from hermes_ray.core.estimate import thinned
+from hermes_ray.core.estimate import History
 from hermes_ray.core.model import Bundle, Override, Reason, TopicParams
 from tests.support.queue_world import Topic, World
 
@@ -188,7 +189,7 @@ def test_a_replaced_scaler_that_remembers_goes_on_as_if_nothing_had_been() -> No
     world = World(crawl)
     world.run(120.0)
     calm = crawl.targets()[-1]
-    crawl.history = thinned(crawl.history)
+    crawl.history = msgspec.msgpack.decode(msgspec.msgpack.encode(crawl.history), type=History)
     world.run(90.0)
     assert set(crawl.targets(since_s=120.0)) == {calm}
 

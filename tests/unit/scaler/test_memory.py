@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from msgspec import structs
 
-from hermes_ray.core.estimate import History, learnt
+from hermes_ray.core.estimate import History, elsewhere, learnt
 from hermes_ray.core.model import Override
 from hermes_ray.scaler.memory import (
     Changes,
@@ -99,13 +100,13 @@ def test_on_another_cluster_only_what_handling_a_message_takes_is_known() -> Non
             generation=generation, cluster_id="another", owner=plan(generation).owner, anchor=header().anchor
         )
         assert now == Memory(
-            header=expected, learnt={"heavy": TopicLearnt(history=History(prior=rate)), "light": TopicLearnt()}
+            header=expected, learnt={"heavy": TopicLearnt(history=elsewhere(rate)), "light": TopicLearnt()}
         )
 
 
 def test_what_was_learnt_elsewhere_is_still_known_on_a_third_cluster_although_nothing_ran_on_the_second() -> None:
-    memory = filled(learnt={"heavy": TopicLearnt(history=History(prior=PRIOR))})
-    assert recalled(memory, plan(), "a third").learnt["heavy"].history == History(prior=PRIOR)
+    memory = filled(learnt={"heavy": TopicLearnt(history=elsewhere(PRIOR))})
+    assert recalled(memory, plan(), "a third").learnt["heavy"].history == elsewhere(PRIOR)
 
 
 @pytest.mark.parametrize("generation", [7, 8])
@@ -130,3 +131,16 @@ def test_the_end_of_a_deployment_takes_what_people_said_and_leaves_what_was_coun
 
 def test_without_a_memory_everything_starts_from_nothing() -> None:
     assert recalled(None, plan(), HERE) == Memory(header=Header(generation=7, cluster_id=HERE, owner=OWNER))
+
+
+def test_a_history_of_another_version_is_left_out_and_nothing_else() -> None:
+    memory = filled()
+    plain = msgspec.msgpack.decode(encode(whole(memory)))
+    plain["learnt"]["heavy"]["history"]["looks"] = [{"at_s": 1.0, "totals": {"finished_count": 3}}]
+    read = merged([decode(msgspec.msgpack.encode(plain))])
+    assert read is not None
+    lost = structs.replace(memory.learnt["heavy"], history=History())
+    assert read == structs.replace(memory, learnt={**memory.learnt, "heavy": lost})
+    plain["workers"] = 7
+    with pytest.raises(ValueError, match="workers"):
+        decode(msgspec.msgpack.encode(plain))
