@@ -173,7 +173,7 @@ def _share_cluster(drafts: list[_Draft], capacity: Capacity | None) -> None:
             weight=draft.params.weight,
             minimum=min(draft.params.workers_min, draft.number),
             target=draft.number,
-            bundle=draft.params.worker,
+            size=draft.params.worker,
         )
         for draft in drafts
     ]

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from hermes_ray.config.settings import topic_params
-from hermes_ray.core.model import Bundle, Capacity, TopicParams
+from hermes_ray.core.model import Capacity, TopicParams
+from hermes_ray.core.resources import Resources
 from hermes_ray.core.room import Room
 from hermes_ray.scaler.lifecycle import (
     EARLY_DEATH_S,
@@ -361,7 +362,7 @@ class Fleet:
             reachable_since_s=self._reachable_since_s.get(topic),
         )
 
-    def _unplaced(self) -> list[Bundle]:
+    def _unplaced(self) -> list[Resources]:
         waiting: Iterable[Record] = (r for r in self.roster.all() if r.node_id is None and not r.failed)
         return [self.params[r.topic].worker for r in waiting if r.topic in self.params]
 

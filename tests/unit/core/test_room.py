@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from hermes_ray.core.model import Bundle, Capacity, Node
+from hermes_ray.core.model import Capacity, Node
+from hermes_ray.core.resources import Resources
 from hermes_ray.core.room import Room
 
-SMALL, BIG = Bundle(num_cpus=0.5), Bundle(num_cpus=2.0)
+SMALL, BIG = {"CPU": 0.5}, {"CPU": 2.0}
 
 
 def node(node_id: str, workers: dict[str, int] | None = None, **amounts: float) -> Node:
@@ -12,11 +13,11 @@ def node(node_id: str, workers: dict[str, int] | None = None, **amounts: float) 
     return Node(node_id=node_id, available=available, workers=workers or {})
 
 
-def room(*nodes: Node, unplaced: tuple[Bundle, ...] = ()) -> Room:
+def room(*nodes: Node, unplaced: tuple[Resources, ...] = ()) -> Room:
     return Room(Capacity(nodes=nodes), {"small": SMALL, "big": BIG}, unplaced)
 
 
-def fits(place: Room, bundle: Bundle) -> int:
+def fits(place: Room, bundle: Resources) -> int:
     count = 0
     while count < 100 and place.take(bundle):
         count += 1
@@ -45,12 +46,12 @@ def test_every_resource_must_be_there() -> None:
 
 
 def test_a_worker_that_takes_nothing_always_fits() -> None:
-    assert room().take(Bundle())
+    assert room().take({})
     assert not room().take(SMALL)
 
 
 def test_tenths_add_up() -> None:
-    assert fits(room(node("a", cpus=1)), Bundle(num_cpus=0.1)) == 10
+    assert fits(room(node("a", cpus=1)), {"CPU": 0.1}) == 10
 
 
 def test_a_node_that_is_overfull_has_no_room() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hermes_ray.core.model import Bundle, Capacity, Node
+from hermes_ray.core.model import Capacity, Node
 from hermes_ray.scaler.lifecycle import EARLY_DEATH_S, START_DEADLINE_S
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 from hermes_ray.worker.report import UnknownReport
@@ -32,7 +32,7 @@ def test_a_worker_is_told_all_it_needs() -> None:
 
 def test_only_what_fits_is_started_and_the_heavier_topic_first() -> None:
     scene = Scene("topics.heavy.worker.num_cpus=1", "topics.light.worker.num_cpus=1")
-    three = Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=3)),))
+    three = Capacity(nodes=(Node(node_id="node", available={"CPU": 3}),))
     scene.tick(capacity=three, heavy=2, light=5)
     assert sorted(name.partition("/")[0] for name in scene.pool.started) == ["heavy", "heavy", "light"]
     scene.tick(capacity=three, heavy=2, light=5)
@@ -42,12 +42,12 @@ def test_only_what_fits_is_started_and_the_heavier_topic_first() -> None:
 def test_a_draining_worker_holds_its_room_until_it_is_gone() -> None:
     scene = Scene("topics.heavy.worker.num_cpus=1", "topics.light.worker.num_cpus=1")
     (old,) = scene.up(light=1)
-    full = Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=1), workers={"light": 1}),))
+    full = Capacity(nodes=(Node(node_id="node", available={"CPU": 1}, workers={"light": 1}),))
     scene.tick(capacity=full, heavy=1)
     assert [worker for worker, _ in scene.pool.drained] == [old]
     assert scene.pool.started == [old]
     scene.gone(old)
-    scene.tick(capacity=Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=1)),)), heavy=1)
+    scene.tick(capacity=Capacity(nodes=(Node(node_id="node", available={"CPU": 1}),)), heavy=1)
     assert len(scene.pool.started) == 2
 
 
@@ -231,4 +231,4 @@ def test_capacity_is_asked_for_with_who_lives_where_and_who_is_nowhere_yet() -> 
     assert scene.fleet.capacity(scene.now_s) is None
     ours, unplaced = scene.view.asked[0]
     assert ours == {"one": {"heavy": 1}, "two": {"heavy": 1, "light": 1}}
-    assert unplaced == [Bundle(num_cpus=1.0)]
+    assert unplaced == [{"CPU": 1.0}]
