@@ -87,9 +87,7 @@ class ClusterView:
             draining=frozenset(draining),
         )
 
-    def _node(
-        self, node_id: str, total: Resources, used: Resources, ours: Mapping[str, int], now_s: float
-    ) -> Node:
+    def _node(self, node_id: str, total: Resources, used: Resources, ours: Mapping[str, int], now_s: float) -> Node:
         left = {key: max(0.0, amount - self._least(node_id, key, used[key], now_s)) for key, amount in total.items()}
         return Node(node_id=node_id, available=left, workers=dict(ours))
 

@@ -134,7 +134,11 @@ class WorkerConfig:
         ),
     )
     resources: dict[str, float] = amount(
-        dict, 1_000_000, "", "Ray custom resources one worker reserves, by name: an amount each.", takes=Takes.ROLLING
+        dict,
+        1_000_000,
+        "",
+        "Other Ray resources of one worker, by name: GPU, node:IP, a custom one; an amount each.",
+        takes=Takes.ROLLING,
     )
     # The order to drain carries its time-out: a living worker's own counts only where something else ends it.
     drain_timeout_s: float = number(
@@ -289,6 +293,6 @@ def topic_params(topic: str, cfg: TopicConfig, concurrency: int) -> TopicParams:
 
 
 def worker_resources(worker: WorkerConfig) -> Resources:
-    """What Ray reserves for one worker, amounts above 0 only."""
+    """What Ray reserves for one worker, amounts above 0 only, in ten-thousandths as Ray counts."""
     named = {"CPU": worker.num_cpus, "memory": float(worker.memory or 0), **worker.resources}
-    return {name: amount for name, amount in named.items() if amount > 0}
+    return {name: round(amount, 4) for name, amount in named.items() if amount > 0}

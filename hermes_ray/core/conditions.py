@@ -54,11 +54,13 @@ def conditions(
     unresponsive_count: int = 0,
     not_consuming_count: int = 0,
     is_capacity_known: bool = True,
+    is_placeless: bool = False,
 ) -> frozenset[Condition]:
     """What holds of one topic now; ``decision`` is of the same moment, failures are counted in a row.
 
     ``unresponsive_count`` and ``not_consuming_count`` are living workers that have been so for three report intervals.
     Starts fail only where workers are wanted, and a cluster that does not tell its room is not said to have none.
+    ``is_placeless``: workers that were granted have no node that could hold them, whoever moves.
 
     What is unknown raises nothing, except that an unknown depth after a failed probe is itself a condition.
     """
@@ -68,7 +70,8 @@ def conditions(
         Condition.START_FAILING: start_failure_count >= 1 and not (decision and decision.target == 0),
         Condition.STALLED: is_stalled,
         Condition.SATURATED: not is_stalled and _is_saturated(seen),
-        Condition.CAPACITY_EXHAUSTED: decision is not None and is_capacity_known and _is_cut(decision),
+        Condition.CAPACITY_EXHAUSTED: is_capacity_known
+        and (is_placeless or (decision is not None and _is_cut(decision))),
         Condition.OBJECTIVE_AT_RISK: _is_at_risk(seen, params.latency_objective_s),
         Condition.UNRESPONSIVE: unresponsive_count > 0,
         Condition.NOT_CONSUMING: not_consuming_count > 0,

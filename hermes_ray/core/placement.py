@@ -5,8 +5,8 @@ that leave are gone: their room is free only then, and it is kept for the one th
 stands in the way on one node is drained and started again on another: the node where the fewest workers have to move,
 then where the least is held. Surplus workers go first and cost nothing.
 
-Two nodes of 4 CPUs with two workers of 1 CPU each, and one of 4 CPUs to start: the two of one node are drained and start
-on the other. Once they are drained they leave, so that the next look finds the place taken care of, and orders nothing.
+Two nodes of 4 CPUs with two workers of 1 CPU each, and one of 4 CPUs to start: the two of one node are drained and
+start on the other. Once they are drained they leave, so that the next look finds the place taken care of, and orders nothing.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Moves:
 
 
 def plan_moves(crews: Mapping[str, Crew], capacity: Capacity) -> Moves:
-    """What brings every topic to its grant; nothing where all have theirs. Surplus that hinders nobody is not drained."""
+    """What brings every topic to its grant; surplus that hinders nobody is not among it."""
     return _Planner(crews, capacity).plan()
 
 

@@ -334,6 +334,7 @@ class ControlLoop:
                 unresponsive_count=team.silent_count,
                 not_consuming_count=team.not_consuming_count,
                 is_capacity_known=self._is_capacity_known,
+                is_placeless=fleet.lack(topic) is not None,
             ),
         )
 

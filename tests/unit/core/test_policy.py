@@ -130,7 +130,7 @@ def test_a_full_cluster_cuts_the_target_and_says_so() -> None:
     decision = _one(BUSY, capacity=Capacity(nodes=(Node(node_id="n", available={"CPU": 3.0}),)))
     assert (decision.target, decision.reason) == (12, Reason.CAPACITY)
     assert decision.limiters == (Limiter(reason=Reason.CAPACITY, before=23, after=12),)
-    assert decision.text.endswith("; cut from 23 by the room in the cluster")
+    assert decision.text.endswith("; cut from 23 by the room in the cluster: 0.25 CPU short on every node")
 
 
 def test_limiters_are_listed_in_the_order_they_acted() -> None:

@@ -184,10 +184,10 @@ def test_a_start_that_cannot_be_asked_for_is_a_failed_start_of_that_topic_alone(
     scene = Scene()
     start = scene.pool.start
 
-    def flaky(spec, topic, size):  # type: ignore[no-untyped-def]
+    def flaky(spec, topic, size, node_id):  # type: ignore[no-untyped-def]
         if topic == "heavy":
             raise ValueError("a name that is taken")
-        return start(spec, topic, size)
+        return start(spec, topic, size, node_id)
 
     scene.pool.start = flaky  # type: ignore[method-assign]
     lines = scene.tick(heavy=2, light=2)

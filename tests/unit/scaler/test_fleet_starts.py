@@ -8,6 +8,7 @@ import pytest
 
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.scaler.lifecycle import EARLY_DEATH_S, START_DEADLINE_S
+from hermes_ray.scaler.plan import worker_spec
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 from hermes_ray.worker.report import UnknownReport
 from tests.support.fleet_scene import Scene
@@ -23,7 +24,7 @@ def test_what_is_missing_is_started_once() -> None:
 
 def test_a_worker_is_told_all_it_needs() -> None:
     scene = Scene("topics.heavy.worker.prefetch=7", "topics.heavy.queue=q", "topics.heavy.retry.max_attempts=2")
-    spec = scene.fleet._specs["heavy"]
+    spec = worker_spec(scene.plan, "heavy")
     assert (spec.queue.topic, spec.queue.queue, spec.queue.max_attempts, spec.prefetch) == ("heavy", "q", 2, 7)
     assert spec.queue.rungs_ms == (1000, 1414)
     assert spec.queue.routes == {"light": "light", "heavy": "q"}
@@ -230,5 +231,11 @@ def test_capacity_is_asked_for_with_who_lives_where_and_who_is_nowhere_yet() -> 
     scene.says(light, node_id="two")
     assert scene.fleet.capacity(scene.now_s) is None
     ours, unplaced = scene.view.asked[0]
-    assert ours == {"one": {"heavy": 1}, "two": {"heavy": 1, "light": 1}}
-    assert unplaced == [{"CPU": 1.0}]
+    assert ours == {"one": {"heavy": 1}, "two": {"heavy": 1, "light": 1}, "node": {"light": 1}}, (
+        "where it was asked for"
+    )
+    assert unplaced == []
+    scene.pool.workers.append("light/abcdef01")
+    scene.tick(capacity=None, heavy=2, light=3)
+    scene.fleet.capacity(scene.now_s)
+    assert scene.view.asked[1][1] == [{"CPU": 1.0}], "one that is found, and has not said where"

@@ -8,6 +8,7 @@ from hermes_ray.core.model import Capacity, Node
 from hermes_ray.scaler.fleet import ASK_AGAIN_S, LEAVING_S, Fleet
 from hermes_ray.scaler.lifecycle import DRAIN_GRACE_S, EARLY_DEATH_S
 from hermes_ray.scaler.memory import Changes, Header, WorkerMemory, decode, encode
+from hermes_ray.scaler.plan import worker_spec
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.worker.report import UnknownReport
 from tests.support.fleet_scene import Scene
@@ -162,7 +163,7 @@ def test_changed_retries_and_routes_are_told_to_living_workers_once_and_again_un
         scene.says(heavy, settings=before[heavy])
         scene.tick(heavy=1, light=1)
     assert scene.pool.adapted == [heavy, heavy]
-    scene.says(heavy, settings=scene.fleet._specs["heavy"].queue.settings)
+    scene.says(heavy, settings=worker_spec(scene.plan, "heavy").queue.settings)
     for _ in range(20):
         scene.tick(heavy=1, light=1)
     assert scene.pool.adapted == [heavy, heavy]
