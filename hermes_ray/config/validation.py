@@ -33,7 +33,7 @@ _KEYS: dict[Any, tuple[Callable[[str], bool], str]] = {
     TopicConfig: (lambda key: re.fullmatch(NAME, key) is not None, f"text of {NAME_WORDS}"),
     float: (
         lambda key: key not in ("", *RAY_NAMES),
-        "a resource's (CPUs and memory are set by num_cpus and memory)",
+        "another resource's (CPUs and memory are set by num_cpus and memory)",
     ),
     Any: (str.isidentifier, "a keyword argument's"),
 }

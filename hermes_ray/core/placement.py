@@ -6,7 +6,8 @@ stands in the way on one node is drained and started again on another: the node 
 then where the least is held. Surplus workers go first and cost nothing.
 
 Two nodes of 4 CPUs with two workers of 1 CPU each, and one of 4 CPUs to start: the two of one node are drained and
-start on the other. Once they are drained they leave, so that the next look finds the place taken care of, and orders nothing.
+start on the other. Once they are drained they leave, so that the next look finds the place taken care
+of, and orders nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class Room:
     def __init__(self, capacity: Capacity) -> None:
         self.now: dict[str, Free] = {node.node_id: free_of(node.available) for node in capacity.nodes}
         self.later: dict[str, Free] = {node_id: dict(free) for node_id, free in self.now.items()}
+        self._node_ids = list(self.now)
+        self._searched: dict[tuple[Size, bool], int] = {}  # room shrinks: nodes that were full are not looked at again
 
     def take(self, resources: Resources) -> str | None:
         """Use up room for one worker that starts now; returns its node, None if none has it."""
@@ -56,19 +59,30 @@ class Room:
         """The same for a size."""
         if not size:
             return ANYWHERE
-        for node_id, now in self.now.items():
-            if fit_count(now, size) and fit_count(self.later[node_id], size):
+        for index in range(self._searched.get((size, True), 0), len(self._node_ids)):
+            node_id = self._node_ids[index]
+            if fit_count(self.now[node_id], size) and fit_count(self.later[node_id], size):
+                self._searched[size, True] = index
                 self.hold(size, node_id, 1, is_staying=True)
                 return node_id
+        self._searched[size, True] = len(self._node_ids)
         return None
 
     def wait(self, size: Size) -> str | None:
         """Keep a place for one that starts later; returns its node, None if none will have room."""
-        for node_id, later in self.later.items():
+        for index in range(self._searched.get((size, False), 0), len(self._node_ids)):
+            later = self.later[self._node_ids[index]]
             if fit_count(later, size):
+                self._searched[size, False] = index
                 take(later, size)
-                return node_id
+                return self._node_ids[index]
+        self._searched[size, False] = len(self._node_ids)
         return None
+
+    def will_leave(self, size: Size, node_id: str) -> None:
+        """One of those that stay is told to go: its room is free later."""
+        take(self.later[node_id], size, -1)
+        self._searched.clear()
 
     def hold(self, size: Size, node_id: str | None, count: int, *, is_staying: bool) -> None:
         """Workers live there; one whose node is unknown is taken to be on the first that has room."""
@@ -253,7 +267,7 @@ class _Planner:
             drains = moves.drains.setdefault(name, {})
             drains[node_id] = drains.get(node_id, 0) + 1
             self._staying[node_id][name] -= 1
-            take(moves.room.later[node_id], self._sizes[name], -1)
+            moves.room.will_leave(self._sizes[name], node_id)
         for name in eviction.surplus:
             self._surplus[name] -= 1
         take(moves.room.later[node_id], size)

@@ -248,7 +248,7 @@ def test_capacity_limits_a_pin_and_says_so() -> None:
     small = Capacity(nodes=(Node(node_id="n", available={"CPU": 3.0}),))
     (decision,) = _follow((PINNED, BUSY, 1), capacity=small)
     assert (decision.target, decision.reason) == (12, Reason.CAPACITY)
-    assert decision.text.endswith("; cut from 20 by the room in the cluster")
+    assert decision.text.endswith("; cut from 20 by the room in the cluster: 0.25 CPU short on every node")
 
 
 def test_a_pin_ends_at_its_time() -> None:
