@@ -31,15 +31,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from hermes_ray.core.firsts import Nodes, fitting, take_firsts
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.resources import Free, Resources, Size, fit_count, free_of, shortage, size_of, take
+from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take
 
 __all__ = ["Allotment", "Placement", "Want", "allocate", "allot", "place"]
 
 Placement = dict[str, dict[str, int]]
 """Topic -> node id -> workers there."""
-
-_Nodes = dict[str, Free]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +84,7 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
     """Share the cluster: who gets how many, a packing of it, and what is missing for more."""
     claims = sorted((_claim(want) for want in wants), key=lambda claim: (-claim.weight, claim.size, claim.topic))
     nodes = sorted(capacity.nodes, key=lambda node: node.node_id)
-    free: _Nodes = {node.node_id: free_of(node.available) for node in nodes}
+    free: Nodes = {node.node_id: free_of(node.available) for node in nodes}
     living: dict[str, dict[str, int]] = {claim.topic: {} for claim in claims}
     for node in nodes:
         for topic, count in node.workers.items():
@@ -123,7 +122,7 @@ def _claim(want: Want) -> _Claim:
     return _Claim(topic=want.topic, weight=want.weight, minimum=want.minimum, target=want.target, size=size)
 
 
-def _reserve(claims: Sequence[_Claim], floors: Mapping[str, int], free: _Nodes) -> Placement:
+def _reserve(claims: Sequence[_Claim], floors: Mapping[str, int], free: Nodes) -> Placement:
     """Places for the minimums, those that take the largest part of the cluster first; what they use leaves ``free``."""
     totals: dict[str, int] = {}
     for node in free.values():
@@ -142,7 +141,7 @@ def _share(
     claims: Sequence[_Claim],
     targets: Mapping[str, int],
     placed: Placement,
-    free: _Nodes,
+    free: Nodes,
     living: Mapping[str, Mapping[str, int]],
 ) -> None:
     """Add to ``placed``, class by class, what is missing to the targets and fits into ``free``."""
@@ -165,7 +164,7 @@ def _serve(
     topics: Sequence[str],
     targets: Mapping[str, int],
     placed: Placement,
-    free: _Nodes,
+    free: Nodes,
     living: Mapping[str, Mapping[str, int]],
     firsts: Sequence[tuple[Size, str]],
 ) -> None:
@@ -178,12 +177,12 @@ def _serve(
         for node_id, count in home.items():
             preferred[node_id] = preferred.get(node_id, 0) + count
     places = _take(free, size, missing, preferred)
-    if firsts and len(left := _fitting(free, firsts)) < len(firsts):
+    if firsts and len(left := fitting(free, firsts)) < len(firsts):
         _give_back(free, size, places)
         own = _take(free, size, sum(targets[topic] > 0 and not placed[topic] for topic in topics), preferred)
-        possible = _fitting(free, firsts)
+        possible = fitting(free, firsts)
         if not left.keys() >= possible.keys():
-            _take_firsts(free, size, placed, living, possible)
+            take_firsts(free, size, placed, living, possible)
         _give_back(free, size, own)
         places = _take(free, size, missing, preferred)
     extra = _even(have, targets, sum(places.values()))
@@ -193,55 +192,7 @@ def _serve(
         _move_in(placed[topic], places, extra, topic, places)
 
 
-def _fitting(free: _Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, Size]:
-    """Whose first workers fit side by side; looked for node by node, without taking anything."""
-    changed: _Nodes = {}
-    fitting: dict[str, Size] = {}
-    full: set[Size] = set()
-    for size, topic in firsts:
-        if size in full:
-            continue
-        for node_id, amounts in free.items():
-            left = changed.get(node_id, amounts)
-            if fit_count(left, size):
-                changed[node_id] = dict(left)
-                take(changed[node_id], size)
-                fitting[topic] = size
-                break
-        else:
-            full.add(size)
-    return fitting
-
-
-def _take_firsts(
-    free: _Nodes,
-    size: Size,
-    placed: Placement,
-    living: Mapping[str, Mapping[str, int]],
-    firsts: Mapping[str, Size],
-) -> None:
-    """Place these first workers, each where a class of ``size`` loses the fewest by it, at home among equals."""
-    for topic, other in firsts.items():
-        best: tuple[int, bool, str] | None = None
-        for node_id, amounts in free.items():
-            if fit_count(amounts, other):
-                found = (_lost(amounts, size, other), node_id not in living[topic], node_id)
-                best = found if best is None or found < best else best
-        if best is not None:
-            take(free[best[2]], other)
-            placed[topic][best[2]] = 1
-
-
-def _lost(free: Free, size: Size, other: Size) -> int:
-    """How many fewer workers of ``size`` fit here beside one of ``other``."""
-    if not size:
-        return 0
-    beside = dict(free)
-    take(beside, other)
-    return fit_count(free, size) - fit_count(beside, size)
-
-
-def _give_back(free: _Nodes, size: Size, places: Mapping[str, int]) -> None:
+def _give_back(free: Nodes, size: Size, places: Mapping[str, int]) -> None:
     for node_id, count in places.items():
         if size:
             take(free[node_id], size, -count)
@@ -287,7 +238,7 @@ def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> di
     return extra
 
 
-def _take(free: _Nodes, size: Size, count: int, preferred: Mapping[str, int]) -> dict[str, int]:
+def _take(free: Nodes, size: Size, count: int, preferred: Mapping[str, int]) -> dict[str, int]:
     """Use up to ``count`` places of this size, preferred ones first, then node by node in name order."""
     if not size:
         return {"": count}
@@ -301,7 +252,7 @@ def _take(free: _Nodes, size: Size, count: int, preferred: Mapping[str, int]) ->
     return taken
 
 
-def _take_here(free: _Nodes, size: Size, most: int, node_id: str, taken: dict[str, int]) -> int:
+def _take_here(free: Nodes, size: Size, most: int, node_id: str, taken: dict[str, int]) -> int:
     count = min(most, fit_count(free[node_id], size)) if most > 0 else 0
     if count > 0:
         take(free[node_id], size, count)
@@ -309,5 +260,5 @@ def _take_here(free: _Nodes, size: Size, most: int, node_id: str, taken: dict[st
     return count
 
 
-def _room(free: _Nodes, size: Size, most: int) -> int:
+def _room(free: Nodes, size: Size, most: int) -> int:
     return min(most, sum(fit_count(node, size) for node in free.values())) if size and most else most

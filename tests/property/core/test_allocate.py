@@ -227,3 +227,24 @@ def test_equals_are_filled_from_the_least_up(minimum_and_more: dict[str, tuple[i
     for want in wants:
         if granted[want.topic] < want.target:
             assert all((granted[other.topic] - 1, other.topic) < (granted[want.topic], want.topic) for other in served)
+
+
+def test_the_first_worker_of_a_large_topic_comes_before_the_extras_of_a_small_one_of_the_same_weight() -> None:
+    wants = [
+        Want(topic="small", weight=1.0, minimum=0, target=32, size={"CPU": 0.25}),
+        Want(topic="large", weight=1.0, minimum=0, target=5, size={"CPU": 1.0}),
+    ]
+    eight = Capacity(nodes=(Node(node_id="n", available={"CPU": 8.0}),))
+    assert allocate(wants, eight) == {"small": 28, "large": 1}
+    heavier = [replace(wants[0], weight=2.0), wants[1]]
+    assert allocate(heavier, eight) == {"small": 32, "large": 0}, "a heavier topic's extras come before it"
+
+
+@given(_wants(), _clusters())
+@settings(max_examples=500)
+def test_nobody_starves_beside_the_extras_of_an_equal(wants: list[Want], capacity: Capacity) -> None:
+    equal = [replace(want, weight=1.0, minimum=0) for want in wants]
+    grants = allocate(equal, capacity)
+    only_firsts = allocate([replace(want, target=min(1, want.target)) for want in equal], capacity)
+    if all(only_firsts[want.topic] == min(1, want.target) for want in equal):
+        assert all(grants[want.topic] >= min(1, want.target) for want in equal)

@@ -106,10 +106,10 @@ def test_every_resource_must_be_there_whatever_its_name() -> None:
     size = {"CPU": 1, "node:10.0.0.1": 0.01, "accelerator_type:T4": 0.001, "GPU": 0.3}
     has = {"CPU": 8, "node:10.0.0.1": 1.0, "accelerator_type:T4": 1.0, "GPU": 0.9}
     assert len(plan_moves({"a": crew(size, 9)}, cluster(has)).starts["a"]) == 3
-    for name in size:
-        less = {key: amount for key, amount in has.items() if key != name}
+    for name, amount in size.items():
+        less = {key: free for key, free in has.items() if key != name}
         moves = plan_moves({"a": crew(size, 1)}, cluster(less))
-        assert moves.lacks == {"a": f"no node for 1 more: {size[name]:g} {name} short on every node"}
+        assert moves.lacks == {"a": f"no node for 1 more: {amount:g} {name} short on every node"}
 
 
 def test_a_node_that_is_overfull_has_no_room() -> None:
