@@ -48,7 +48,7 @@ class Echo:
 
 def test_a_worker_asked_for_on_a_node_that_is_gone_starts_where_there_is_room(cluster: Cluster) -> None:
     made: Any = ray.remote(Echo)
-    actor = made.options(num_cpus=0.25, scheduling_strategy=near("f" * 56)).remote()
+    actor = made.options(num_cpus=0.25, scheduling_strategy=near("ab" * 28)).remote()
     assert ray.get(actor.ping.remote(), timeout=30) == ray.nodes()[0]["NodeID"]
     ray.kill(actor)
     assert draining_nodes() == set()

@@ -22,8 +22,8 @@ class World:
 
     def __init__(self, nodes: list[dict[str, int]]) -> None:
         self.capacity = Capacity(nodes=tuple(Node(node_id=f"n{i}", available=free) for i, free in enumerate(nodes)))
-        self.staying: dict[str, Counter[str]] = {topic: Counter() for topic in SIZES}
-        self.leaving: dict[str, Counter[str]] = {topic: Counter() for topic in SIZES}
+        self.staying: dict[str, Counter[str | None]] = {topic: Counter() for topic in SIZES}
+        self.leaving: dict[str, Counter[str | None]] = {topic: Counter() for topic in SIZES}
         self.order_count = 0
 
     def look(self, targets: dict[str, int]) -> bool:
@@ -43,7 +43,7 @@ class World:
             self.order_count += len(nodes)
         for topic, count in grants.items():
             surplus = sum(self.staying[topic].values()) - count
-            self._drain(topic, Counter(sorted(self.staying[topic].elements())[: max(0, surplus)]))
+            self._drain(topic, Counter(sorted(map(str, self.staying[topic].elements()))[: max(0, surplus)]))
         for node in self.capacity.nodes:
             free = free_of(node.available)
             for topic, size in SIZES.items():
@@ -55,7 +55,7 @@ class World:
         self.is_there = all(sum(self.staying[topic].values()) == count for topic, count in grants.items())
         return bool(moves.lacks)
 
-    def _drain(self, topic: str, workers: Counter[str]) -> None:
+    def _drain(self, topic: str, workers: Counter[str | None]) -> None:
         self.staying[topic] -= workers
         self.leaving[topic] += workers
         self.order_count += sum(workers.values())

@@ -175,8 +175,8 @@ def test_whatever_people_say_targets_fit_the_cluster_and_what_is_paused_or_stopp
                 assert decision.reason in (reason, Reason.CAPACITY)
                 assert (decision.target == count) == (decision.reason is reason)
         if capacity is not None:
-            sizes = [(d.target, params[d.topic].worker["CPU"]) for d in decisions]
-            free = sum(node.available.num_cpus for node in capacity.nodes)
+            sizes = [(d.target, params[d.topic].worker.get("CPU", 0.0)) for d in decisions]
+            free = sum(node.available.get("CPU", 0.0) for node in capacity.nodes)
             assert sum(target * cpus for target, cpus in sizes) <= free + 1e-6
 
 
