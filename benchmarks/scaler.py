@@ -18,7 +18,7 @@ from typing import Any
 
 from hermes_ray.broker.depth import ProbeFailure
 from hermes_ray.config.settings import Config, TopicConfig, WorkersConfig
-from hermes_ray.core.model import Bundle, Capacity, Node, Probe
+from hermes_ray.core.model import Capacity, Node, Probe
 from hermes_ray.scaler.checkpoint import Checkpoint
 from hermes_ray.scaler.clock import Anchor
 from hermes_ray.scaler.control_loop import ControlLoop
@@ -85,7 +85,7 @@ def measure(topic_count: int, worker_count: int, directory: Path) -> dict[str, A
     settings = next(iter(specs.values())).queue.settings
     pool, depths, checkpoint = FakePool(), Depths(topics), MeasuredCheckpoint(directory / "scaler.state")
     node_count = max(1, worker_count // (4 * NODE_CPUS)) + 1
-    nodes = tuple(Node(node_id=f"node_{n}", available=Bundle(num_cpus=NODE_CPUS)) for n in range(node_count))
+    nodes = tuple(Node(node_id=f"node_{n}", available={"CPU": NODE_CPUS}) for n in range(node_count))
     fleet = Fleet(plan, pool, FakeView(answer=Capacity(nodes=nodes)))
     fleet.report_interval_s = min(max(1.0, worker_count / CALLS_PER_S), 40.0)
     writer = MemoryWriter(checkpoint, lambda: Anchor(at_s=depths.now_s))

@@ -21,10 +21,10 @@ from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_running_cluster
 from hermes_ray.config.loading import parse_command
 from hermes_ray.config.secrets import mask_url
-from hermes_ray.config.settings import Config, worker_bundle
+from hermes_ray.config.settings import Config, worker_resources
 from hermes_ray.core.allocate import Want, allocate
-from hermes_ray.core.model import Bundle, Capacity
-from hermes_ray.core.room import flat
+from hermes_ray.core.model import Capacity
+from hermes_ray.core.resources import words
 from hermes_ray.deploy.preflight import import_paths, try_handlers
 from hermes_ray.errors import HermesError
 from hermes_ray.scaler.plan import topology_of
@@ -68,14 +68,14 @@ def room(config: Config, capacity: Capacity) -> Iterator[Finding]:
             weight=chosen.weight,
             minimum=chosen.workers.min,
             target=chosen.workers.max,
-            bundle=worker_bundle(chosen.worker),
+            size=worker_resources(chosen.worker),
         )
         for topic, chosen in config.topics.items()
     ]
     together = allocate(wants, capacity)
     for want in wants:
         alone = allocate([want], capacity)[want.topic]
-        text = f"{alone} of workers.max {want.target} fit now, each takes {_size(want.bundle)}"
+        text = f"{alone} of workers.max {want.target} fit now, each takes {words(want.size)}"
         if together[want.topic] < alone:
             text += f"; {together[want.topic]} if every topic has its workers.max"
         ok = alone >= min(max(want.minimum, 1), want.target)
@@ -154,7 +154,7 @@ def _cluster(config: Config) -> Iterator[Finding]:
         yield Finding(about="cluster", topic=None, ok=False, text="the cluster does not tell its resources: try again")
         return
     nodes = len(capacity.nodes)
-    free = sum(node.available.num_cpus for node in capacity.nodes)
+    free = sum(node.available.get("CPU", 0.0) for node in capacity.nodes)
     text = f"{nodes} node{'s' if nodes != 1 else ''}, {free:.3g} CPUs for this deployment"
     yield Finding(about="cluster", topic=None, ok=True, text=text)
     yield from room(config, capacity)
@@ -162,7 +162,7 @@ def _cluster(config: Config) -> Iterator[Finding]:
 
 def _capacity(config: Config) -> Capacity | None:
     """Room for this deployment's workers, those that it has already counted as free."""
-    sizes = {topic: worker_bundle(chosen.worker) for topic, chosen in config.topics.items()}
+    sizes = {topic: worker_resources(chosen.worker) for topic, chosen in config.topics.items()}
     ours: dict[str, Counter[str]] = {}
     unplaced = []
     for worker in _living(config.deployment.name):
@@ -179,8 +179,3 @@ def _living(name: str) -> list[dict[str, Any]]:
         return Deployment.find(name).workers()
     except HermesError:  # none runs, or its scaler is away: then its workers count as somebody else's
         return []
-
-
-def _size(bundle: Bundle) -> str:
-    amounts = flat(bundle)
-    return ", ".join(f"{amount:.15g} {key}" for key, amount in amounts.items()) or "nothing"

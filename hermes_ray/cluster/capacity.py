@@ -10,9 +10,9 @@ from typing import Any
 
 import ray
 
-from hermes_ray.cluster.ray_private import free_by_node, kept_value
-from hermes_ray.core.model import Bundle, Capacity, Node
-from hermes_ray.core.room import flat
+from hermes_ray.cluster.ray_private import draining_nodes, free_by_node, kept_value, node_types
+from hermes_ray.core.model import Capacity, Node
+from hermes_ray.core.resources import Resources
 
 __all__ = ["ClusterView", "cluster_id", "head_node_id", "node_totals"]
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 CLUSTER_ID_KEY = "hermes_ray/cluster_id"
 HEAD_RESOURCE = "node:__internal_head__"
 OTHERS_WINDOW_S = 5.0
-_IGNORED = ("node:", "object_store_memory", "accelerator_type:")
+ALWAYS_COUNTED = ("CPU", "memory")
 
 
 def cluster_id() -> str:
@@ -36,8 +36,8 @@ def head_node_id() -> str | None:
 
 
 def node_totals() -> list[dict[str, float]]:
-    """All resources of each living node, under Ray's names, in use or not."""
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    """All resources of each living node, in use or not, and of each kind of node that Ray's autoscaler may add."""
+    return [*(dict(node["Resources"]) for node in ray.nodes() if node["Alive"]), *node_types()]
 
 
 class ClusterView:
@@ -53,44 +53,43 @@ class ClusterView:
     def capacity(
         self,
         ours: Mapping[str, Mapping[str, int]],
-        unplaced: Iterable[Bundle],
-        sizes: Mapping[str, Bundle],
+        unplaced: Iterable[Resources],
+        sizes: Mapping[str, Resources],
         now_s: float,
     ) -> Capacity | None:
         """Capacity by node. ``ours``: node id -> topic -> workers there; ``unplaced``: sizes of workers on a node not
-        known yet; ``sizes``: what a worker of each topic takes. None if Ray does not answer.
+        known yet; ``sizes``: what a worker of each topic takes, whose resources are those that count. None if Ray does
+        not answer. A node that Ray drains takes nobody.
         """
         try:
-            nodes = [node for node in ray.nodes() if node["Alive"]]
+            draining = draining_nodes()
+            nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
             free = free_by_node()
         except Exception as error:
             log.warning("the cluster's resources are unknown: %s", error)
             return None
+        counted = {name for size in sizes.values() for name in size}.union(ALWAYS_COUNTED)
+        totals = {node["NodeID"]: _counted(node["Resources"], counted) for node in nodes}
         used_by_others: dict[str, dict[str, float]] = {}
-        for node in nodes:
-            node_id = node["NodeID"]
-            held = _sum(sizes[topic] for topic, count in ours.get(node_id, {}).items() for _ in range(count))
+        for node_id, total in totals.items():
+            held = _held(ours.get(node_id, {}), sizes)
+            left = free.get(node_id, {})
             used_by_others[node_id] = {
-                key: max(0.0, total - free.get(node_id, {}).get(key, 0.0) - held.get(key, 0.0))
-                for key, total in _countable(node["Resources"]).items()
+                key: max(0.0, amount - left.get(key, 0.0) - held.get(key, 0.0)) for key, amount in total.items()
             }
-        for bundle in unplaced:
-            _attribute(used_by_others, flat(bundle))
-        return Capacity(nodes=tuple(self._node(node, used_by_others, ours, now_s) for node in nodes))
+        for resources in unplaced:
+            _attribute(used_by_others, resources)
+        return Capacity(
+            nodes=tuple(
+                self._node(node_id, total, used_by_others[node_id], ours.get(node_id, {}), now_s)
+                for node_id, total in totals.items()
+            ),
+            draining=frozenset(draining),
+        )
 
-    def _node(
-        self,
-        node: Mapping[str, Any],
-        used: Mapping[str, Mapping[str, float]],
-        ours: Mapping[str, Mapping[str, int]],
-        now_s: float,
-    ) -> Node:
-        node_id = node["NodeID"]
-        left = {}
-        for key, total in _countable(node["Resources"]).items():
-            left[key] = max(0.0, total - self._least(node_id, key, used[node_id][key], now_s))
-        bundle = Bundle(num_cpus=left.pop("CPU", 0.0), memory_bytes=left.pop("memory", 0.0), custom=left)
-        return Node(node_id=node_id, available=bundle, workers=dict(ours.get(node_id, {})))
+    def _node(self, node_id: str, total: Resources, used: Resources, ours: Mapping[str, int], now_s: float) -> Node:
+        left = {key: max(0.0, amount - self._least(node_id, key, used[key], now_s)) for key, amount in total.items()}
+        return Node(node_id=node_id, available=left, workers=dict(ours))
 
     def _least(self, node_id: str, key: str, used: float, now_s: float) -> float:
         samples = self._others.setdefault((node_id, key), deque())
@@ -100,19 +99,19 @@ class ClusterView:
         return min(value for _, value in samples)
 
 
-def _countable(resources: Mapping[str, float]) -> dict[str, float]:
-    return {key: value for key, value in resources.items() if not key.startswith(_IGNORED)}
+def _counted(resources: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]:
+    return {name: float(resources[name]) for name in names if name in resources}
 
 
-def _sum(bundles: Iterable[Bundle]) -> dict[str, float]:
+def _held(workers: Mapping[str, int], sizes: Mapping[str, Resources]) -> dict[str, float]:
     total: dict[str, float] = {}
-    for bundle in bundles:
-        for key, value in flat(bundle).items():
-            total[key] = total.get(key, 0.0) + value
+    for topic, count in workers.items():
+        for name, amount in sizes[topic].items():
+            total[name] = total.get(name, 0.0) + count * amount
     return total
 
 
-def _attribute(used_by_others: Mapping[str, dict[str, float]], size: Mapping[str, float]) -> None:
+def _attribute(used_by_others: Mapping[str, dict[str, float]], size: Resources) -> None:
     """Take a worker whose node we do not know yet off the first node where something of its size is in use."""
     for used in used_by_others.values():
         if all(used.get(key, 0.0) + 1e-9 >= value for key, value in size.items()):

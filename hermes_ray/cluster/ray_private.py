@@ -11,7 +11,7 @@ from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
 from ray._private.services import find_bootstrap_address, find_gcs_addresses
-from ray._private.state import available_resources_per_node
+from ray._private.state import available_resources_per_node, state
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.experimental.internal_kv import (
     _internal_kv_exists,
@@ -19,9 +19,10 @@ from ray.experimental.internal_kv import (
     _internal_kv_put,
     _pin_runtime_env_uri,
 )
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-__all__ = ["cluster_addresses", "drop_raylet_news", "free_by_node", "has_package", "is_class", "kept_value"]
-__all__ += ["refer_to_package", "send_token", "try_token"]
+__all__ = ["cluster_addresses", "draining_nodes", "drop_raylet_news", "free_by_node", "has_package", "is_class"]
+__all__ += ["kept_value", "near", "node_types", "refer_to_package", "send_token", "try_token"]
 
 
 def drop_raylet_news() -> None:
@@ -65,6 +66,23 @@ def free_by_node() -> dict[str, dict[str, float]]:
     """Free resources by node id, as of a second or so ago."""
     free: dict[str, dict[str, float]] = available_resources_per_node()
     return free
+
+
+def draining_nodes() -> set[str]:
+    """The nodes that Ray is about to remove: its autoscaler, or somebody by ``ray drain-node``."""
+    return set(state.get_draining_nodes())
+
+
+def node_types() -> list[dict[str, float]]:
+    """What a node of each kind has that Ray's autoscaler may add; empty without one, or where it does not say."""
+    config = state.get_cluster_config()
+    groups = [] if config is None else config.node_group_configs
+    return [{name: float(n) for name, n in group.resources.items()} for group in groups if group.max_count != 0]
+
+
+def near(node_id: str) -> NodeAffinitySchedulingStrategy:
+    """Start on this node, or where there is room if that is full or gone; the public soft affinity waits for ever."""
+    return NodeAffinitySchedulingStrategy(node_id, soft=True, _spill_on_unavailable=True)
 
 
 def kept_value(key: str, value: str) -> str:

@@ -14,9 +14,9 @@ from ray.exceptions import GetTimeoutError, RayError
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.cluster.outlet import RayOutlet
 from hermes_ray.cluster.process_end import ProcessEnds
-from hermes_ray.cluster.ray_private import is_class
+from hermes_ray.cluster.ray_private import is_class, near
 from hermes_ray.cluster.tasks import cause_text
-from hermes_ray.core.model import Bundle
+from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.ports import StartResult
 from hermes_ray.worker.spec import WorkerSpec
 from hermes_ray.worker.worker import Worker
@@ -40,8 +40,8 @@ class RayWorkerPool:
         self._foreign: set[str] = set()
         self._ends = ProcessEnds()
 
-    def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
-        """Ask Ray for one more worker; returns its name ``TOPIC/xxxxxxxx``."""
+    def start(self, spec: WorkerSpec, topic: str, size: Resources, node_id: str | None = None) -> str:
+        """Ask Ray for one more worker, on this node or where there is room; returns its name ``TOPIC/xxxxxxxx``."""
         worker = f"{topic}/{secrets.token_hex(4)}"
         handle: Any = (
             ray.remote(Worker)
@@ -50,9 +50,8 @@ class RayWorkerPool:
                 namespace=self._namespace,
                 lifetime="detached",
                 max_restarts=0,
-                num_cpus=size.num_cpus,
-                memory=size.memory_bytes or None,
-                resources=dict(size.custom) or None,
+                **_options(size),
+                **({} if node_id is None else {"scheduling_strategy": near(node_id)}),
             )
             .remote(replace(spec, worker=worker), RayOutlet(self._namespace))
         )
@@ -128,6 +127,13 @@ class RayWorkerPool:
 
     def _handle(self, worker: str) -> Any:
         return self._handles.get(worker) if self._is_ours(worker) else None
+
+
+def _options(size: Resources) -> dict[str, Any]:
+    """Ray's options for a worker of this size: it wants three resources apart from the others."""
+    custom = {name: amount for name, amount in size.items() if name not in ("CPU", "GPU", "memory")}
+    options = {"num_cpus": size.get("CPU", 0.0), "num_gpus": size.get("GPU"), "memory": size.get("memory")}
+    return {**options, "resources": custom or None}
 
 
 def is_worker_name(name: str) -> bool:

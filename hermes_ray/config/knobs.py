@@ -93,19 +93,24 @@ def _range(low: float, high: float, *, above: bool, below: bool) -> str:
 
 
 def amount(default: Any, high: float, unit: str, meaning: str, *, takes: Takes = Takes.LIVE) -> Any:
-    """A quantity of a Ray resource: Ray refuses what is not 0 but below 0.0001."""
+    """A quantity of a Ray resource: Ray refuses what is not 0 but below 0.0001, and fractions above 1."""
 
     def accepts(amount: float) -> bool:
-        return amount == 0 or SMALLEST_AMOUNT <= amount <= high
+        return (
+            amount == 0 or SMALLEST_AMOUNT <= amount <= 1 or (amount <= high and amount == int(amount) and amount > 0)
+        )
 
     return declare(
         default,
         Knob(
             meaning=meaning,
             unit=unit,
-            allowed=f"0 or {SMALLEST_AMOUNT:g} to {high:.15g}",
+            allowed=f"0 or {SMALLEST_AMOUNT:g} to {high:.15g}, whole above 1",
             accepts=accepts,
-            schema={"anyOf": [{"const": 0}, {"minimum": SMALLEST_AMOUNT}], "maximum": high},
+            schema={
+                "anyOf": [{"const": 0}, {"minimum": SMALLEST_AMOUNT, "maximum": 1}, {"minimum": 1, "multipleOf": 1}],
+                "maximum": high,
+            },
             takes=takes,
         ),
     )

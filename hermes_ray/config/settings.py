@@ -16,10 +16,19 @@ from typing import Any
 from hermes_ray.config.knobs import Knob, Takes, amount, choice, declare, knob, number, section, text
 from hermes_ray.config.sizes import EXAMPLES, PATTERN, parse_bytes
 from hermes_ray.config.urls import is_host
-from hermes_ray.core.model import Bundle, ThresholdRule, TopicParams
+from hermes_ray.core.model import ThresholdRule, TopicParams
+from hermes_ray.core.resources import Resources
 
 __all__ = ["BrokerConfig", "Config", "DeploymentConfig", "MetricsConfig", "RetryConfig", "ScalingConfig"]
-__all__ += ["ThresholdConfig", "TopicConfig", "WorkerConfig", "WorkersConfig", "knob", "topic_params", "worker_bundle"]
+__all__ += [
+    "ThresholdConfig",
+    "TopicConfig",
+    "WorkerConfig",
+    "WorkersConfig",
+    "knob",
+    "topic_params",
+    "worker_resources",
+]
 
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
@@ -125,7 +134,11 @@ class WorkerConfig:
         ),
     )
     resources: dict[str, float] = amount(
-        dict, 1_000_000, "", "Ray custom resources one worker reserves, by name: an amount each.", takes=Takes.ROLLING
+        dict,
+        1_000_000,
+        "",
+        "Other Ray resources of one worker, by name: GPU, node:IP, a custom one; an amount each.",
+        takes=Takes.ROLLING,
     )
     # The order to drain carries its time-out: a living worker's own counts only where something else ends it.
     drain_timeout_s: float = number(
@@ -274,11 +287,12 @@ def topic_params(topic: str, cfg: TopicConfig, concurrency: int) -> TopicParams:
         workers_min=cfg.workers.min,
         workers_max=cfg.workers.max,
         concurrency=concurrency,
-        worker=worker_bundle(cfg.worker),
+        worker=worker_resources(cfg.worker),
         threshold=ThresholdRule(**dataclasses.asdict(cfg.scaling.threshold)),
     )
 
 
-def worker_bundle(worker: WorkerConfig) -> Bundle:
-    """The resources Ray reserves for one worker."""
-    return Bundle(num_cpus=worker.num_cpus, memory_bytes=float(worker.memory or 0), custom=dict(worker.resources))
+def worker_resources(worker: WorkerConfig) -> Resources:
+    """What Ray reserves for one worker, amounts above 0 only, in ten-thousandths as Ray counts."""
+    named = {"CPU": worker.num_cpus, "memory": float(worker.memory or 0), **worker.resources}
+    return {name: round(amount, 4) for name, amount in named.items() if amount > 0}

@@ -27,13 +27,13 @@ RESERVED_QUEUE = re.compile(r"(?P<queue>.+)\.(?:dead|wait\.\d+)", re.DOTALL)
 
 Keys = tuple[Any, ...]  # from the root to a value; a sentence is made of them only when there is something to say
 
-RAY_NAMES = ("CPU", "GPU", "memory", "object_store_memory")
+RAY_NAMES = ("CPU", "memory", "object_store_memory")
 
 _KEYS: dict[Any, tuple[Callable[[str], bool], str]] = {
     TopicConfig: (lambda key: re.fullmatch(NAME, key) is not None, f"text of {NAME_WORDS}"),
     float: (
         lambda key: key not in ("", *RAY_NAMES),
-        "a custom resource's (CPUs and memory are set by num_cpus and memory)",
+        "another resource's (CPUs and memory are set by num_cpus and memory)",
     ),
     Any: (str.isidentifier, "a keyword argument's"),
 }

@@ -6,16 +6,22 @@ topics whose workers have the same size share, smaller sizes before larger. A cl
 fits, on nodes where its workers already live before others; inside it the topic with the fewest workers is served
 next.
 
+Nobody starves beside its equals: where a class would leave no place for the first workers of larger ones of the same
+weight, those are placed before its extras, each on the node where it costs the class the fewest.
+
 Raising a topic's weight never lowers its grant. Reservations are the same before and after. A class sees what the
 classes before it left, and placing k workers of one size lowers the number of that size that still fit by exactly k,
 wherever they are put. So a topic that moves ahead of others finds at least the room it found before, and one that
-joins a class gets at least what the class would have left it. For the same reason the heavier of two like topics
-never gets less, and grants fed back as living workers find the same room again: nothing changes. (Sharing one by one
-between *different* sizes of equal weight would break this: a worker that takes another's node pushes it onto a third
-one's.)
+joins a class gets at least what the class would have left it. First workers of others that now come before its extras
+had their places before, too, and cost it no more where they cost least. For the same reason the heavier of two like
+topics never gets less, and grants fed back as living workers find the same room again: nothing changes. (Sharing one by
+one between *different* sizes of equal weight would break this: a worker that takes another's node pushes it onto a
+third one's.)
 
 When the minimums do not all fit, only they are served, by the same rule, and nobody gets more: a minimum that does
 not fit even into the empty cluster is first cut to what does, so one impossible topic does not hold back the others.
+
+The packing shows that the grants are possible; where workers really go, beside those that live, is for ``placement``.
 """
 
 from __future__ import annotations
@@ -25,28 +31,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from hermes_ray.core.model import Bundle, Capacity
+from hermes_ray.core.firsts import Nodes, fitting, take_firsts
+from hermes_ray.core.model import Capacity
+from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take
 
-__all__ = ["Placement", "Want", "allocate", "place"]
+__all__ = ["Allotment", "Placement", "Want", "allocate", "allot", "place"]
 
 Placement = dict[str, dict[str, int]]
 """Topic -> node id -> workers there."""
 
-_Size = tuple[tuple[str, float], ...]
-_Free = dict[str, dict[str, float]]
-
-_EPSILON = 1e-9
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Want:
-    """A topic asks for ``target`` workers of size ``bundle``, ``minimum`` of them before anybody's extras."""
+    """A topic asks for ``target`` workers of ``size``, ``minimum`` of them before anybody's extras."""
 
     topic: str
     weight: float
     minimum: int
     target: int
-    bundle: Bundle = field(default_factory=Bundle)
+    size: Resources = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allotment:
+    """A packing of the grants. Workers that take nothing fit anywhere: they are shown on the node ``""``.
+
+    ``lacks``: what keeps one more worker of a topic that got less than it wants off the node where least is missing.
+    """
+
+    placement: Placement
+    lacks: Mapping[str, str]
+
+    def grant(self, topic: str) -> int:
+        """The workers that ``topic`` gets."""
+        return sum(self.placement[topic].values())
 
 
 def allocate(wants: Sequence[Want], capacity: Capacity) -> dict[str, int]:
@@ -58,53 +76,61 @@ def allocate(wants: Sequence[Want], capacity: Capacity) -> dict[str, int]:
 
 
 def place(wants: Sequence[Want], capacity: Capacity) -> Placement:
-    """A packing of the grants. Workers that take nothing fit anywhere: they are shown on the node ``""``."""
-    claims = sorted((_claim(want) for want in wants), key=_turn)
+    """A packing of the grants."""
+    return allot(wants, capacity).placement
+
+
+def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
+    """Share the cluster: who gets how many, a packing of it, and what is missing for more."""
+    claims = sorted((_claim(want) for want in wants), key=lambda claim: (-claim.weight, claim.size, claim.topic))
     nodes = sorted(capacity.nodes, key=lambda node: node.node_id)
-    free: _Free = {node.node_id: dict(_amounts(node.available)) for node in nodes}
-    living = {node.node_id: node.workers for node in nodes}
+    free: Nodes = {node.node_id: free_of(node.available) for node in nodes}
+    living: dict[str, dict[str, int]] = {claim.topic: {} for claim in claims}
+    for node in nodes:
+        for topic, count in node.workers.items():
+            if topic in living:
+                living[topic][node.node_id] = count
     floors = {c.topic: min(c.minimum, c.target, _room(free, c.size, c.minimum)) for c in claims}
     rest = {node_id: dict(amounts) for node_id, amounts in free.items()}
-    reserved = _reserve(claims, floors, rest)
-    if all(sum(reserved[topic].values()) == floor for topic, floor in floors.items()):
-        return _share(claims, {claim.topic: claim.target for claim in claims}, reserved, rest, living)
-    return _share(claims, floors, {claim.topic: {} for claim in claims}, free, living)
+    placed = _reserve(claims, floors, rest)
+    if all(sum(placed[topic].values()) == floor for topic, floor in floors.items()):
+        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, living)
+    else:
+        placed, rest = {claim.topic: {} for claim in claims}, free
+        _share(claims, floors, placed, rest, living)
+    lacks: dict[Size, str] = {}
+    short = [claim for claim in claims if sum(placed[claim.topic].values()) < claim.target]
+    for claim in short:
+        if claim.size not in lacks:
+            lacks[claim.size] = shortage(rest.values(), claim.size)
+    return Allotment(placement=placed, lacks={claim.topic: lacks[claim.size] for claim in short})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
-    """A want whose bundle is reduced to the resources it really takes."""
+    """A want whose size is reduced to the resources it really takes."""
 
     topic: str
     weight: float
     minimum: int
     target: int
-    size: _Size
+    size: Size
 
 
 def _claim(want: Want) -> _Claim:
-    size = _amounts(want.bundle)
+    size = size_of(want.size)
     return _Claim(topic=want.topic, weight=want.weight, minimum=want.minimum, target=want.target, size=size)
 
 
-def _turn(claim: _Claim) -> tuple[float, _Size, str]:
-    return (-claim.weight, claim.size, claim.topic)
-
-
-def _amounts(bundle: Bundle) -> _Size:
-    named = (("num_cpus", bundle.num_cpus), ("memory_bytes", bundle.memory_bytes), *sorted(bundle.custom.items()))
-    return tuple((name, amount) for name, amount in named if amount > 0)
-
-
-def _reserve(claims: Sequence[_Claim], floors: Mapping[str, int], free: _Free) -> Placement:
+def _reserve(claims: Sequence[_Claim], floors: Mapping[str, int], free: Nodes) -> Placement:
     """Places for the minimums, those that take the largest part of the cluster first; what they use leaves ``free``."""
-    totals: dict[str, float] = {}
+    totals: dict[str, int] = {}
     for node in free.values():
         for name, amount in node.items():
-            totals[name] = totals.get(name, 0.0) + amount
+            totals[name] = totals.get(name, 0) + amount
 
     def largest_first(claim: _Claim) -> tuple[float, str]:
-        share = max((amount / totals[name] for name, amount in claim.size if name in totals), default=0.0)
+        share = max((amount / totals[name] for name, amount in claim.size if totals.get(name)), default=0.0)
         return (-share, claim.topic)
 
     in_order = sorted(claims, key=largest_first)
@@ -115,23 +141,61 @@ def _share(
     claims: Sequence[_Claim],
     targets: Mapping[str, int],
     placed: Placement,
-    free: _Free,
+    free: Nodes,
     living: Mapping[str, Mapping[str, int]],
-) -> Placement:
+) -> None:
     """Add to ``placed``, class by class, what is missing to the targets and fits into ``free``."""
-    for (_, size), group in groupby(claims, key=lambda claim: (claim.weight, claim.size)):
-        topics = [claim.topic for claim in group]
-        have = {topic: sum(placed[topic].values()) for topic in topics}
-        missing = sum(targets[topic] - have[topic] for topic in topics)
-        homes = {topic: _homes(topic, placed[topic], living) for topic in topics}
-        preferred = {node_id: sum(home.get(node_id, 0) for home in homes.values()) for node_id in free}
+    for _, equals in groupby(claims, key=lambda claim: claim.weight):
+        classes = [
+            (size, [claim.topic for claim in group]) for size, group in groupby(equals, key=lambda claim: claim.size)
+        ]
+        for index, (size, topics) in enumerate(classes):
+            firsts = [
+                (other, topic)
+                for other, others in classes[index + 1 :]
+                for topic in others
+                if targets[topic] > 0 and other and not placed[topic]
+            ]
+            _serve(size, topics, targets, placed, free, living, firsts)
+
+
+def _serve(
+    size: Size,
+    topics: Sequence[str],
+    targets: Mapping[str, int],
+    placed: Placement,
+    free: Nodes,
+    living: Mapping[str, Mapping[str, int]],
+    firsts: Sequence[tuple[Size, str]],
+) -> None:
+    """Place what is missing of one class, less what would take the last places of the ``firsts`` that come after it."""
+    have = {topic: sum(placed[topic].values()) for topic in topics}
+    missing = sum(targets[topic] - have[topic] for topic in topics)
+    homes = {topic: _homes(topic, placed[topic], living) for topic in topics}
+    preferred: dict[str, int] = {}
+    for home in homes.values():
+        for node_id, count in home.items():
+            preferred[node_id] = preferred.get(node_id, 0) + count
+    places = _take(free, size, missing, preferred)
+    if firsts and len(left := fitting(free, firsts)) < len(firsts):
+        _give_back(free, size, places)
+        own = _take(free, size, sum(targets[topic] > 0 and not placed[topic] for topic in topics), preferred)
+        possible = fitting(free, firsts)
+        if not left.keys() >= possible.keys():
+            take_firsts(free, size, placed, living, possible)
+        _give_back(free, size, own)
         places = _take(free, size, missing, preferred)
-        extra = _even(have, targets, sum(places.values()))
-        for topic in topics:
-            _move_in(placed[topic], places, extra, topic, homes[topic])
-        for topic in topics:
-            _move_in(placed[topic], places, extra, topic, places)
-    return placed
+    extra = _even(have, targets, sum(places.values()))
+    for topic in topics:
+        _move_in(placed[topic], places, extra, topic, homes[topic])
+    for topic in topics:
+        _move_in(placed[topic], places, extra, topic, places)
+
+
+def _give_back(free: Nodes, size: Size, places: Mapping[str, int]) -> None:
+    for node_id, count in places.items():
+        if size:
+            take(free[node_id], size, -count)
 
 
 def _move_in(
@@ -148,7 +212,11 @@ def _move_in(
 
 def _homes(topic: str, placed: Mapping[str, int], living: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     """Living workers by node, beyond those that already have a place there."""
-    return {node_id: max(0, live.get(topic, 0) - placed.get(node_id, 0)) for node_id, live in living.items()}
+    return {
+        node_id: count - placed.get(node_id, 0)
+        for node_id, count in living[topic].items()
+        if count > placed.get(node_id, 0)
+    }
 
 
 def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> dict[str, int]:
@@ -170,24 +238,27 @@ def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> di
     return extra
 
 
-def _take(free: _Free, size: _Size, count: int, preferred: Mapping[str, int]) -> dict[str, int]:
+def _take(free: Nodes, size: Size, count: int, preferred: Mapping[str, int]) -> dict[str, int]:
     """Use up to ``count`` places of this size, preferred ones first, then node by node in name order."""
     if not size:
         return {"": count}
     taken: dict[str, int] = {}
-    for limits in (preferred, dict.fromkeys(free, count)):
-        for node_id, limit in limits.items():
-            if (fit := min(limit, count, _fits(free[node_id], size))) > 0:
-                for name, amount in size:
-                    free[node_id][name] -= fit * amount
-                taken[node_id] = taken.get(node_id, 0) + fit
-                count -= fit
+    for node_id in sorted(preferred):
+        count -= _take_here(free, size, min(count, preferred[node_id]), node_id, taken)
+    for node_id in free:
+        if count <= 0:
+            break
+        count -= _take_here(free, size, count, node_id, taken)
     return taken
 
 
-def _room(free: _Free, size: _Size, most: int) -> int:
-    return min(most, sum(_fits(node, size) for node in free.values())) if size else most
+def _take_here(free: Nodes, size: Size, most: int, node_id: str, taken: dict[str, int]) -> int:
+    count = min(most, fit_count(free[node_id], size)) if most > 0 else 0
+    if count > 0:
+        take(free[node_id], size, count)
+        taken[node_id] = taken.get(node_id, 0) + count
+    return count
 
 
-def _fits(node: Mapping[str, float], size: _Size) -> int:
-    return max(0, min(int(node.get(name, 0.0) / amount + _EPSILON) for name, amount in size))
+def _room(free: Nodes, size: Size, most: int) -> int:
+    return min(most, sum(fit_count(node, size) for node in free.values())) if size and most else most

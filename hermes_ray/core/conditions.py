@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from hermes_ray.core.model import Decision, Reason, Snapshot, TopicParams
 from hermes_ray.core.service import recent_s
 from hermes_ray.core.stall import hangs
 
-__all__ = ["MEANINGS", "Condition", "conditions"]
+__all__ = ["MEANINGS", "Condition", "Troubles", "conditions"]
 
 _PROBE_FAILURES = 3
 _BUSY_RATIO = 0.95
@@ -44,24 +45,33 @@ MEANINGS: Mapping[Condition, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Troubles:
+    """What a topic's own parts have met: failures in a row, and workers that have been so for three report intervals.
+
+    ``is_placeless``: workers that were granted have no node that could hold them, whoever moves.
+    """
+
+    probe_failure_count: int = 0
+    start_failure_count: int = 0
+    unresponsive_count: int = 0
+    not_consuming_count: int = 0
+    is_placeless: bool = False
+
+
 def conditions(
     seen: Snapshot,
     decision: Decision | None,
     params: TopicParams,
+    troubles: Troubles,
     *,
-    probe_failure_count: int,
-    start_failure_count: int,
-    unresponsive_count: int = 0,
-    not_consuming_count: int = 0,
     is_capacity_known: bool = True,
     report_interval_s: float = 1.0,
 ) -> frozenset[Condition]:
-    """What holds of one topic now; ``decision`` is of the same moment, failures are counted in a row.
+    """What holds of one topic now; ``decision`` is of the same moment.
 
-    ``unresponsive_count`` and ``not_consuming_count`` are living workers that have been so for three report intervals.
-    Starts fail only where workers are wanted, and a cluster that does not tell its room is not said to have none.
-
-    "For long" is 60 s, or three times ``report_interval_s``.
+    Starts fail only where workers are wanted, and a cluster that does not tell its room is not said to have none. "For
+    long" is 60 s, or three times ``report_interval_s``.
 
     What is unknown raises nothing, except that an unknown depth after a failed probe is itself a condition.
     """
@@ -69,14 +79,15 @@ def conditions(
         seen, recent_s(report_interval_s)
     )
     holds = {
-        Condition.PROBE_FAILING: probe_failure_count >= (1 if seen.ready_count is None else _PROBE_FAILURES),
-        Condition.START_FAILING: start_failure_count >= 1 and not (decision and decision.target == 0),
+        Condition.PROBE_FAILING: troubles.probe_failure_count >= (1 if seen.ready_count is None else _PROBE_FAILURES),
+        Condition.START_FAILING: troubles.start_failure_count >= 1 and not (decision and decision.target == 0),
         Condition.STALLED: is_stalled,
         Condition.SATURATED: not is_stalled and _is_saturated(seen),
-        Condition.CAPACITY_EXHAUSTED: decision is not None and is_capacity_known and _is_cut(decision),
+        Condition.CAPACITY_EXHAUSTED: is_capacity_known
+        and (troubles.is_placeless or (decision is not None and _is_cut(decision))),
         Condition.OBJECTIVE_AT_RISK: _is_at_risk(seen, params.latency_objective_s),
-        Condition.UNRESPONSIVE: unresponsive_count > 0,
-        Condition.NOT_CONSUMING: not_consuming_count > 0,
+        Condition.UNRESPONSIVE: troubles.unresponsive_count > 0,
+        Condition.NOT_CONSUMING: troubles.not_consuming_count > 0,
     }
     return frozenset(condition for condition, is_so in holds.items() if is_so)
 

@@ -10,15 +10,17 @@ __all__ = ["explain"]
 _WHOLE_FROM = 100
 
 
-def explain(decision: Decision, params: TopicParams, *, is_capacity_known: bool) -> str:
+def explain(decision: Decision, params: TopicParams, *, is_capacity_known: bool, lack: str = "") -> str:
     """What changes, what is seen, what the number is good for, what bound it; the decision's own text is not read.
+
+    ``lack``: what the cluster is short of for one more worker.
 
     ``8 -> 13 workers: 412 waiting, oldest 9 s, arrivals 31/s, one slot does 2.6/s; 13 keeps the wait under 21 of 30 s``
     """
     before, target = decision.before, decision.target
     change = f"{before} -> {target}" if target != before else f"{target}"
     plural = "worker" if target == 1 else "workers"
-    clauses = (_seen(decision.snapshot), _promise(decision, params), _why(decision, is_capacity_known))
+    clauses = (_seen(decision.snapshot), _promise(decision, params), _why(decision, is_capacity_known, lack))
     return f"{change} {plural}: {'; '.join(filter(None, clauses))}"
 
 
@@ -68,7 +70,7 @@ def _capped(decision: Decision, params: TopicParams) -> str:
     return f"{target} clears what waits within {_plain(backlog / spare_hz)} s" if backlog else ""
 
 
-def _why(decision: Decision, is_capacity_known: bool) -> str:
+def _why(decision: Decision, is_capacity_known: bool, lack: str) -> str:
     was = decision.limiters[-1].before if decision.limiters else decision.target
     is_growth = decision.target > decision.before
     room = "the room in the cluster" if is_capacity_known else "a cluster whose room is unknown"
@@ -80,7 +82,7 @@ def _why(decision: Decision, is_capacity_known: bool) -> str:
         Reason.FIRST_RUN: f"kept from {was} until a first handler has ended",
         Reason.WORKERS_MIN: f"raised from {was} by workers.min",
         Reason.WORKERS_MAX: f"capped from {was} by workers.max",
-        Reason.CAPACITY: f"cut from {was} by {room}",
+        Reason.CAPACITY: f"cut from {was} by {room}{f': {lack}' if lack else ''}",
         Reason.FIXED: "fixed at workers.max",
         Reason.THRESHOLD: "by the threshold rule",
         Reason.MIN_STEP: f"{'raised' if is_growth else 'lowered'} from {was} by min_step",

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hermes_ray.core.resources import Resources
+
 __all__ = [
     "Arrived",
-    "Bundle",
     "Capacity",
     "Decision",
     "Limiter",
@@ -26,15 +27,6 @@ __all__ += ["TopicParams", "Totals", "WorkerCounts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
-    """Resources one worker takes, or a node offers. ``custom`` holds Ray custom resources by name, each >= 0."""
-
-    num_cpus: float = 0.0
-    memory_bytes: float = 0.0
-    custom: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One node: what is free for us there, our own workers' share counted as free; and who of ours lives there.
 
@@ -42,15 +34,19 @@ class Node:
     """
 
     node_id: str
-    available: Bundle
+    available: Resources
     workers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What the cluster can hold of our workers now: free resources plus what our own workers hold, by node."""
+    """What the cluster can hold of our workers now: free resources plus what our own workers hold, by node.
+
+    ``draining``: nodes that Ray is about to remove; they are not among ``nodes``.
+    """
 
     nodes: tuple[Node, ...]
+    draining: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +77,7 @@ class TopicParams:
     workers_min: int = 0
     workers_max: int = 10
     concurrency: int = 1
-    worker: Bundle = field(default_factory=Bundle)
+    worker: Resources = field(default_factory=dict)
     threshold: ThresholdRule = field(default_factory=ThresholdRule)
 
 

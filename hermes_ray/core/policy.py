@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from hermes_ray.core.allocate import Want, allocate
+from hermes_ray.core.allocate import Want, allot
 from hermes_ray.core.demand import Checks, threshold, wanted
 from hermes_ray.core.explain import explain
 from hermes_ray.core.model import Capacity, Decision, Limiter, Override, Reason, Snapshot, TopicParams
@@ -69,6 +69,7 @@ class _Draft:
     reason: Reason = Reason.STEADY
     limiters: list[Limiter] = field(default_factory=list)
     is_capacity_known: bool = True
+    lack: str = ""
 
     def limit(self, reason: Reason, after: int) -> None:
         if after != self.number:
@@ -184,13 +185,14 @@ def _share_cluster(drafts: list[_Draft], capacity: Capacity | None) -> None:
             weight=draft.params.weight,
             minimum=min(draft.params.workers_min, draft.number),
             target=draft.number,
-            bundle=draft.params.worker,
+            size=draft.params.worker,
         )
         for draft in drafts
     ]
-    grants = allocate(wants, capacity)
+    shared = allot(wants, capacity)
     for draft in drafts:
-        draft.limit(Reason.CAPACITY, grants[draft.params.topic])
+        draft.lack = shared.lacks.get(draft.params.topic, "")
+        draft.limit(Reason.CAPACITY, shared.grant(draft.params.topic))
 
 
 def _decision(draft: _Draft, now_s: float) -> Decision:
@@ -205,4 +207,6 @@ def _decision(draft: _Draft, now_s: float) -> Decision:
         snapshot=draft.snapshot,
         text="",
     )
-    return replace(decision, text=explain(decision, draft.params, is_capacity_known=draft.is_capacity_known))
+    return replace(
+        decision, text=explain(decision, draft.params, is_capacity_known=draft.is_capacity_known, lack=draft.lack)
+    )

@@ -18,8 +18,8 @@ from hermes_ray.cluster.capacity import node_totals
 from hermes_ray.cluster.client import Deployment, Refused, Taken
 from hermes_ray.cluster.connect import rejoin_cluster
 from hermes_ray.cluster.packages import has_own_copy, job_environment, lost_packages
-from hermes_ray.config.settings import Config, worker_bundle
-from hermes_ray.core.room import flat
+from hermes_ray.config.settings import Config, worker_resources
+from hermes_ray.core.resources import fit_count, free_of, size_of, words
 from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.deploy.fingerprint import code_identity
 from hermes_ray.deploy.former import former_of
@@ -218,18 +218,21 @@ def _tried(draft: Plan, before: _Before | None) -> Plan:
     config, known = draft.config, {} if before is None else before.applied["revisions"]
     changed = [topic for topic in config.topics if known.get(topic) != revision(draft, topic)]
     slots = {} if before is None else before.applied["concurrency"]
-    if before is not None:
-        _refuse_what_fits_nowhere(config, changed)
+    _refuse_what_fits_nowhere(config, changed)
     tried = try_handlers(config, changed, draft.import_paths)
     plan = replace(draft, concurrency={topic: tried.get(topic) or slots[topic] for topic in config.topics})
     return replace(plan, applied=applied(plan))
 
 
 def _refuse_what_fits_nowhere(config: Config, topics: Iterable[str]) -> None:
-    """Raise ``UserMistake`` for a worker that even an empty node cannot hold: replacing living ones would end them."""
-    nodes = node_totals()
+    """Raise ``UserMistake`` for a worker that even an empty node cannot hold: it would be waited for for ever, and
+    replacing living ones would end them.
+    """
+    nodes = [free_of(node) for node in node_totals()]
     for topic in topics:
-        size = flat(worker_bundle(config.topics[topic].worker))
-        if nodes and not any(all(node.get(key, 0.0) >= amount for key, amount in size.items()) for node in nodes):
-            wanted = ", ".join(f"{amount:.15g} {key}" for key, amount in size.items())
-            raise UserMistake(f"topics.{topic}.worker takes {wanted}, which no node has: lower it or add a larger node")
+        wanted = worker_resources(config.topics[topic].worker)
+        size = size_of(wanted)
+        if nodes and size and not any(fit_count(node, size) for node in nodes):
+            raise UserMistake(
+                f"topics.{topic}.worker takes {words(wanted)}, which no node has: lower it or add a larger node"
+            )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from msgspec import structs
 
 from hermes_ray.core.arrivals import with_probe
-from hermes_ray.core.conditions import conditions
+from hermes_ray.core.conditions import Troubles, conditions
 from hermes_ray.core.effect import judge
 from hermes_ray.core.estimate import observe, snapshot
 from hermes_ray.core.model import Capacity, Decision, Override, Probe, Reason, Snapshot
@@ -353,10 +353,13 @@ class ControlLoop:
                 seen,
                 decision,
                 fleet.params[topic],
-                probe_failure_count=0 if failure is None else failure.count,
-                start_failure_count=fleet.start_failure_count(topic),
-                unresponsive_count=team.silent_count,
-                not_consuming_count=team.not_consuming_count,
+                Troubles(
+                    probe_failure_count=0 if failure is None else failure.count,
+                    start_failure_count=fleet.start_failure_count(topic),
+                    unresponsive_count=team.silent_count,
+                    not_consuming_count=team.not_consuming_count,
+                    is_placeless=fleet.lack(topic) is not None,
+                ),
                 is_capacity_known=self._is_capacity_known,
                 report_interval_s=fleet.report_interval_s,
             ),

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from hermes_ray.broker.depth import ProbeFailure
 from hermes_ray.broker.queue_spec import QueueSpec
-from hermes_ray.core.model import Bundle, Capacity, Probe
+from hermes_ray.core.model import Capacity, Probe
+from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.memory import Changes
 from hermes_ray.worker.spec import WorkerSpec
 
@@ -26,8 +27,8 @@ class StartResult:
 class WorkerPool(Protocol):
     """Where workers are started and ended: ``cluster.worker_pool.RayWorkerPool``."""
 
-    def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
-        """Ask for one more worker; returns its name ``TOPIC/xxxxxxxx``."""
+    def start(self, spec: WorkerSpec, topic: str, size: Resources, node_id: str | None = None) -> str:
+        """Ask for one more worker, on this node if it has room still; returns its name ``TOPIC/xxxxxxxx``."""
 
     def living(self) -> Collection[str]:
         """Names of the workers there are, those on their way included."""
@@ -54,8 +55,8 @@ class CapacityView(Protocol):
     def capacity(
         self,
         ours: Mapping[str, Mapping[str, int]],
-        unplaced: Iterable[Bundle],
-        sizes: Mapping[str, Bundle],
+        unplaced: Iterable[Resources],
+        sizes: Mapping[str, Resources],
         now_s: float,
     ) -> Capacity | None:
         """Capacity by node; None when unknown."""

@@ -55,6 +55,16 @@ class Record(WorkerMemory, kw_only=True, eq=False):
         return None if self.report is None else self.report.node_id
 
     @property
+    def place_id(self) -> str | None:
+        """The node it works on, or was asked to start on until it says; None where neither is known."""
+        return self.node_id or self.asked_node_id
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether it takes no room: its start has failed, Ray may list it for a moment yet."""
+        return self.failed and self.report is None
+
+    @property
     def taken(self) -> float:
         """Deliveries it has had off the queue for good since it was first seen: those it holds and those that left."""
         return 0.0 if self.report is None else self.report.held_count + self.settled_count
@@ -146,9 +156,11 @@ class Roster:
 
     # What happens
 
-    def started(self, worker: str, now_s: float) -> Record:
-        """We asked for this worker."""
-        return self._add(_new(worker, now_s))
+    def started(self, worker: str, now_s: float, node_id: str | None = None) -> Record:
+        """We asked for this worker, on this node."""
+        record = _new(worker, now_s)
+        record.asked_node_id = node_id
+        return self._add(record)
 
     def take(self, report: Report | UnknownReport, now_s: float, interval_s: float = 1.0) -> None:
         """A report arrived; of a version we do not know it only shows that the worker lives."""

@@ -10,7 +10,8 @@ from typing import Any
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.config.loading import load
 from hermes_ray.config.settings import Config
-from hermes_ray.core.model import Bundle, Capacity, Node
+from hermes_ray.core.model import Capacity, Node
+from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.lifecycle import EARLY_DEATH_S
 from hermes_ray.scaler.plan import Plan, worker_spec
@@ -20,7 +21,7 @@ from hermes_ray.worker.spec import WorkerSpec
 from tests.support.reports import report
 
 T0 = 1_000_000.0
-PLENTY = Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=1000)),))
+PLENTY = Capacity(nodes=(Node(node_id="node", available={"CPU": 1000}),))
 
 
 @dataclass
@@ -34,14 +35,16 @@ class FakePool:
     ended: list[tuple[str, str, int]] = field(default_factory=list)
     adapted: list[str] = field(default_factory=list)
     specs: dict[str, WorkerSpec] = field(default_factory=dict)
+    nodes: dict[str, str | None] = field(default_factory=dict)
     results: list[StartResult] = field(default_factory=list)
     names: Iterable[int] = field(default_factory=count)
 
-    def start(self, spec: WorkerSpec, topic: str, size: Bundle) -> str:
+    def start(self, spec: WorkerSpec, topic: str, size: Resources, node_id: str | None = None) -> str:
         worker = f"{topic}/{next(iter(self.names)):08x}"
         self.workers.append(worker)
         self.started.append(worker)
         self.specs[worker] = spec
+        self.nodes[worker] = node_id
         return worker
 
     def living(self) -> list[str]:
@@ -69,13 +72,13 @@ class FakeView:
     """A cluster of which Ray says what the test says, noting how it was asked."""
 
     answer: Capacity | None = None
-    asked: list[tuple[dict[str, dict[str, int]], list[Bundle]]] = field(default_factory=list)
+    asked: list[tuple[dict[str, dict[str, int]], list[Resources]]] = field(default_factory=list)
 
     def capacity(
         self,
         ours: Mapping[str, Mapping[str, int]],
-        unplaced: Iterable[Bundle],
-        sizes: Mapping[str, Bundle],
+        unplaced: Iterable[Resources],
+        sizes: Mapping[str, Resources],
         now_s: float,
     ) -> Capacity | None:
         self.asked.append(({node: dict(topics) for node, topics in ours.items()}, list(unplaced)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hermes_ray.core.estimate import History, observe, snapshot
 from hermes_ray.core.histogram import BUCKET_COUNT, add, bucket
-from hermes_ray.core.model import Bundle, Capacity, Decision, Node, Override, Probe, TopicParams, Totals, WorkerCounts
+from hermes_ray.core.model import Capacity, Decision, Node, Override, Probe, TopicParams, Totals, WorkerCounts
 from hermes_ray.core.policy import PolicyState, step
 
 TICKS_PER_S = 10
@@ -165,7 +165,7 @@ class World:
 
     def _capacity(self) -> Capacity:
         living: Mapping[str, int] = {name: len(topic.workers) for name, topic in self.topics.items()}
-        return Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=self.num_cpus), workers=living),))
+        return Capacity(nodes=(Node(node_id="n", available={"CPU": self.num_cpus}, workers=living),))
 
 
 def _together(left: Totals, right: Totals, *, living: bool) -> Totals:

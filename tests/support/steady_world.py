@@ -12,11 +12,11 @@ from random import Random
 from hermes_ray.core.arrivals import Taken, arrived, with_probe
 from hermes_ray.core.estimate import History, observe, snapshot
 from hermes_ray.core.histogram import BUCKET_COUNT, bucket
-from hermes_ray.core.model import Bundle, Capacity, Decision, Node, Probe, TopicParams, Totals, WorkerCounts
+from hermes_ray.core.model import Capacity, Decision, Node, Probe, TopicParams, Totals, WorkerCounts
 from hermes_ray.core.policy import PolicyState, step
 
 START_S = 1.0
-ROOM = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=1e9)),))
+ROOM = Capacity(nodes=(Node(node_id="n", available={"CPU": 1e9}),))
 
 
 @dataclass(slots=True, eq=False)
@@ -67,9 +67,7 @@ class SteadyWorld:
         seed: int | None = None,
         workers_max: int = 500,
     ) -> None:
-        self.params = TopicParams(
-            topic="t", concurrency=concurrency, workers_max=workers_max, worker=Bundle(num_cpus=1.0)
-        )
+        self.params = TopicParams(topic="t", concurrency=concurrency, workers_max=workers_max, worker={"CPU": 1.0})
         self.now_s = 0.0
         self.decisions: list[Decision] = []
         self.history = History()

@@ -7,21 +7,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_ray.core.allocate import Placement, Want, allocate, place
-from hermes_ray.core.model import Bundle, Capacity, Node
+from hermes_ray.core.model import Capacity, Node
 
 TOPICS = tuple("abcdef")
-SIZES = st.builds(
-    Bundle,
-    num_cpus=st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0]),
-    memory_bytes=st.sampled_from([0.0, 0.0, 1e9, 3e9]),
-    custom=st.sampled_from([{}, {}, {"gpu": 1.0}, {"disk": 0.3}]),
+SIZES = st.fixed_dictionaries(
+    {
+        "CPU": st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0]),
+        "memory": st.sampled_from([0.0, 0.0, 1e9, 3e9]),
+        "GPU": st.sampled_from([0.0, 0.0, 0.0, 1.0]),
+        "node:10.0.0.1": st.sampled_from([0.0, 0.0, 0.0, 0.3]),
+    }
 )
 NODES = st.lists(
-    st.builds(
-        Bundle,
-        num_cpus=st.sampled_from([0.0, 0.3, 1.0, 2.5, 4.0, 8.0]),
-        memory_bytes=st.sampled_from([0.0, 2e9, 7e9]),
-        custom=st.sampled_from([{}, {"gpu": 2.0}, {"disk": 0.9, "gpu": 1.0}]),
+    st.fixed_dictionaries(
+        {
+            "CPU": st.sampled_from([0.0, 0.3, 1.0, 2.5, 4.0, 8.0]),
+            "memory": st.sampled_from([0.0, 2e9, 7e9]),
+            "GPU": st.sampled_from([0.0, 1.0, 2.0]),
+            "node:10.0.0.1": st.sampled_from([0.0, 0.9]),
+        }
     ),
     max_size=4,
 )
@@ -43,15 +47,12 @@ def _wants(draw: st.DrawFn) -> list[Want]:
         target = draw(st.integers(0, 12))
         minimum = draw(st.sampled_from([0, 0, 1, 2, target]))
         weight = draw(st.sampled_from([0.5, 1.0, 1.0, 2.0, 10.0]))
-        wants.append(Want(topic=topic, weight=weight, minimum=min(minimum, target), target=target, bundle=draw(SIZES)))
+        wants.append(Want(topic=topic, weight=weight, minimum=min(minimum, target), target=target, size=draw(SIZES)))
     return wants
 
 
 def _used(placement: Placement, wants: list[Want], node_id: str, name: str) -> float:
-    def amount(bundle: Bundle) -> float:
-        return bundle.custom.get(name, 0.0) if name in ("gpu", "disk") else float(getattr(bundle, name))
-
-    return sum(placement[want.topic].get(node_id, 0) * amount(want.bundle) for want in wants)
+    return sum(placement[want.topic].get(node_id, 0) * want.size.get(name, 0.0) for want in wants)
 
 
 def _alone(want: Want, capacity: Capacity) -> int:
@@ -62,8 +63,7 @@ def _alone(want: Want, capacity: Capacity) -> int:
 def test_no_node_holds_more_than_it_has(wants: list[Want], capacity: Capacity) -> None:
     placement = place(wants, capacity)
     for node in capacity.nodes:
-        for name in ("num_cpus", "memory_bytes", "gpu", "disk"):
-            has = node.available.custom.get(name, 0.0) if name in ("gpu", "disk") else getattr(node.available, name)
+        for name, has in node.available.items():
             assert _used(placement, wants, node.node_id, name) <= has * (1 + 1e-9) + 1e-9
 
 
@@ -71,7 +71,7 @@ def test_no_node_holds_more_than_it_has(wants: list[Want], capacity: Capacity) -
 def test_a_placement_names_real_nodes_unless_a_worker_takes_nothing(wants: list[Want], capacity: Capacity) -> None:
     real = {node.node_id for node in capacity.nodes}
     for want in wants:
-        if want.bundle.num_cpus or want.bundle.memory_bytes or want.bundle.custom:
+        if any(want.size.values()):
             assert set(place(wants, capacity)[want.topic]) <= real
 
 
@@ -88,7 +88,7 @@ def test_grants_stay_between_minimum_and_target_where_the_minimums_fit(wants: li
 
 @given(_wants(), _clusters())
 def test_workers_that_take_nothing_always_get_their_target(wants: list[Want], capacity: Capacity) -> None:
-    wants[0] = replace(wants[0], bundle=Bundle(), minimum=0)
+    wants[0] = replace(wants[0], size={}, minimum=0)
     minimums_fit = sum(allocate([replace(w, target=w.minimum) for w in wants], capacity).values()) == sum(
         w.minimum for w in wants
     )
@@ -150,53 +150,51 @@ def test_the_heaviest_gets_all_that_fits_beside_the_minimums(wants: list[Want], 
 
 
 def test_a_heavy_topic_gets_all_but_the_minimum_of_a_light_one() -> None:
-    size = Bundle(num_cpus=0.25)
+    size = {"CPU": 0.25}
     wants = [
-        Want(topic="heavy", weight=10, minimum=0, target=8, bundle=size),
-        Want(topic="light", weight=1, minimum=1, target=8, bundle=size),
+        Want(topic="heavy", weight=10, minimum=0, target=8, size=size),
+        Want(topic="light", weight=1, minimum=1, target=8, size=size),
     ]
-    node = Node(node_id="n", available=Bundle(num_cpus=2.0), workers={"light": 8})
+    node = Node(node_id="n", available={"CPU": 2.0}, workers={"light": 8})
     assert allocate(wants, Capacity(nodes=(node,))) == {"heavy": 7, "light": 1}
 
 
 def test_one_impossible_minimum_does_not_hold_back_the_others() -> None:
     wants = [
-        Want(topic="gpu", weight=1, minimum=3, target=5, bundle=Bundle(custom={"gpu": 1.0})),
-        Want(topic="cpu", weight=1, minimum=1, target=5, bundle=Bundle(num_cpus=1.0)),
+        Want(topic="gpu", weight=1, minimum=3, target=5, size={"gpu": 1.0}),
+        Want(topic="cpu", weight=1, minimum=1, target=5, size={"CPU": 1.0}),
     ]
-    capacity = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=4.0)),))
+    capacity = Capacity(nodes=(Node(node_id="n", available={"CPU": 4.0}),))
     assert allocate(wants, capacity) == {"gpu": 0, "cpu": 4}
 
 
 def test_in_a_cluster_too_small_for_the_minimums_they_alone_are_served_the_heaviest_first() -> None:
-    size = Bundle(num_cpus=1.0)
-    wants = [Want(topic=t, weight=w, minimum=3, target=9, bundle=size) for t, w in (("a", 1), ("b", 2), ("c", 1))]
-    capacity = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=5.0)),))
+    size = {"CPU": 1.0}
+    wants = [Want(topic=t, weight=w, minimum=3, target=9, size=size) for t, w in (("a", 1), ("b", 2), ("c", 1))]
+    capacity = Capacity(nodes=(Node(node_id="n", available={"CPU": 5.0}),))
     assert allocate(wants, capacity) == {"a": 1, "b": 3, "c": 1}
 
 
 def test_living_workers_keep_their_places() -> None:
-    size = Bundle(num_cpus=1.0)
+    size = {"CPU": 1.0}
     nodes = tuple(
-        Node(node_id=f"n{i}", available=Bundle(num_cpus=2.0), workers=workers)
+        Node(node_id=f"n{i}", available={"CPU": 2.0}, workers=workers)
         for i, workers in enumerate([{}, {"a": 1}, {"a": 1, "b": 1}])
     )
-    wants = [Want(topic=topic, weight=1, minimum=0, target=2, bundle=size) for topic in ("a", "b")]
+    wants = [Want(topic=topic, weight=1, minimum=0, target=2, size=size) for topic in ("a", "b")]
     assert place(wants, Capacity(nodes=nodes)) == {"a": {"n1": 1, "n2": 1}, "b": {"n0": 1, "n2": 1}}
 
 
 def test_twenty_topics_on_a_hundred_nodes_take_less_than_fifty_milliseconds() -> None:
     living = {f"t{i}": 1 for i in range(20)}
-    nodes = tuple(
-        Node(node_id=f"n{i:03}", available=Bundle(num_cpus=5.0, memory_bytes=64e9), workers=living) for i in range(100)
-    )
+    nodes = tuple(Node(node_id=f"n{i:03}", available={"CPU": 5.0, "memory": 64e9}, workers=living) for i in range(100))
     wants = [
         Want(
             topic=f"t{i}",
             weight=i % 5 + 1,
             minimum=2,
             target=150,
-            bundle=Bundle(num_cpus=0.25, memory_bytes=1e8 * (i % 3)),
+            size={"CPU": 0.25, "memory": 1e8 * (i % 3)},
         )
         for i in range(20)
     ]
@@ -206,7 +204,7 @@ def test_twenty_topics_on_a_hundred_nodes_take_less_than_fifty_milliseconds() ->
 
 def test_a_million_million_workers_that_take_nothing_are_shared_at_once() -> None:
     wants = [
-        Want(topic=topic, weight=1.0, minimum=0, target=target, bundle=Bundle())
+        Want(topic=topic, weight=1.0, minimum=0, target=target, size={})
         for topic, target in (("a", 10**12), ("b", 10**12), ("c", 3))
     ]
     assert allocate(wants, Capacity(nodes=())) == {"a": 10**12, "b": 10**12, "c": 3}
@@ -217,15 +215,36 @@ def test_a_million_million_workers_that_take_nothing_are_shared_at_once() -> Non
     st.integers(0, 60),
 )
 def test_equals_are_filled_from_the_least_up(minimum_and_more: dict[str, tuple[int, int]], rooms: int) -> None:
-    one = Bundle(num_cpus=1.0)
+    one = {"CPU": 1.0}
     wants = [
-        Want(topic=topic, weight=1.0, minimum=minimum, target=minimum + more, bundle=one)
+        Want(topic=topic, weight=1.0, minimum=minimum, target=minimum + more, size=one)
         for topic, (minimum, more) in minimum_and_more.items()
     ]
     floor = sum(want.minimum for want in wants)
-    granted = allocate(wants, Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=float(floor + rooms))),)))
+    granted = allocate(wants, Capacity(nodes=(Node(node_id="n", available={"CPU": float(floor + rooms)}),)))
     assert sum(granted.values()) == min(floor + rooms, sum(want.target for want in wants))
     served = [want for want in wants if granted[want.topic] > want.minimum]
     for want in wants:
         if granted[want.topic] < want.target:
             assert all((granted[other.topic] - 1, other.topic) < (granted[want.topic], want.topic) for other in served)
+
+
+def test_the_first_worker_of_a_large_topic_comes_before_the_extras_of_a_small_one_of_the_same_weight() -> None:
+    wants = [
+        Want(topic="small", weight=1.0, minimum=0, target=32, size={"CPU": 0.25}),
+        Want(topic="large", weight=1.0, minimum=0, target=5, size={"CPU": 1.0}),
+    ]
+    eight = Capacity(nodes=(Node(node_id="n", available={"CPU": 8.0}),))
+    assert allocate(wants, eight) == {"small": 28, "large": 1}
+    heavier = [replace(wants[0], weight=2.0), wants[1]]
+    assert allocate(heavier, eight) == {"small": 32, "large": 0}, "a heavier topic's extras come before it"
+
+
+@given(_wants(), _clusters())
+@settings(max_examples=500)
+def test_nobody_starves_beside_the_extras_of_an_equal(wants: list[Want], capacity: Capacity) -> None:
+    equal = [replace(want, weight=1.0, minimum=0) for want in wants]
+    grants = allocate(equal, capacity)
+    only_firsts = allocate([replace(want, target=min(1, want.target)) for want in equal], capacity)
+    if all(only_firsts[want.topic] == min(1, want.target) for want in equal):
+        assert all(grants[want.topic] >= min(1, want.target) for want in equal)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_ray.core.model import (
-    Bundle,
     Capacity,
     Decision,
     Node,
@@ -23,7 +22,7 @@ from hermes_ray.core.policy import PolicyState, step
 from hermes_ray.core.stabilise import WINDOW_S
 
 TOPICS = ("a", "b", "c")
-ROOMY = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=1e6)),))
+ROOMY = Capacity(nodes=(Node(node_id="n", available={"CPU": 1e6}),))
 COUNTS = st.none() | st.integers(0, 100_000)
 RATES = st.none() | st.floats(0.0, 1e5)
 SERVICE = st.none() | st.floats(1e-5, 1e5)
@@ -54,15 +53,13 @@ def _params(draw: st.DrawFn) -> dict[str, TopicParams]:
             workers_min=low,
             workers_max=high,
             concurrency=draw(st.integers(1, 64)),
-            worker=Bundle(num_cpus=draw(st.sampled_from([0.0, 0.25, 1.0]))),
+            worker={"CPU": draw(st.sampled_from([0.0, 0.25, 1.0]))},
         )
     return params
 
 
 CAPACITIES = st.none() | st.builds(
-    lambda cpus: Capacity(
-        nodes=tuple(Node(node_id=str(i), available=Bundle(num_cpus=cpu)) for i, cpu in enumerate(cpus))
-    ),
+    lambda cpus: Capacity(nodes=tuple(Node(node_id=str(i), available={"CPU": cpu}) for i, cpu in enumerate(cpus))),
     st.lists(st.floats(0.0, 32.0), max_size=3),
 )
 OVERRIDES = st.dictionaries(
@@ -178,8 +175,8 @@ def test_whatever_people_say_targets_fit_the_cluster_and_what_is_paused_or_stopp
                 assert decision.reason in (reason, Reason.CAPACITY)
                 assert (decision.target == count) == (decision.reason is reason)
         if capacity is not None:
-            sizes = [(d.target, params[d.topic].worker.num_cpus) for d in decisions]
-            free = sum(node.available.num_cpus for node in capacity.nodes)
+            sizes = [(d.target, params[d.topic].worker.get("CPU", 0.0)) for d in decisions]
+            free = sum(node.available.get("CPU", 0.0) for node in capacity.nodes)
             assert sum(target * cpus for target, cpus in sizes) <= free + 1e-6
 
 

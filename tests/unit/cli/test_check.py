@@ -13,14 +13,14 @@ from hermes_ray.cli import check as module
 from hermes_ray.cli.check import Finding, room
 from hermes_ray.cli.main import cli
 from hermes_ray.config.loading import load
-from hermes_ray.core.model import Bundle, Capacity, Node
+from hermes_ray.core.model import Capacity, Node
 from hermes_ray.errors import OperationFailed
 
 
 def found(*words: str, cpus: tuple[float, ...]) -> list[tuple[bool, str]]:
     """What is said of topics a (heavy) and b on nodes of so many free CPUs."""
     topics = ["topics.a.handler=m:f", "topics.a.weight=10", "topics.b.handler=m:f", "topics.b.worker.num_cpus=1"]
-    nodes = [Node(node_id=str(n), available=Bundle(num_cpus=free)) for n, free in enumerate(cpus)]
+    nodes = [Node(node_id=str(n), available={"CPU": free}) for n, free in enumerate(cpus)]
     findings: list[Finding] = list(room(load(None, [*topics, *words]), Capacity(nodes=tuple(nodes))))
     assert [finding.topic for finding in findings] == ["a", "b"]
     return [(finding.ok, finding.text) for finding in findings]

@@ -176,7 +176,7 @@ def test_topic_params_say_what_the_policy_needs() -> None:
     topic = load(None, [f"topics.a.{word}" for word in [*words, "scaling.threshold.max_step=4"]]).topics["a"]
     params = topic_params("a", topic, 32)
     assert (params.topic, params.policy, params.weight, params.concurrency) == ("a", "threshold", 2.0, 32)
-    assert (params.worker.num_cpus, params.worker.memory_bytes, params.worker.custom) == (0.25, 1000.0, {"disk": 0.5})
+    assert params.worker == {"CPU": 0.25, "memory": 1000.0, "disk": 0.5}
     assert params.threshold == ThresholdRule(max_step=4)
 
 

@@ -137,7 +137,7 @@ IN_FILE = [
     (topic("options: {pins: [1, 0x1F]}"), "topics.a.options.pins[1] is a number that is not decimal (as 010 is octal"),
     ("topics: {010: {handler: m:f}}", "topics has the key 010, in YAML octal: write 8 or 10, or put text in quotes"),
     (topic("worker: {resources: {gpu: -1}}"), "topics.a.worker.resources.gpu is -1: it must be a number 0 or 0.0001"),
-    (topic("worker: {resources: {CPU: 1}}"), "topics.a.worker.resources holds the name 'CPU': it must be a custom"),
+    (topic("worker: {resources: {CPU: 1}}"), "topics.a.worker.resources holds the name 'CPU': it must be another"),
     (topic("retry: {max_attempts: 0}"), "topics.a.retry.max_attempts is 0: it must be a whole number 1 to 1000"),
     (topic("retry: {base_delay_s: 9, max_delay_s: 3}"), "topics.a.retry.base_delay_s is 9: it must not exceed"),
     (topic("scaling: {threshold: {min_step: 20}}"), "topics.a.scaling.threshold.min_step is 20: it must not exceed"),

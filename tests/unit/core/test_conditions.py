@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hermes_ray.core.conditions import MEANINGS, Condition, conditions
+from hermes_ray.core.conditions import MEANINGS, Condition, Troubles, conditions
 from hermes_ray.core.model import Decision, Limiter, Reason, Snapshot, TopicParams, WorkerCounts
 
 CALM = Snapshot(
@@ -32,16 +32,15 @@ def _seen(probe_failures: int = 0, start_failures: int = 0, decision: Decision |
         replace(CALM, **seen),
         decision,
         PARAMS,
-        probe_failure_count=probe_failures,
-        start_failure_count=start_failures,
+        Troubles(probe_failure_count=probe_failures, start_failure_count=start_failures),
     )
     return set(found)
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_silent_workers_and_those_that_do_not_consume_are_said_while_there_are_any(count: int) -> None:
-    seen = functools.partial(conditions, CALM, None, PARAMS, probe_failure_count=0, start_failure_count=0)
-    silent, idle = seen(unresponsive_count=count), seen(not_consuming_count=count)
+    seen = functools.partial(conditions, CALM, None, PARAMS)
+    silent, idle = seen(Troubles(unresponsive_count=count)), seen(Troubles(not_consuming_count=count))
     assert silent == ({Condition.UNRESPONSIVE} if count else set())
     assert idle == ({Condition.NOT_CONSUMING} if count else set())
 
@@ -59,7 +58,7 @@ def test_nothing_is_wrong_with_a_topic_at_work() -> None:
 
 def test_of_a_topic_nothing_is_known_of_nothing_is_said() -> None:
     unknown = Snapshot(topic="t", at_s=0.0)
-    assert not conditions(unknown, None, PARAMS, probe_failure_count=0, start_failure_count=0)
+    assert not conditions(unknown, None, PARAMS, Troubles())
 
 
 @pytest.mark.parametrize(

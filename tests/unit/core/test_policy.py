@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from hermes_ray.core.model import (
-    Bundle,
     Capacity,
     Decision,
     Limiter,
@@ -21,8 +20,8 @@ from hermes_ray.core.model import (
 from hermes_ray.core.policy import PolicyState, TopicState, step
 from hermes_ray.core.stabilise import Window
 
-PARAMS = TopicParams(topic="t", concurrency=1, workers_max=100, worker=Bundle(num_cpus=0.25))
-ROOMY = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=1_000.0)),))
+PARAMS = TopicParams(topic="t", concurrency=1, workers_max=100, worker={"CPU": 0.25})
+ROOMY = Capacity(nodes=(Node(node_id="n", available={"CPU": 1_000.0}),))
 BUSY = Snapshot(
     topic="t",
     at_s=1_000.0,
@@ -128,10 +127,10 @@ def test_an_unknown_capacity_lets_nothing_grow_and_takes_nothing_away() -> None:
 
 
 def test_a_full_cluster_cuts_the_target_and_says_so() -> None:
-    decision = _one(BUSY, capacity=Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=3.0)),)))
+    decision = _one(BUSY, capacity=Capacity(nodes=(Node(node_id="n", available={"CPU": 3.0}),)))
     assert (decision.target, decision.reason) == (12, Reason.CAPACITY)
     assert decision.limiters == (Limiter(reason=Reason.CAPACITY, before=23, after=12),)
-    assert decision.text.endswith("; cut from 23 by the room in the cluster")
+    assert decision.text.endswith("; cut from 23 by the room in the cluster: 0.25 CPU short on every node")
 
 
 def test_limiters_are_listed_in_the_order_they_acted() -> None:
@@ -139,7 +138,7 @@ def test_limiters_are_listed_in_the_order_they_acted() -> None:
         replace(BUSY, ready_count=0, held_count=0),
         replace(PARAMS, workers_max=13),
         state=PolicyState(topics={"t": TopicState(target=20, window=Window(since_s=0.0, peaks=((990.0, 18),)))}),
-        capacity=Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=1.0)),)),
+        capacity=Capacity(nodes=(Node(node_id="n", available={"CPU": 1.0}),)),
     )
     assert [(limiter.reason, limiter.before, limiter.after) for limiter in decision.limiters] == [
         (Reason.STABILISING, 15, 18),
@@ -246,10 +245,10 @@ def test_a_paused_topic_gets_no_minimum_and_no_first_worker() -> None:
 
 
 def test_capacity_limits_a_pin_and_says_so() -> None:
-    small = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=3.0)),))
+    small = Capacity(nodes=(Node(node_id="n", available={"CPU": 3.0}),))
     (decision,) = _follow((PINNED, BUSY, 1), capacity=small)
     assert (decision.target, decision.reason) == (12, Reason.CAPACITY)
-    assert decision.text.endswith("; cut from 20 by the room in the cluster")
+    assert decision.text.endswith("; cut from 20 by the room in the cluster: 0.25 CPU short on every node")
 
 
 def test_a_pin_ends_at_its_time() -> None:

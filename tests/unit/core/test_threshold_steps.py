@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from hermes_ray.core.model import (
-    Bundle,
     Capacity,
     Limiter,
     Node,
@@ -17,7 +16,7 @@ from hermes_ray.core.model import (
 )
 from hermes_ray.core.policy import PolicyState, step
 
-ROOMY = Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=1_000.0)),))
+ROOMY = Capacity(nodes=(Node(node_id="n", available={"CPU": 1_000.0}),))
 STEPS = [
     (412, ThresholdRule(interval_s=10.0, up_checks=1, max_step=3), 43, Reason.MAX_STEP, 48, "capped from 48"),
     (412, ThresholdRule(interval_s=10.0, up_checks=1, min_step=9), 49, Reason.MIN_STEP, 48, "raised from 48"),

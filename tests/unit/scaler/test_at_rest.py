@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from hermes_ray.core.conditions import Condition, conditions
+from hermes_ray.core.conditions import Condition, Troubles, conditions
 from hermes_ray.core.model import Reason
 from tests.support.steady_world import SteadyWorld
 
@@ -71,8 +71,7 @@ def _stalled(world: SteadyWorld, interval_s: float = 1.0) -> bool:
         decision.snapshot,
         decision,
         world.params,
-        probe_failure_count=0,
-        start_failure_count=0,
+        Troubles(),
         report_interval_s=interval_s,
     )
     return Condition.STALLED in found

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from hermes_ray.core.estimate import History
-from hermes_ray.core.model import Bundle, Override, Reason, TopicParams
+from hermes_ray.core.model import Override, Reason, TopicParams
 from tests.support.queue_world import Topic, World
 
-CRAWL = TopicParams(topic="crawl", concurrency=4, workers_max=20, worker=Bundle(num_cpus=0.25))
+CRAWL = TopicParams(topic="crawl", concurrency=4, workers_max=20, worker={"CPU": 0.25})
 
 
 def _quiet(_: float) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hermes_ray.scaler.fleet import ASK_AGAIN_S
 from hermes_ray.scaler.lifecycle import DRAIN_GRACE_S, LAST_WORDS_S, REPLACED_AFTER_S
+from hermes_ray.scaler.workforce import ASK_AGAIN_S
 from tests.support.fleet_scene import Scene
 
 KILLED_AFTER_S = 900
@@ -187,10 +187,10 @@ def test_a_start_that_cannot_be_asked_for_is_a_failed_start_of_that_topic_alone(
     scene = Scene()
     start = scene.pool.start
 
-    def flaky(spec, topic, size):  # type: ignore[no-untyped-def]
+    def flaky(spec, topic, size, node_id=None):  # type: ignore[no-untyped-def]
         if topic == "heavy":
             raise ValueError("a name that is taken")
-        return start(spec, topic, size)
+        return start(spec, topic, size, node_id)
 
     scene.pool.start = flaky  # type: ignore[method-assign]
     lines = scene.tick(heavy=2, light=2)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from hermes_ray.scaler.fleet import ASK_AGAIN_S
 from hermes_ray.scaler.lifecycle import DRAIN_GRACE_S
+from hermes_ray.scaler.workforce import ASK_AGAIN_S
 from tests.support.fleet_scene import Scene
 
 

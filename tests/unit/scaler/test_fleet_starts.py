@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from hermes_ray.core.model import Bundle, Capacity, Node
+from hermes_ray.core.model import Capacity, Node
 from hermes_ray.scaler.lifecycle import EARLY_DEATH_S, START_DEADLINE_S
+from hermes_ray.scaler.plan import worker_spec
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 from hermes_ray.worker.report import UnknownReport
 from tests.support.fleet_scene import Scene
@@ -23,7 +24,7 @@ def test_what_is_missing_is_started_once() -> None:
 
 def test_a_worker_is_told_all_it_needs() -> None:
     scene = Scene("topics.heavy.worker.prefetch=7", "topics.heavy.queue=q", "topics.heavy.retry.max_attempts=2")
-    spec = scene.fleet._specs["heavy"]
+    spec = worker_spec(scene.plan, "heavy")
     assert (spec.queue.topic, spec.queue.queue, spec.queue.max_attempts, spec.prefetch) == ("heavy", "q", 2, 7)
     assert spec.queue.rungs_ms == (1000, 1414)
     assert spec.queue.routes == {"light": "light", "heavy": "q"}
@@ -32,7 +33,7 @@ def test_a_worker_is_told_all_it_needs() -> None:
 
 def test_only_what_fits_is_started_and_the_heavier_topic_first() -> None:
     scene = Scene("topics.heavy.worker.num_cpus=1", "topics.light.worker.num_cpus=1")
-    three = Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=3)),))
+    three = Capacity(nodes=(Node(node_id="node", available={"CPU": 3}),))
     scene.tick(capacity=three, heavy=2, light=5)
     assert sorted(name.partition("/")[0] for name in scene.pool.started) == ["heavy", "heavy", "light"]
     scene.tick(capacity=three, heavy=2, light=5)
@@ -42,12 +43,12 @@ def test_only_what_fits_is_started_and_the_heavier_topic_first() -> None:
 def test_a_draining_worker_holds_its_room_until_it_is_gone() -> None:
     scene = Scene("topics.heavy.worker.num_cpus=1", "topics.light.worker.num_cpus=1")
     (old,) = scene.up(light=1)
-    full = Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=1), workers={"light": 1}),))
+    full = Capacity(nodes=(Node(node_id="node", available={"CPU": 1}, workers={"light": 1}),))
     scene.tick(capacity=full, heavy=1)
     assert [worker for worker, _ in scene.pool.drained] == [old]
     assert scene.pool.started == [old]
     scene.gone(old)
-    scene.tick(capacity=Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=1)),)), heavy=1)
+    scene.tick(capacity=Capacity(nodes=(Node(node_id="node", available={"CPU": 1}),)), heavy=1)
     assert len(scene.pool.started) == 2
 
 
@@ -230,5 +231,11 @@ def test_capacity_is_asked_for_with_who_lives_where_and_who_is_nowhere_yet() -> 
     scene.says(light, node_id="two")
     assert scene.fleet.capacity(scene.now_s) is None
     ours, unplaced = scene.view.asked[0]
-    assert ours == {"one": {"heavy": 1}, "two": {"heavy": 1, "light": 1}}
-    assert unplaced == [Bundle(num_cpus=1.0)]
+    assert ours == {"one": {"heavy": 1}, "two": {"heavy": 1, "light": 1}, "node": {"light": 1}}, (
+        "where it was asked for"
+    )
+    assert unplaced == []
+    scene.pool.workers.append("light/abcdef01")
+    scene.tick(capacity=None, heavy=2, light=3)
+    scene.fleet.capacity(scene.now_s)
+    assert scene.view.asked[1][1] == [{"CPU": 1.0}], "one that is found, and has not said where"

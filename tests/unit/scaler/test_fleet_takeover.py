@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from hermes_ray.core.model import Bundle, Capacity, Node
-from hermes_ray.scaler.fleet import ASK_AGAIN_S, LEAVING_S, Fleet
+from hermes_ray.core.model import Capacity, Node
+from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.lifecycle import DRAIN_GRACE_S, EARLY_DEATH_S
 from hermes_ray.scaler.memory import Changes, Header, WorkerMemory, decode, encode
+from hermes_ray.scaler.plan import worker_spec
 from hermes_ray.scaler.roster import Roster
+from hermes_ray.scaler.workforce import ASK_AGAIN_S, LEAVING_S
 from hermes_ray.worker.report import UnknownReport
 from tests.support.fleet_scene import Scene
 
@@ -162,7 +164,7 @@ def test_changed_retries_and_routes_are_told_to_living_workers_once_and_again_un
         scene.says(heavy, settings=before[heavy])
         scene.tick(heavy=1, light=1)
     assert scene.pool.adapted == [heavy, heavy]
-    scene.says(heavy, settings=scene.fleet._specs["heavy"].queue.settings)
+    scene.says(heavy, settings=worker_spec(scene.plan, "heavy").queue.settings)
     for _ in range(20):
         scene.tick(heavy=1, light=1)
     assert scene.pool.adapted == [heavy, heavy]
@@ -223,7 +225,7 @@ def test_workers_of_a_topic_that_was_removed_hold_no_room_of_ours() -> None:
         ours, unplaced = scene.view.asked[-1]
         assert (ours, unplaced) == ({"node": {"heavy": 1}}, [])
         scene.says("gone/1", phase="draining")
-    two = Capacity(nodes=(Node(node_id="node", available=Bundle(num_cpus=2), workers={"heavy": 1}),))
+    two = Capacity(nodes=(Node(node_id="node", available={"CPU": 2}, workers={"heavy": 1}),))
     scene.tick(capacity=two, heavy=1, light=1)
     assert [worker.partition("/")[0] for worker in scene.pool.started] == ["heavy", "light"]
 
@@ -239,7 +241,7 @@ def test_a_topic_that_comes_back_while_its_last_workers_drain_gets_new_ones() ->
     scene.applied("topics.extra.handler=m:f")
     scene.says("extra/old", phase="draining")
     scene.fleet.refresh(scene.now_s)
-    scene.fleet.reconcile({"extra": 1}, Capacity(nodes=(Node(node_id="n", available=Bundle(num_cpus=9)),)), scene.now_s)
+    scene.fleet.reconcile({"extra": 1}, Capacity(nodes=(Node(node_id="n", available={"CPU": 9}),)), scene.now_s)
     assert [worker.partition("/")[0] for worker in scene.pool.started] == ["extra"]
     assert dict(scene.pool.drained).keys() == {"extra/old"}
 

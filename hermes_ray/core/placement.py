@@ -1,0 +1,280 @@
+"""From grants to moves: where new workers start, who has to make room for them, and what keeps a worker from a place.
+
+Living workers stay where they are. A missing worker goes where there is room now, else where there will be once those
+that leave are gone: their room is free only then, and it is kept for the one that waits. Where neither is, whoever
+stands in the way on one node is drained and started again on another: the node where the fewest workers have to move,
+then where the least is held. Surplus workers go first and cost nothing.
+
+Two nodes of 4 CPUs with two workers of 1 CPU each, and one of 4 CPUs to start: the two of one node are drained and
+start on the other. Once they are drained they leave, so that the next look finds the place taken care
+of, and orders nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hermes_ray.core.model import Capacity
+from hermes_ray.core.resources import Free, Resources, Size, fit_count, free_of, shortage, size_of, take
+
+__all__ = ["ANYWHERE", "Crew", "Moves", "Room", "plan_moves"]
+
+ANYWHERE = ""
+"""The node of workers that take nothing."""
+
+_MOST_SEARCHES = 16  # for somebody to move, in one look; whoever is left is looked after by the next
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """The workers of one topic by node, None where it is unknown, and how many it shall have.
+
+    ``staying`` ones work on, ``leaving`` ones hold their room until they are gone. ``held``: messages in hand by node.
+    Workers of a topic whose starts fail (not ``is_movable``) are not moved: they might not come back.
+    """
+
+    size: Resources
+    target: int
+    staying: Mapping[str | None, int] = field(default_factory=dict)
+    leaving: Mapping[str | None, int] = field(default_factory=dict)
+    held: Mapping[str | None, int] = field(default_factory=dict)
+    is_movable: bool = True
+
+
+class Room:
+    """Free resources by node, ``now`` and ``later``, when those that leave are gone and those that wait have come."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self.now: dict[str, Free] = {node.node_id: free_of(node.available) for node in capacity.nodes}
+        self.later: dict[str, Free] = {node_id: dict(free) for node_id, free in self.now.items()}
+        self._node_ids = list(self.now)
+        self._searched: dict[tuple[Size, bool], int] = {}  # room shrinks: nodes that were full are not looked at again
+
+    def take(self, resources: Resources) -> str | None:
+        """Use up room for one worker that starts now; returns its node, None if none has it."""
+        return self.start(size_of(resources))
+
+    def start(self, size: Size) -> str | None:
+        """The same for a size."""
+        if not size:
+            return ANYWHERE
+        for index in range(self._searched.get((size, True), 0), len(self._node_ids)):
+            node_id = self._node_ids[index]
+            if fit_count(self.now[node_id], size) and fit_count(self.later[node_id], size):
+                self._searched[size, True] = index
+                self.hold(size, node_id, 1, is_staying=True)
+                return node_id
+        self._searched[size, True] = len(self._node_ids)
+        return None
+
+    def wait(self, size: Size) -> str | None:
+        """Keep a place for one that starts later; returns its node, None if none will have room."""
+        for index in range(self._searched.get((size, False), 0), len(self._node_ids)):
+            later = self.later[self._node_ids[index]]
+            if fit_count(later, size):
+                self._searched[size, False] = index
+                take(later, size)
+                return self._node_ids[index]
+        self._searched[size, False] = len(self._node_ids)
+        return None
+
+    def will_leave(self, size: Size, node_id: str) -> None:
+        """One of those that stay is told to go: its room is free later."""
+        take(self.later[node_id], size, -1)
+        self._searched.clear()
+
+    def hold(self, size: Size, node_id: str | None, count: int, *, is_staying: bool) -> None:
+        """Workers live there; one whose node is unknown is taken to be on the first that has room."""
+        if node_id is None:
+            for _ in range(count):
+                if (found := next((n for n, free in self.now.items() if fit_count(free, size)), None)) is not None:
+                    self.hold(size, found, 1, is_staying=is_staying)
+        elif node_id in self.now:
+            take(self.now[node_id], size, count)
+            if is_staying:
+                take(self.later[node_id], size, count)
+
+
+@dataclass(slots=True)
+class Moves:
+    """What to do now.
+
+    ``starts``: topic -> a node for each worker; ``drains``: topic -> node -> workers that go, surplus ones included;
+    ``waiting``: topic -> workers that start once those that leave are gone; ``lacks``: what keeps a topic from its
+    grant. ``room`` is what is left for others, such as the surge of a roll-out.
+    """
+
+    room: Room
+    starts: dict[str, list[str]] = field(default_factory=dict)
+    drains: dict[str, dict[str, int]] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    lacks: dict[str, str] = field(default_factory=dict)
+
+
+def plan_moves(crews: Mapping[str, Crew], capacity: Capacity) -> Moves:
+    """What brings every topic to its grant; surplus that hinders nobody is not among it."""
+    return _Planner(crews, capacity).plan()
+
+
+@dataclass(frozen=True, slots=True)
+class _Eviction:
+    """Whose workers leave ``node_id``: topics with repetition, those that have to move elsewhere apart."""
+
+    node_id: str
+    surplus: tuple[str, ...]
+    moved: tuple[str, ...]
+    held: float
+
+    @property
+    def cost(self) -> tuple[int, float, int, str]:
+        return (len(self.moved), self.held, len(self.surplus), self.node_id)
+
+
+class _Planner:
+    def __init__(self, crews: Mapping[str, Crew], capacity: Capacity) -> None:
+        self._crews = crews
+        self._sizes = {topic: size_of(crew.size) for topic, crew in crews.items()}
+        self._surplus = {topic: max(0, sum(crew.staying.values()) - crew.target) for topic, crew in crews.items()}
+        self._staying: dict[str, dict[str, int]] = {}  # node -> topic -> workers that may be told to go
+        self._searches_left = _MOST_SEARCHES
+        self._immovable: set[Size] = set()
+        self._moves = Moves(room=Room(capacity))
+        room = self._moves.room
+        for is_known in (True, False):  # the places that are known first: the others are guessed beside them
+            for topic, crew in crews.items():
+                for workers, is_staying in ((crew.staying, True), (crew.leaving, False)):
+                    for node_id, count in workers.items():
+                        if (node_id is not None) is is_known:
+                            room.hold(self._sizes[topic], node_id, count, is_staying=is_staying)
+
+    def plan(self) -> Moves:
+        missing = {t: n for t, crew in self._crews.items() if (n := crew.target - sum(crew.staying.values())) > 0}
+        for topic in sorted(missing, key=lambda topic: (self._share(topic), topic)):
+            self._place(topic, missing[topic])
+        return self._moves
+
+    def _share(self, topic: str) -> float:
+        """Largest first, measured by the node that has most of each resource: what is small fits beside it."""
+        most: dict[str, int] = {}
+        size = self._sizes[topic]
+        for free in self._moves.room.now.values():
+            for name, _ in size:
+                most[name] = max(most.get(name, 1), free.get(name, 0))
+        return -max((amount / most.get(name, 1) for name, amount in size), default=0.0)
+
+    def _place(self, topic: str, count: int) -> None:
+        size, room = self._sizes[topic], self._moves.room
+        for left in range(count, 0, -1):
+            if (node_id := room.start(size)) is not None:
+                self._moves.starts.setdefault(topic, []).append(node_id)
+            elif room.wait(size) is not None or self._make_room(topic, size):
+                self._moves.waiting[topic] = self._moves.waiting.get(topic, 0) + 1
+            else:
+                self._moves.lacks[topic] = self._lack(size, left)
+                return
+
+    def _lack(self, size: Size, count: int) -> str:
+        short = shortage(self._moves.room.later.values(), size)
+        return f"no node for {count} more: {short}"
+
+    def _make_room(self, topic: str, size: Size) -> bool:
+        """Have whoever stands in the way go; False where that is nobody who could, or this look has done enough."""
+        if size in self._immovable or not self._searches_left:
+            return False
+        self._searches_left -= 1
+        if not self._staying:
+            self._look_around()
+        found = (self._eviction(node_id, topic, size) for node_id in self._moves.room.later)
+        for eviction in sorted(filter(None, found), key=lambda eviction: eviction.cost):
+            if (homes := self._homes_elsewhere(eviction, size)) is not None:
+                self._evict(eviction, homes, size)
+                return True
+        self._immovable.add(size)
+        return False
+
+    def _look_around(self) -> None:
+        for topic, crew in self._crews.items():
+            for node_id, count in crew.staying.items():
+                if node_id in self._moves.room.later and self._sizes[topic]:
+                    self._staying.setdefault(node_id, {})[topic] = count
+
+    def _eviction(self, node_id: str, topic: str, size: Size) -> _Eviction | None:
+        """The fewest workers of others whose going makes room here, surplus ones first, then the largest."""
+        free = dict(self._moves.room.later[node_id])
+        gone: list[tuple[str, bool]] = []
+        for name, is_surplus in self._candidates(node_id, topic, size):
+            if fit_count(free, size):
+                break
+            if any(free.get(key, 0) < amount and key in dict(self._sizes[name]) for key, amount in size):
+                take(free, self._sizes[name], -1)
+                gone.append((name, is_surplus))
+        if not fit_count(free, size):
+            return None
+        for each in reversed(gone[:-1]):  # who came early may not be needed for what the later ones gave
+            take(free, self._sizes[each[0]])
+            if fit_count(free, size):
+                gone.remove(each)
+            else:
+                take(free, self._sizes[each[0]], -1)
+        moved = tuple(name for name, is_surplus in gone if not is_surplus)
+        held = sum(self._held(name, node_id) for name, _ in gone)
+        return _Eviction(node_id, tuple(name for name, is_surplus in gone if is_surplus), moved, held)
+
+    def _candidates(self, node_id: str, topic: str, size: Size) -> Iterable[tuple[str, bool]]:
+        here = {name: count for name, count in self._staying.get(node_id, {}).items() if name != topic and count > 0}
+        wanted = dict(size)
+
+        def largest_first(name: str) -> tuple[float, float, str]:
+            part = max((min(1.0, n / wanted[key]) for key, n in self._sizes[name] if key in wanted), default=0.0)
+            return (-part, self._held(name, node_id), name)
+
+        in_order = sorted(here, key=largest_first)
+        spare = {name: min(self._surplus[name], here[name]) for name in in_order}
+        for name in in_order:
+            yield from [(name, True)] * spare[name]
+        for name in in_order:
+            if self._crews[name].is_movable:
+                yield from [(name, False)] * (here[name] - spare[name])
+
+    def _held(self, topic: str, node_id: str) -> float:
+        """Messages in hand of one worker of ``topic`` there, on average."""
+        crew = self._crews[topic]
+        return crew.held.get(node_id, 0) / max(1, crew.staying.get(node_id, 0))
+
+    def _homes_elsewhere(self, eviction: _Eviction, size: Size) -> list[tuple[str, str]] | None:
+        """Topic and node for each worker that has to move, None if one of them would find none."""
+        changed = {eviction.node_id: dict(self._moves.room.later[eviction.node_id])}
+        for name in (*eviction.moved, *eviction.surplus):
+            take(changed[eviction.node_id], self._sizes[name], -1)
+        take(changed[eviction.node_id], size)
+        homes = []
+        for name in sorted(eviction.moved, key=lambda name: (self._share(name), name)):
+            for node_id, free in self._moves.room.later.items():
+                left = changed.get(node_id, free)
+                if fit_count(left, self._sizes[name]):
+                    changed[node_id] = dict(left)
+                    take(changed[node_id], self._sizes[name])
+                    homes.append((name, node_id))
+                    break
+            else:
+                return None
+        return homes
+
+    def _evict(self, eviction: _Eviction, homes: Iterable[tuple[str, str]], size: Size) -> None:
+        moves, node_id = self._moves, eviction.node_id
+        for name in (*eviction.moved, *eviction.surplus):
+            drains = moves.drains.setdefault(name, {})
+            drains[node_id] = drains.get(node_id, 0) + 1
+            self._staying[node_id][name] -= 1
+            moves.room.will_leave(self._sizes[name], node_id)
+        for name in eviction.surplus:
+            self._surplus[name] -= 1
+        take(moves.room.later[node_id], size)
+        for name, home in homes:
+            take(moves.room.later[home], self._sizes[name])
+            if fit_count(moves.room.now[home], self._sizes[name]):
+                take(moves.room.now[home], self._sizes[name])
+                moves.starts.setdefault(name, []).append(home)
+            else:
+                moves.waiting[name] = moves.waiting.get(name, 0) + 1

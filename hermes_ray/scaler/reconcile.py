@@ -1,0 +1,177 @@
+"""Bringing what there is to what is wanted: who starts where, who is drained, and how a roll-out goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from hermes_ray.core.model import Capacity
+from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
+from hermes_ray.scaler.lifecycle import is_proven
+from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
+from hermes_ray.scaler.roster import Record
+from hermes_ray.scaler.workforce import LEAVING_S, Workforce
+
+__all__ = ["Reconciler"]
+
+
+class Reconciler:
+    """Gives the orders that are missing. ``lacks``: what keeps a topic from what it was granted, at the last look."""
+
+    def __init__(self, workforce: Workforce) -> None:
+        self._force = workforce
+        self.lacks: Mapping[str, str] = {}
+
+    def reconcile(self, targets: Mapping[str, int], capacity: Capacity | None, now_s: float) -> list[str]:
+        """Start or drain workers so that each topic has its target, as far as there is room at this moment.
+
+        Returns a line for each order that could not be given, which costs none of the others, and for each topic whose
+        grant has no place.
+        """
+        force = self._force
+        self._end_left_out(now_s)
+        if capacity is not None and capacity.draining:
+            self._leave_nodes(capacity.draining, now_s)
+        rolling = {topic for topic in targets if any(map(force.is_outdated, force.team(topic, now_s).staying))}
+        moves = None if capacity is None else self._plan(targets, rolling, capacity, now_s)
+        for topic, target in targets.items():
+            self._make_room(topic, moves, now_s)
+            self._shrink(topic, target, now_s)
+            force.adapt(topic, now_s)
+        self._repeat_drains(now_s)
+        if moves is not None:
+            for topic in sorted(moves.starts.keys() | rolling, key=lambda name: (-force.params[name].weight, name)):
+                self._grow(topic, targets[topic], moves, now_s)
+        return force.take_lines()
+
+    def _plan(self, targets: Mapping[str, int], rolling: set[str], capacity: Capacity, now_s: float) -> Moves | None:
+        """Where to start, and who stands in the way; None where there is nothing to start."""
+        force = self._force
+        if not rolling and all(len(force.team(topic, now_s).staying) >= n for topic, n in targets.items()):
+            self.lacks = {}
+            return None
+        moves = plan_moves({topic: self._crew(topic, n, now_s) for topic, n in targets.items()}, capacity)
+        force.lines += [f"{topic}: {lack}" for topic, lack in moves.lacks.items() if topic not in self.lacks]
+        self.lacks = moves.lacks
+        return moves
+
+    def _crew(self, topic: str, target: int, now_s: float) -> Crew:
+        team = self._force.team(topic, now_s)
+        held: Counter[str | None] = Counter()
+        for record in team.staying:
+            if record.report is not None:
+                held[record.place_id] += record.report.held_count
+        return Crew(
+            size=self._force.params[topic].worker,
+            target=target,
+            staying=Counter(record.place_id for record in team.staying),
+            leaving=Counter(r.place_id for r in (*team.leaving, *team.given_up) if not r.holds_nothing),
+            held=held,
+            is_movable=not self._force.backoffs[topic].failures,
+        )
+
+    def _make_room(self, topic: str, moves: Moves | None, now_s: float) -> None:
+        """Drain who stands in the way of others."""
+        for node_id, count in ({} if moves is None else moves.drains.get(topic, {})).items():
+            here = [r for r in self._force.team(topic, now_s).staying if r.place_id == node_id]
+            in_order = sorted(self._victims(here), key=self._force.is_outdated, reverse=True)
+            for record in in_order[:count]:
+                self._drain(record, now_s)
+
+    def _leave_nodes(self, node_ids: frozenset[str], now_s: float) -> None:
+        """Drain workers on nodes that Ray is about to remove: others start elsewhere before it kills them."""
+        for topic in self._force.params:
+            for record in list(self._force.team(topic, now_s).staying):
+                if record.place_id in node_ids:
+                    self._drain(record, now_s)
+
+    def _drain(self, record: Record, now_s: float) -> None:
+        self._force.drain(record, now_s + self._force.topics[record.topic].worker.drain_timeout_s, now_s)
+
+    def _parted(self, topic: str, now_s: float) -> tuple[list[Record], list[Record]]:
+        """Those that stay: of old code or settings, and of new."""
+        staying = self._force.team(topic, now_s).staying
+        old = [record for record in staying if self._force.is_outdated(record)]
+        return old, [record for record in staying if not self._force.is_outdated(record)] if old else list(staying)
+
+    def _shrink(self, topic: str, target: int, now_s: float) -> None:
+        old, new = self._parted(topic, now_s)
+        if old:
+            rollout = self._rollout(topic, target, old, new, now_s)
+            for record in self._victims(old)[: old_to_drain_count(rollout)]:
+                self._drain(record, now_s)
+        if len(new) > target:
+            for record in self._victims(new)[: len(new) - target]:
+                self._drain(record, now_s)
+
+    def _grow(self, topic: str, target: int, moves: Moves, now_s: float) -> None:
+        """Start what is missing where there is a place for it; a roll-out starts more in what room is left.
+
+        Where a new worker does not fit beside old ones, make room by draining one of those.
+        """
+        old, new = self._parted(topic, now_s)
+        rollout = self._rollout(topic, target, old, new, now_s)
+        missing = self._startable(topic, wanted_new_count(rollout) - len(new), [*old, *new], now_s)
+        places, size = list(moves.starts.get(topic, ())), self._force.params[topic].worker
+        while missing > 0:
+            node_id = places.pop(0) if places else moves.room.take(size) if old else None
+            if node_id is None:
+                break
+            if not self._force.start(topic, None if node_id == ANYWHERE else node_id, now_s):
+                return
+            missing -= 1
+        if missing <= 0 or not old:
+            return
+        is_one_missing = len(old) + len(new) < target or bool(self._force.team(topic, now_s).leaving)
+        if not is_one_missing and len(new) == rollout.proven_count:
+            self._drain(self._victims(old)[0], now_s)
+
+    def _startable(self, topic: str, missing: int, staying: Sequence[Record], now_s: float) -> int:
+        """How many of the ``missing`` may be started now: after a failure one shows whether the others can start."""
+        backoff = self._force.backoffs[topic]
+        if now_s < backoff.next_s:
+            return 0
+        if backoff.failures:
+            return 0 if backoff.is_trying(record.since_s for record in staying) else min(missing, 1)
+        return missing
+
+    def _rollout(self, topic: str, target: int, old: Sequence[Record], new: Sequence[Record], now_s: float) -> Rollout:
+        proven = sum(is_proven(record, now_s) for record in new) if old else len(new)
+        return Rollout(
+            target=target,
+            old_count=len(old),
+            new_count=len(new),
+            proven_count=proven,
+            surge_ratio=self._force.topics[topic].workers.roll_surge,
+        )
+
+    def _end_left_out(self, now_s: float) -> None:
+        """Drain the workers of topics that are no longer configured."""
+        for topic in self._force.roster.topics():
+            if topic in self._force.params:
+                continue
+            for record in list(self._force.roster.of(topic)):
+                if record.reported_s is None and not record.adopted:
+                    self._force.kill(record, now_s)  # it may wait for a place that it never gets
+                elif record.drain_by_s is None:
+                    self._force.drain(record, now_s + LEAVING_S, now_s)
+
+    def _repeat_drains(self, now_s: float) -> None:
+        for topic in self._force.roster.topics():
+            for record in self._force.team(topic, now_s).leaving:
+                self._force.drain_again(record, now_s)
+
+    def _victims(self, candidates: Sequence[Record]) -> list[Record]:
+        """Least work to lose first; among equals the emptiest node, so that Ray can remove it; then the youngest."""
+        if len(candidates) < 2:
+            return list(candidates)
+        crowd = Counter(record.place_id for record in self._force.roster.all())
+        return sorted(
+            candidates,
+            key=lambda r: (
+                0 if r.report is None else r.report.running_count,
+                0 if r.report is None else r.report.held_count,
+                crowd[r.place_id],
+                -r.since_s,
+            ),
+        )

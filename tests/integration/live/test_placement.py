@@ -1,0 +1,55 @@
+"""Where workers are put: sizes that no node has are refused at once, and a node's own resources count like others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from hermes_ray.cluster.client import Deployment
+from hermes_ray.cluster.ray_private import draining_nodes, near, node_types
+from tests.support.live import Cluster, Project, wait_until
+
+Status = Callable[[], dict[str, Any]]
+
+
+def test_a_first_serve_of_a_size_that_no_node_has_is_refused_in_a_sentence(project: Project) -> None:
+    project.configure({"work": {"handler": "Sync", "worker": {"num_cpus": 500}}})
+    refused = project.hermes("serve", "config=my.yaml", check=False)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].endswith(
+        "topics.work.worker takes 500 CPU, which no node has: lower it or add a larger node"
+    )
+    assert "Traceback" not in refused.stderr
+    assert Deployment.running(project.name) is None
+
+
+def test_workers_that_ask_for_a_node_by_its_address_run(project: Project, status: Status) -> None:
+    (here,) = (name for name in ray.cluster_resources() if name.startswith("node:") and "internal" not in name)
+    sizes = {"num_cpus": 0.25, "resources": {here: 0.4}}
+    project.configure({"work": {"handler": "Sync", "workers": {"min": 2, "max": 5}, "worker": sizes}})
+    with project.serving():
+        wait_until(lambda: status()["work"]["workers"]["observed"] == 2, 40, "two workers consume")
+        project.hermes("scale", "work", "5", "config=my.yaml")
+        wait_until(lambda: "capacity_exhausted" in status()["work"]["conditions"], 20, "a third has no room")
+        why = Deployment.find(project.name).why("work")["now"]["text"]
+        assert f"by the room in the cluster: 0.2 {here} short on every node" in why
+        confirmed = project.publish("work", count=20)
+        wait_until(lambda: not confirmed - project.handled("work").keys(), 30, "all is handled")
+
+
+class Echo:
+    """An actor that is there."""
+
+    def ping(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+
+def test_a_worker_asked_for_on_a_node_that_is_gone_starts_where_there_is_room(cluster: Cluster) -> None:
+    made: Any = ray.remote(Echo)
+    actor = made.options(num_cpus=0.25, scheduling_strategy=near("ab" * 28)).remote()
+    assert ray.get(actor.ping.remote(), timeout=30) == ray.nodes()[0]["NodeID"]
+    ray.kill(actor)
+    assert draining_nodes() == set()
+    assert node_types() == [], "a cluster without an autoscaler"

@@ -1,0 +1,117 @@
+"""Moves: who starts where, who makes room, and that nobody moves who need not."""
+
+from __future__ import annotations
+
+from hermes_ray.core.model import Capacity, Node
+from hermes_ray.core.placement import ANYWHERE, Crew, Room, plan_moves
+from hermes_ray.core.resources import Resources
+
+
+def cluster(*nodes: Resources) -> Capacity:
+    return Capacity(nodes=tuple(Node(node_id=f"n{i}", available=free) for i, free in enumerate(nodes)))
+
+
+FOUR, ONE = {"CPU": 4}, {"CPU": 1}
+TWO_NODES = cluster(FOUR, FOUR)
+
+
+def crew(size: Resources, target: int, staying: dict[str | None, int] | None = None, **more: object) -> Crew:
+    return Crew(size=size, target=target, staying=staying or {}, **more)  # type: ignore[arg-type]
+
+
+def test_two_light_ones_make_room_for_a_heavy_one_and_start_on_the_other_node() -> None:
+    moves = plan_moves({"light": crew(ONE, 4, {"n0": 2, "n1": 2}), "heavy": crew(FOUR, 1)}, TWO_NODES)
+    assert moves.drains == {"light": {"n0": 2}}
+    assert moves.starts == {"light": ["n1", "n1"]}
+    assert moves.waiting == {"heavy": 1}
+    assert moves.lacks == {}
+
+
+def test_the_same_move_is_not_ordered_again_while_those_drain() -> None:
+    draining = Crew(size=ONE, target=4, staying={"n1": 4}, leaving={"n0": 2})
+    moves = plan_moves({"light": draining, "heavy": crew(FOUR, 1)}, TWO_NODES)
+    assert (moves.drains, moves.starts, moves.waiting) == ({}, {}, {"heavy": 1})
+
+
+def test_room_of_those_that_leave_is_free_when_they_are_gone() -> None:
+    moves = plan_moves({"light": crew(ONE, 4, {"n1": 4}), "heavy": crew(FOUR, 1)}, TWO_NODES)
+    assert moves.starts == {"heavy": ["n0"]}
+
+
+def test_the_place_of_one_that_waits_is_given_to_nobody() -> None:
+    crews = {"light": Crew(size=ONE, target=6, staying={"n1": 4}, leaving={"n0": 2}), "heavy": crew(FOUR, 1)}
+    moves = plan_moves(crews, TWO_NODES)
+    assert moves.starts == {}
+    assert moves.waiting == {"heavy": 1}
+    assert set(moves.lacks) == {"light"}
+    assert moves.room.take(ONE) is None, "nor to the surge of a roll-out"
+
+
+def test_surplus_goes_where_it_makes_room() -> None:
+    moves = plan_moves({"light": crew(ONE, 2, {"n0": 2, "n1": 2}), "heavy": crew(FOUR, 1)}, TWO_NODES)
+    assert moves.drains == {"light": {"n0": 2}}
+    assert moves.starts == {}
+
+
+def test_fewest_move_then_those_with_the_least_in_hand() -> None:
+    crews = {"light": crew(ONE, 5, {"n0": 2, "n1": 2, "n2": 1}), "heavy": crew(FOUR, 1)}
+    assert plan_moves(crews, cluster(FOUR, FOUR, FOUR)).drains == {"light": {"n2": 1}}
+    crews = {"light": crew(ONE, 4, {"n0": 2, "n1": 2}, held={"n0": 9, "n1": 3}), "heavy": crew(FOUR, 1)}
+    assert plan_moves(crews, TWO_NODES).drains == {"light": {"n1": 2}}
+
+
+def test_one_large_worker_moves_rather_than_three_small_ones() -> None:
+    crews = {
+        "small": crew(ONE, 3, {"n0": 3}),
+        "large": crew({"CPU": 3}, 1, {"n1": 1}),
+        "heavy": crew(FOUR, 1),
+    }
+    moves = plan_moves(crews, cluster(FOUR, FOUR, {"CPU": 3}))
+    assert moves.drains == {"large": {"n1": 1}}
+    assert moves.starts == {"large": ["n2"]}
+
+
+def test_who_does_not_fit_elsewhere_stays_and_what_is_missing_is_said() -> None:
+    crews = {"light": crew(ONE, 6, {"n0": 3, "n1": 3}), "heavy": crew(FOUR, 1)}
+    moves = plan_moves(crews, TWO_NODES)
+    assert (moves.drains, moves.starts, moves.waiting) == ({}, {}, {})
+    assert moves.lacks == {"heavy": "no node for 1 more: 3 CPU short on every node"}
+
+
+def test_workers_whose_starts_fail_are_not_moved() -> None:
+    crews = {"light": crew(ONE, 4, {"n0": 2, "n1": 2}, is_movable=False), "heavy": crew(FOUR, 1)}
+    assert plan_moves(crews, TWO_NODES).drains == {}
+
+
+def test_nobody_moves_where_there_is_room() -> None:
+    crews = {"light": crew(ONE, 4, {"n0": 2, "n1": 2}), "heavy": crew(FOUR, 1)}
+    moves = plan_moves(crews, cluster(FOUR, FOUR, FOUR))
+    assert moves.drains == {}
+    assert moves.starts == {"heavy": ["n2"]}
+
+
+def test_a_worker_that_takes_nothing_starts_anywhere() -> None:
+    assert plan_moves({"free": crew({}, 2)}, cluster()).starts == {"free": [ANYWHERE, ANYWHERE]}
+    assert Room(cluster()).take({}) == ANYWHERE
+    assert Room(cluster()).take(ONE) is None
+
+
+def test_a_worker_somewhere_unknown_holds_room_before_anybody_new() -> None:
+    assert plan_moves({"a": crew(ONE, 6, {None: 3})}, cluster(FOUR)).starts == {"a": ["n0"]}
+    moves = plan_moves({"big": crew({"CPU": 9}, 1, {None: 1}), "a": crew(ONE, 4)}, cluster(FOUR))
+    assert len(moves.starts["a"]) == 4, "one that fits nowhere takes nothing away"
+
+
+def test_every_resource_must_be_there_whatever_its_name() -> None:
+    size = {"CPU": 1, "node:10.0.0.1": 0.01, "accelerator_type:T4": 0.001, "GPU": 0.3}
+    has = {"CPU": 8, "node:10.0.0.1": 1.0, "accelerator_type:T4": 1.0, "GPU": 0.9}
+    assert len(plan_moves({"a": crew(size, 9)}, cluster(has)).starts["a"]) == 3
+    for name, amount in size.items():
+        less = {key: free for key, free in has.items() if key != name}
+        moves = plan_moves({"a": crew(size, 1)}, cluster(less))
+        assert moves.lacks == {"a": f"no node for 1 more: {amount:g} {name} short on every node"}
+
+
+def test_a_node_that_is_overfull_has_no_room() -> None:
+    crews = {"a": crew(ONE, 6, {"n0": 6}), "b": crew({"CPU": 0.5}, 9)}
+    assert plan_moves(crews, cluster(FOUR, ONE)).starts == {"b": ["n1", "n1"]}

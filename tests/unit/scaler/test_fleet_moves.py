@@ -1,0 +1,155 @@
+"""Workers go where they were placed, and make room for each other: whole episodes on real nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from hermes_ray.core.allocate import Want, allot
+from hermes_ray.core.model import Capacity, Node
+from hermes_ray.core.resources import fit_count, free_of, size_of, take
+from tests.support.fleet_scene import Scene
+
+
+class Cluster(Scene):
+    """Nodes of so many CPUs; a worker starts where it was asked for, and is gone 2 s after it was told to drain."""
+
+    def __init__(self, *cpus: float, light: float = 1.0, heavy: float = 4.0, words: tuple[str, ...] = ()) -> None:
+        sizes = (f"topics.light.worker.num_cpus={light}", f"topics.heavy.worker.num_cpus={heavy}")
+        self.words = (*sizes, *words)
+        super().__init__(*self.words)
+        self.cpus = {f"n{i}": count for i, count in enumerate(cpus)}
+        self.asked_s: dict[str, float] = {}
+        self.lines: list[str] = []
+        self.draining: frozenset[str] = frozenset()
+
+    def at(self, node_id: str) -> Counter[str]:
+        """Living workers there by topic."""
+        return Counter(w.partition("/")[0] for w in self.pool.workers if self.pool.nodes[w] == node_id)
+
+    def capacity(self) -> Capacity:
+        nodes = [
+            Node(node_id=n, available={"CPU": cpus}, workers=self.at(n))
+            for n, cpus in self.cpus.items()
+            if n not in self.draining
+        ]
+        return Capacity(nodes=tuple(nodes), draining=self.draining)
+
+    def play(self, seconds: int, *, light: int = 0, heavy: int = 0) -> None:
+        """So many are wanted; what is granted is what fits."""
+        for _ in range(seconds):
+            for worker in [
+                w for w, at_s in self.asked_s.items() if self.now_s - at_s >= 1.0 and w in self.pool.workers
+            ]:
+                self.gone(worker)
+            for worker in self.pool.workers:
+                self.says(worker, node_id=self.pool.nodes[worker], acked=1)
+            capacity = self.capacity()
+            params = self.fleet.params
+            wants = [
+                Want(topic=t, weight=params[t].weight, minimum=0, target=count, size=params[t].worker)
+                for t, count in (("light", light), ("heavy", heavy))
+            ]
+            grants = allot(wants, capacity)
+            self.lines += self.tick(capacity=capacity, light=grants.grant("light"), heavy=grants.grant("heavy"))
+            for worker, _timeout_s in self.pool.drained:
+                self.asked_s.setdefault(worker, self.now_s)
+            self._nobody_is_squeezed_in()
+
+    def _nobody_is_squeezed_in(self) -> None:
+        for node_id, cpus in self.cpus.items():
+            free = free_of({"CPU": cpus})
+            for topic, count in self.at(node_id).items():
+                size = size_of(self.fleet.params[topic].worker)
+                assert fit_count(free, size) >= count or not size
+                take(free, size, count)
+
+    def counts(self) -> tuple[int, int]:
+        living = Counter(w.partition("/")[0] for w in self.pool.workers)
+        return living["light"], living["heavy"]
+
+    def rests(self, *, light: int, heavy: int) -> bool:
+        """Whether a further minute orders nothing."""
+        before = (len(self.pool.started), len(self.pool.drained))
+        self.play(60, light=light, heavy=heavy)
+        return before == (len(self.pool.started), len(self.pool.drained))
+
+
+def two_light_on_each() -> Cluster:
+    scene = Cluster(2.0, 2.0)
+    scene.play(2, light=4)
+    scene.cpus = {"n0": 4.0, "n1": 4.0}
+    assert scene.at("n0")["light"] == scene.at("n1")["light"] == 2
+    return scene
+
+
+def test_two_light_workers_on_each_of_two_nodes_make_room_for_a_heavy_one_within_seconds() -> None:
+    scene = two_light_on_each()
+    scene.play(8, light=4, heavy=1)
+    assert scene.counts() == (4, 1)
+    assert len(scene.pool.drained) == 2
+    assert len(scene.pool.started) == 4 + 2 + 1
+    assert scene.rests(light=4, heavy=1)
+
+
+def test_a_shrinking_topic_leaves_where_it_makes_room() -> None:
+    scene = two_light_on_each()
+    scene.play(8, light=2, heavy=1)
+    assert scene.counts() == (2, 1)
+    assert len(scene.pool.drained) == 2
+    assert scene.rests(light=2, heavy=1)
+
+
+def test_while_the_drained_work_on_nobody_is_put_in_their_place_and_no_second_order_is_given() -> None:
+    scene = two_light_on_each()
+    scene.play(1, light=4, heavy=1)
+    ordered = list(scene.pool.drained)
+    for worker, _ in ordered:
+        scene.asked_s[worker] = scene.now_s + 30.0  # their handlers run for so long
+    scene.play(20, light=4, heavy=1)
+    assert {worker for worker, _ in scene.pool.drained} == {worker for worker, _ in ordered}
+    assert scene.counts() == (6, 0)
+    scene.play(20, light=4, heavy=1)
+    assert scene.counts() == (4, 1)
+    assert scene.rests(light=4, heavy=1)
+
+
+def test_a_grant_that_nobody_can_make_room_for_is_said_once_with_what_is_missing() -> None:
+    scene = two_light_on_each()
+    capacity = scene.capacity()
+    lines = [line for _ in range(5) for line in scene.tick(capacity=capacity, light=5, heavy=1)]
+    assert lines == ["light: no node for 1 more: 1 CPU short on every node"]
+
+
+@pytest.mark.parametrize("light", [0, 3, 6, 9])
+@pytest.mark.parametrize("heavy", [0, 1, 2])
+def test_whatever_was_granted_before_what_is_granted_now_comes_to_be_and_rests(light: int, heavy: int) -> None:
+    scene = Cluster(4.0, 4.0, 3.0, heavy=3.0)
+    for before in ((11, 0), (2, 3), (5, 1)):
+        scene.play(12, light=before[0], heavy=before[1])
+        scene.play(15, light=light, heavy=heavy)
+        granted = (min(light, 11 - 3 * heavy), heavy)
+        assert scene.counts() == granted
+        assert scene.rests(light=light, heavy=heavy)
+
+
+def test_workers_leave_a_node_that_ray_removes_and_start_elsewhere() -> None:
+    scene = two_light_on_each()
+    scene.draining = frozenset({"n0"})
+    scene.play(6, light=4)
+    assert scene.at("n0") == Counter()
+    assert scene.at("n1") == Counter(light=4)
+    assert scene.rests(light=4, heavy=0)
+
+
+def test_a_roll_out_surges_only_into_room_that_nobody_was_granted() -> None:
+    scene = Cluster(4.0, light=1.0, heavy=2.0)
+    scene.play(14, light=2)
+    old = set(scene.pool.workers)
+    scene.applied(*scene.words, code="new")
+    scene.play(6, light=2, heavy=1)
+    assert scene.counts()[1] == 1, "the granted worker came first"
+    scene.play(40, light=2, heavy=1)
+    assert scene.counts() == (2, 1)
+    assert not old & set(scene.pool.workers)
