@@ -13,7 +13,7 @@ from hermes_ray.cli.durations import ago, duration_s, duration_text
 from hermes_ray.cli.reach import need_topic, perhaps_topic, reach
 from hermes_ray.cli.remarks import remarks
 from hermes_ray.cli.tables import console_of, say
-from hermes_ray.scaler.control_loop import kept_decision_count
+from hermes_ray.scaler.decision_memory import kept_decision_count
 
 __all__ = ["decisions", "why"]
 

@@ -9,40 +9,35 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from msgspec import structs
 
 from hermes_ray.core.arrivals import with_probe
-from hermes_ray.core.conditions import Troubles, conditions
 from hermes_ray.core.effect import judge
 from hermes_ray.core.estimate import observe, snapshot
 from hermes_ray.core.model import Capacity, Decision, Override, Probe, Reason, Snapshot
 from hermes_ray.core.policy import PolicyState, step
+from hermes_ray.scaler.decision_memory import kept_decision_count, with_decision
 from hermes_ray.scaler.fleet import Fleet
+from hermes_ray.scaler.left_out import LeftOut
 from hermes_ray.scaler.memory import Memory, TopicLearnt, TopicMemory, policy_state
 from hermes_ray.scaler.memory_writer import MemoryWriter
 from hermes_ray.scaler.plan import Owner, Plan
 from hermes_ray.scaler.ports import DepthView
-from hermes_ray.scaler.status_rows import past_decision
-from hermes_ray.telemetry.figures import Figures, PastDecision, TopicCounts, TopicFigures
+from hermes_ray.scaler.topic_figures import topic_figures
+from hermes_ray.telemetry.figures import Figures, PastDecision, TopicFigures
 from hermes_ray.worker.report import Report, UnknownReport
 
-__all__ = ["ControlLoop", "kept_decision_count"]
+__all__ = ["ControlLoop"]
 
 log = logging.getLogger(__name__)
 
 KEPT_LINES = 1_000
-MOST_KEPT_DECISIONS, LEAST_KEPT_DECISIONS, ALL_KEPT_DECISIONS = 30, 5, 10_000
 KILL_GRACE_S = 2.0  # for a worker to end itself at its deadline
 
 Reports = Iterable[tuple[Report | UnknownReport, float]]
-
-
-def kept_decision_count(topic_count: int) -> int:
-    """Decisions that are remembered of each topic: 30, fewer from 333 topics on, at least 5."""
-    return max(LEAST_KEPT_DECISIONS, min(MOST_KEPT_DECISIONS, ALL_KEPT_DECISIONS // max(1, topic_count)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +66,7 @@ class ControlLoop:
             for topic in plan.config.topics
         }
         self._learnt = {topic: memory.learnt.get(topic, TopicLearnt()) for topic in plan.config.topics}
-        self._left_out = {topic: past for topic, past in memory.topics.items() if topic not in self._topics}
-        self._left_out_learnt = {topic: past for topic, past in memory.learnt.items() if topic not in self._learnt}
+        self._left_out = LeftOut(memory, plan.config.topics)
         for topic, past in self._topics.items():
             prober.waits_exist(topic, past.wait_rungs_ms)
         self._policy = policy_state(memory)
@@ -117,8 +111,7 @@ class ControlLoop:
 
     def forget(self, topic: str) -> bool:
         """Forget a topic that is not configured any more; False if there is none of that name."""
-        self._left_out_learnt.pop(topic, None)
-        return self._left_out.pop(topic, None) is not None
+        return self._left_out.forget(topic)
 
     # Looks
 
@@ -137,7 +130,7 @@ class ControlLoop:
 
     def left_out(self) -> list[str]:
         """The topics that are not configured any more, and remembered."""
-        return list(self._left_out)
+        return list(self._left_out.topics)
 
     def recent_decisions(self, topic: str) -> tuple[PastDecision, ...]:
         """The last decisions that changed something for ``topic``, oldest first."""
@@ -256,12 +249,7 @@ class ControlLoop:
         )
         self._learnt[topic] = structs.replace(past, effect=effect, policy=self._policy.topics[topic])
         if decision.target != decision.before:
-            memory = self._topics[topic]
-            self._topics[topic] = structs.replace(
-                memory,
-                counts=_counted(memory.counts, decision),
-                recent_decisions=(*memory.recent_decisions, past_decision(decision))[-self._kept_decisions :],
-            )
+            self._topics[topic] = with_decision(self._topics[topic], decision, self._kept_decisions)
 
     def _wind_down(self, stop_by_s: float, now_s: float) -> None:
         kill = self._kill_now or now_s > stop_by_s + KILL_GRACE_S
@@ -274,7 +262,7 @@ class ControlLoop:
         # start the deployment again.
         self._policy = PolicyState()
         self._learnt = {topic: structs.replace(past, policy=None) for topic, past in self._learnt.items()}
-        for memories in (self._topics, self._left_out):
+        for memories in (self._topics, self._left_out.topics):
             memories.update({topic: structs.replace(past, override=Override()) for topic, past in memories.items()})
 
     # Saving and showing
@@ -283,13 +271,13 @@ class ControlLoop:
         """Write the memory down, then show what was written; or, where it cannot be, what would have been."""
         if not at_once and not self._writer.is_due(now_s):
             return
-        self._forget_the_long_gone(now_s)
+        self._left_out.forget_the_long_gone(now_s, self._plan.config.forget_after_s)
         had_error = self._writer.error is not None
         header = structs.replace(self._header, owner=self.owner, stop_by_s=self.stop_by_s)
         self._writer.write(
             header,
-            self._topics | self._left_out,
-            self._learnt | self._left_out_learnt,
+            self._topics | self._left_out.topics,
+            self._learnt | self._left_out.learnt,
             self._fleet.roster,
             now_s,
             whole=whole,
@@ -299,19 +287,9 @@ class ControlLoop:
         self.figures = Figures(
             at_s=now_s,
             tick_s=self.tick_s,
-            topics={topic: self._topic_figures(topic, now_s) for topic in self._topics},
+            topics={topic: self._figures_of(topic, now_s) for topic in self._topics},
             clock_offset_s=self.clock_offset_s,
         )
-
-    def _forget_the_long_gone(self, now_s: float) -> None:
-        """A topic that was left out for ``forget_after_s`` is forgotten, with all that was learnt of it."""
-        for topic, past in list(self._left_out.items()):
-            if past.left_out_since_s is None:
-                self._left_out[topic] = structs.replace(past, left_out_since_s=now_s)
-            elif now_s - past.left_out_since_s > self._plan.config.forget_after_s:
-                self.forget(topic)
-        for topic in self._left_out_learnt.keys() - self._left_out.keys():
-            self._left_out[topic] = TopicMemory(left_out_since_s=now_s)
 
     def _snapshot(self, topic: str, now_s: float) -> Snapshot:
         team = self._fleet.team(topic, now_s)
@@ -324,54 +302,17 @@ class ControlLoop:
             report_interval_s=self._fleet.report_interval_s,
         )
 
-    def _topic_figures(self, topic: str, now_s: float) -> TopicFigures:
-        fleet, memory, decision = self._fleet, self._topics[topic], self._decisions.get(topic)
-        team, seen = fleet.team(topic, now_s), self._seen.get(topic)
+    def _figures_of(self, topic: str, now_s: float) -> TopicFigures:
+        seen = self._seen.get(topic)
         if seen is None or seen.at_s != now_s:
             seen = self._snapshot(topic, now_s)
-        elif seen.workers != team.counts:  # what was just ordered shows at once
-            seen = dataclasses.replace(seen, workers=team.counts)
-        failure = self._prober.failures.get(topic)
-        recent = memory.recent_decisions
-        return TopicFigures(
-            topic=topic,
-            queue=self._plan.config.topics[topic].queue or topic,
-            snapshot=seen,
-            target=None if decision is None else decision.target,
-            workers_max=fleet.params[topic].workers_max,
-            slot_count=team.slot_count,
-            outdated_count=sum(map(fleet.is_outdated, fleet.roster.of(topic))),
-            counters=memory.counters,
-            counts=memory.counts,
+        return topic_figures(
+            self._plan.config.topics[topic].queue or topic,
+            seen,
+            self._decisions.get(topic),
+            self._topics[topic],
+            self._fleet,
+            failure=self._prober.failures.get(topic),
             effectiveness_ratio=self._learnt[topic].effect.ratio,
-            report_lag_s=fleet.roster.report_lag_s(topic, now_s),
-            said=memory.override,
-            start_error=fleet.start_error(topic),
-            depth_error=None if failure is None else failure.text,
-            last_decision=recent[-1] if recent else None,
-            conditions=conditions(
-                seen,
-                decision,
-                fleet.params[topic],
-                Troubles(
-                    probe_failure_count=0 if failure is None else failure.count,
-                    start_failure_count=fleet.start_failure_count(topic),
-                    unresponsive_count=team.silent_count,
-                    not_consuming_count=team.not_consuming_count,
-                    is_placeless=fleet.lack(topic) is not None,
-                ),
-                is_capacity_known=self._is_capacity_known,
-                report_interval_s=fleet.report_interval_s,
-            ),
+            is_capacity_known=self._is_capacity_known,
         )
-
-
-def _counted(counts: TopicCounts, decision: Decision) -> TopicCounts:
-    reason, grew = str(decision.reason), decision.target > decision.before
-    decisions: Mapping[str, int] = counts.decisions
-    return structs.replace(
-        counts,
-        decisions={**decisions, reason: decisions.get(reason, 0) + 1},
-        ups=counts.ups + grew,
-        downs=counts.downs + (not grew),
-    )

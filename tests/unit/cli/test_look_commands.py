@@ -14,7 +14,7 @@ from hermes_ray.cli import reach as reach_module
 from hermes_ray.cli.main import cli
 from hermes_ray.config.validation import nearest
 from hermes_ray.errors import UserMistake
-from hermes_ray.scaler.control_loop import MOST_KEPT_DECISIONS as KEPT_DECISIONS
+from hermes_ray.scaler.decision_memory import MOST_KEPT as KEPT_DECISIONS
 
 TOPIC: dict[str, Any] = {
     "depth": 412, "held": 93, "retrying": 0, "oldest_age_s": 9.04, "arrival_rate_hz": 31.02, "service_rate_hz": 2.6,
