@@ -12,11 +12,11 @@ weight, those are placed before its extras, each on the node where it costs the 
 Raising a topic's weight never lowers its grant. Reservations are the same before and after. A class sees what the
 classes before it left, and placing k workers of one size lowers the number of that size that still fit by exactly k,
 wherever they are put. So a topic that moves ahead of others finds at least the room it found before, and one that
-joins a class gets at least what the class would have left it. First workers of others that now come before its extras
-had their places before, too, and cost it no more where they cost least. For the same reason the heavier of two like
-topics never gets less, and grants fed back as living workers find the same room again: nothing changes. (Sharing one by
-one between *different* sizes of equal weight would break this: a worker that takes another's node pushes it onto a
-third one's.)
+joins a class gets at least what the class would have left it. For the same reason the heavier of two like topics
+never gets less, and grants fed back as living workers find the same room again: nothing changes. (Sharing one by one
+between *different* sizes of equal weight would break this: a worker that takes another's node pushes it onto a third
+one's.) One thing comes first: an equal that had nothing may get its first worker in place of the extras of a topic that
+was raised to its weight.
 
 When the minimums do not all fit, only they are served, by the same rule, and nobody gets more: a minimum that does
 not fit even into the empty cluster is first cut to what does, so one impossible topic does not hold back the others.
@@ -88,7 +88,7 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
     living: dict[str, dict[str, int]] = {claim.topic: {} for claim in claims}
     for node in nodes:
         for topic, count in node.workers.items():
-            if topic in living:
+            if count > 0 and topic in living:
                 living[topic][node.node_id] = count
     floors = {c.topic: min(c.minimum, c.target, _room(free, c.size, c.minimum)) for c in claims}
     rest = {node_id: dict(amounts) for node_id, amounts in free.items()}
@@ -179,11 +179,16 @@ def _serve(
     places = _take(free, size, missing, preferred)
     if firsts and len(left := fitting(free, firsts)) < len(firsts):
         _give_back(free, size, places)
-        own = _take(free, size, sum(targets[topic] > 0 and not placed[topic] for topic in topics), preferred)
-        possible = fitting(free, firsts)
-        if not left.keys() >= possible.keys():
-            take_firsts(free, size, placed, living, possible)
-        _give_back(free, size, own)
+        own = [(size, topic) for topic in topics if targets[topic] > 0 and not placed[topic]] if size else []
+        possible = fitting(free, [*reversed(firsts), *own])  # largest first: what is small fits beside it
+        reserved: Mapping[str, int] = {}
+        if any(topic not in possible for _, topic in own):
+            reserved = _take(free, size, len(own), preferred)
+            possible = fitting(free, firsts)
+        others = {topic: other for topic, other in possible.items() if other != size}
+        if not left.keys() >= others.keys():
+            take_firsts(free, size, placed, living, others)
+        _give_back(free, size, reserved)
         places = _take(free, size, missing, preferred)
     extra = _even(have, targets, sum(places.values()))
     for topic in topics:
