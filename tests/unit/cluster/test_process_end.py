@@ -7,18 +7,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from hermes_ray.cluster.process_end import end_process
+from tests.support.ledger import until
 
 
 @contextmanager
 def named(title: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that calls itself so, and cannot act on anything."""
     process = subprocess.Popen([title, "-c", "input()"], executable=sys.executable, stdin=subprocess.PIPE)
-    process.send_signal(signal.SIGSTOP)
     try:
+        line = Path(f"/proc/{process.pid}/cmdline")
+        until(lambda: line.read_bytes().startswith(title.encode()), "it shows its name, a moment after its start")
+        process.send_signal(signal.SIGSTOP)
         yield process
     finally:
         process.kill()
