@@ -10,17 +10,19 @@ __all__ = ["explain"]
 _WHOLE_FROM = 100
 
 
-def explain(decision: Decision, params: TopicParams, *, is_capacity_known: bool, lack: str = "") -> str:
+def explain(
+    decision: Decision, params: TopicParams, *, is_capacity_known: bool, lack: str = "", window_s: float = 60.0
+) -> str:
     """What changes, what is seen, what the number is good for, what bound it; the decision's own text is not read.
 
-    ``lack``: what the cluster is short of for one more worker.
+    ``lack``: what the cluster is short of for one more worker; ``window_s``: for how long a pool keeps what was wanted.
 
     ``8 -> 13 workers: 412 waiting, oldest 9 s, arrivals 31/s, one slot does 2.6/s; 13 keeps the wait under 21 of 30 s``
     """
     before, target = decision.before, decision.target
     change = f"{before} -> {target}" if target != before else f"{target}"
     plural = "worker" if target == 1 else "workers"
-    clauses = (_seen(decision.snapshot), _promise(decision, params), _why(decision, is_capacity_known, lack))
+    clauses = (_seen(decision.snapshot), _promise(decision, params), _why(decision, is_capacity_known, lack, window_s))
     return f"{change} {plural}: {'; '.join(filter(None, clauses))}"
 
 
@@ -70,14 +72,14 @@ def _capped(decision: Decision, params: TopicParams) -> str:
     return f"{target} clears what waits within {_plain(backlog / spare_hz)} s" if backlog else ""
 
 
-def _why(decision: Decision, is_capacity_known: bool, lack: str) -> str:
+def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float) -> str:
     was = decision.limiters[-1].before if decision.limiters else decision.target
     is_growth = decision.target > decision.before
     room = "the room in the cluster" if is_capacity_known else "a cluster whose room is unknown"
     clauses = {
         Reason.NO_DATA: "held, because data is missing",
         Reason.FIRST_WORKER: "a first worker for what waits",
-        Reason.STABILISING: f"kept above {was} by the last 60 s",
+        Reason.STABILISING: f"kept above {was} by the last {_plain(window_s)} s",
         Reason.STALLED: f"kept from {was}, because no handler has ended for {_plain(_quiet_s(decision.snapshot))} s",
         Reason.FIRST_RUN: f"kept from {was} until a first handler has ended",
         Reason.WORKERS_MIN: f"raised from {was} by workers.min",

@@ -106,7 +106,7 @@ def step(
             _overrule(draft, ruling, now_s, report_interval_s)
         drafts.append(draft)
     _share_cluster(drafts, capacity)
-    decisions = tuple(_decision(draft, now_s) for draft in drafts)
+    decisions = tuple(_decision(draft, now_s, recent_s(report_interval_s)) for draft in drafts)
     topics = {draft.params.topic: replace(draft.state, target=draft.number) for draft in drafts}
     return PolicyState(topics=topics), decisions
 
@@ -195,7 +195,7 @@ def _share_cluster(drafts: list[_Draft], capacity: Capacity | None) -> None:
         draft.limit(Reason.CAPACITY, shared.grant(draft.params.topic))
 
 
-def _decision(draft: _Draft, now_s: float) -> Decision:
+def _decision(draft: _Draft, now_s: float, window_s: float) -> Decision:
     steady = draft.number == draft.before and draft.reason is Reason.DEMAND
     decision = Decision(
         topic=draft.params.topic,
@@ -208,5 +208,8 @@ def _decision(draft: _Draft, now_s: float) -> Decision:
         text="",
     )
     return replace(
-        decision, text=explain(decision, draft.params, is_capacity_known=draft.is_capacity_known, lack=draft.lack)
+        decision,
+        text=explain(
+            decision, draft.params, is_capacity_known=draft.is_capacity_known, lack=draft.lack, window_s=window_s
+        ),
     )

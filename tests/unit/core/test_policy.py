@@ -87,6 +87,11 @@ def test_after_a_restart_nothing_shrinks_and_the_sentence_says_why() -> None:
     assert decision.text == ("8 workers: 0 waiting, arrivals 0/s, one slot does 2.6/s; kept above 0 by the last 60 s")
 
 
+def test_the_sentence_names_the_window_there_is_where_workers_report_seldom() -> None:
+    _, (decision,) = step(PolicyState(), {"t": IDLE}, None, {"t": PARAMS}, 0.0, report_interval_s=40.0)
+    assert decision.text.endswith("kept above 0 by the last 120 s")
+
+
 def test_a_full_quiet_window_lets_the_pool_go_to_zero() -> None:
     decision = _one(IDLE, state=_settled(8))
     assert (decision.target, decision.reason, decision.text[:14]) == (0, Reason.DEMAND, "8 -> 0 workers")
