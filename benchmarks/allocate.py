@@ -49,12 +49,10 @@ class Deployment:
         self.now_s = 1e6
 
     def capacity(self) -> Capacity:
-        """With who lives where, as the view of a cluster has it."""
+        """As the view of a cluster has it, which the fleet tells who lives where."""
         self.fleet.capacity(self.now_s)
-        living, _ = self.view.asked.pop()
-        return Capacity(
-            nodes=tuple(Node(node_id=n, available=self.available, workers=living.get(n, {})) for n in self.nodes)
-        )
+        self.view.asked.clear()
+        return Capacity(nodes=tuple(Node(node_id=n, available=self.available) for n in self.nodes))
 
     def wants(self) -> list[Want]:
         return [

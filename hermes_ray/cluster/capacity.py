@@ -81,15 +81,14 @@ class ClusterView:
             _attribute(used_by_others, resources)
         return Capacity(
             nodes=tuple(
-                self._node(node_id, total, used_by_others[node_id], ours.get(node_id, {}), now_s)
-                for node_id, total in totals.items()
+                self._node(node_id, total, used_by_others[node_id], now_s) for node_id, total in totals.items()
             ),
             draining=frozenset(draining),
         )
 
-    def _node(self, node_id: str, total: Resources, used: Resources, ours: Mapping[str, int], now_s: float) -> Node:
+    def _node(self, node_id: str, total: Resources, used: Resources, now_s: float) -> Node:
         left = {key: max(0.0, amount - self._least(node_id, key, used[key], now_s)) for key, amount in total.items()}
-        return Node(node_id=node_id, available=left, workers=dict(ours))
+        return Node(node_id=node_id, available=left)
 
     def _least(self, node_id: str, key: str, used: float, now_s: float) -> float:
         samples = self._others.setdefault((node_id, key), deque())

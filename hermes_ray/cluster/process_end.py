@@ -61,25 +61,23 @@ class ProcessEnds:
     """The processes that are being ended; calls return at once."""
 
     def __init__(self) -> None:
-        self._results: dict[str, Any] = {}
-        self._since_s: dict[str, float] = {}
+        self._tasks: dict[str, tuple[Any, float]] = {}  # with when it was asked for
 
     def begin(self, worker: str, node_id: str, pid: int) -> None:
         """Have the node end the process of ``worker``; asking again does no harm."""
-        if worker in self._results:
-            return
-        task: Any = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(end_process)
-        on_its_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        self._results[worker] = task.options(scheduling_strategy=on_its_node).remote(pid)
-        self._since_s[worker] = time.monotonic()
+        if worker not in self._tasks:
+            task: Any = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(end_process)
+            on_its_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+            self._tasks[worker] = (task.options(scheduling_strategy=on_its_node).remote(pid), time.monotonic())
 
     def pending(self) -> set[str]:
         """The workers whose process may still be there."""
-        if self._results:
-            done = set(ray.wait(list(self._results.values()), num_returns=len(self._results), timeout=0)[0])
-            too_old_s = time.monotonic() - PATIENCE_S
-            for worker in [name for name, result in self._results.items() if result in done]:
-                del self._results[worker], self._since_s[worker]
-            for worker in [name for name, since_s in self._since_s.items() if since_s < too_old_s]:
-                del self._results[worker], self._since_s[worker]
-        return set(self._results)
+        results = [result for result, _ in self._tasks.values()]
+        done = ray.wait(results, num_returns=len(results), timeout=0)[0] if results else []
+        too_old_s = time.monotonic() - PATIENCE_S
+        self._tasks = {
+            worker: (result, since_s)
+            for worker, (result, since_s) in self._tasks.items()
+            if result not in done and since_s > too_old_s
+        }
+        return set(self._tasks)

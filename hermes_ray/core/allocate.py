@@ -3,20 +3,23 @@
 Places are found on real nodes, never in a pooled sum, so a grant always has a packing. Minimums are reserved first,
 in an order that no weight enters. Then the rest goes out class by class: the heavier first, and within one weight
 topics whose workers have the same size share, smaller sizes before larger. A class takes what it wants or all that
-fits, on nodes where its workers already live before others; inside it the topic with the fewest workers is served
-next.
+fits; inside it the topic with the fewest workers is served next.
 
 Nobody starves beside its equals: where a class would leave no place for the first workers of larger ones of the same
-weight, those are placed before its extras, each on the node where it costs the class the fewest.
+weight, those are placed before its extras, each on the node where it costs the class the fewest. (Whether all firsts
+fit is found out for certain on a few nodes; on many, with several resources, a way may be missed.)
 
 Raising a topic's weight never lowers its grant. Reservations are the same before and after. A class sees what the
 classes before it left, and placing k workers of one size lowers the number of that size that still fit by exactly k,
 wherever they are put. So a topic that moves ahead of others finds at least the room it found before, and one that
 joins a class gets at least what the class would have left it. For the same reason the heavier of two like topics
-never gets less, and grants fed back as living workers find the same room again: nothing changes. (Sharing one by one
-between *different* sizes of equal weight would break this: a worker that takes another's node pushes it onto a third
-one's.) One thing comes first: an equal that had nothing may get its first worker in place of the extras of a topic that
-was raised to its weight.
+never gets less. (Sharing one by one between *different* sizes of equal weight would break this: a worker that takes
+another's node pushes it onto a third one's.) One thing comes first: an equal that had nothing may get its first worker
+in place of the extras of a topic that was raised to its weight.
+
+Who lives where does not enter, and nobody can pass it in: on constant demand grants stay what they are, whatever moves.
+(Where it did, with several resources, two grants each made the state that led to the other, and workers came and went
+every 2 s.)
 
 When the minimums do not all fit, only they are served, by the same rule, and nobody gets more: a minimum that does
 not fit even into the empty cluster is first cut to what does, so one impossible topic does not hold back the others.
@@ -31,11 +34,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from hermes_ray.core.firsts import Nodes, fitting, take_firsts
+from hermes_ray.core.firsts import Nodes, first_places, take_firsts
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take
 
-__all__ = ["Allotment", "Placement", "Want", "allocate", "allot", "place"]
+__all__ = ["Allotment", "Placement", "Want", "allocate", "allot"]
 
 Placement = dict[str, dict[str, int]]
 """Topic -> node id -> workers there."""
@@ -72,12 +75,8 @@ def allocate(wants: Sequence[Want], capacity: Capacity) -> dict[str, int]:
 
     Two topics of weight 10 and 1 that both want 8 of the 8 places of a cluster, with a minimum of 1: 7 and 1.
     """
-    return {topic: sum(nodes.values()) for topic, nodes in place(wants, capacity).items()}
-
-
-def place(wants: Sequence[Want], capacity: Capacity) -> Placement:
-    """A packing of the grants."""
-    return allot(wants, capacity).placement
+    shared = allot(wants, capacity)
+    return {want.topic: shared.grant(want.topic) for want in wants}
 
 
 def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
@@ -85,19 +84,14 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
     claims = sorted((_claim(want) for want in wants), key=lambda claim: (-claim.weight, claim.size, claim.topic))
     nodes = sorted(capacity.nodes, key=lambda node: node.node_id)
     free: Nodes = {node.node_id: free_of(node.available) for node in nodes}
-    living: dict[str, dict[str, int]] = {claim.topic: {} for claim in claims}
-    for node in nodes:
-        for topic, count in node.workers.items():
-            if count > 0 and topic in living:
-                living[topic][node.node_id] = count
     floors = {c.topic: min(c.minimum, c.target, _room(free, c.size, c.minimum)) for c in claims}
     rest = {node_id: dict(amounts) for node_id, amounts in free.items()}
     placed = _reserve(claims, floors, rest)
     if all(sum(placed[topic].values()) == floor for topic, floor in floors.items()):
-        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, living)
+        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest)
     else:
         placed, rest = {claim.topic: {} for claim in claims}, free
-        _share(claims, floors, placed, rest, living)
+        _share(claims, floors, placed, rest)
     lacks: dict[Size, str] = {}
     short = [claim for claim in claims if sum(placed[claim.topic].values()) < claim.target]
     for claim in short:
@@ -134,7 +128,7 @@ def _reserve(claims: Sequence[_Claim], floors: Mapping[str, int], free: Nodes) -
         return (-share, claim.topic)
 
     in_order = sorted(claims, key=largest_first)
-    return {claim.topic: _take(free, claim.size, floors[claim.topic], {}) for claim in in_order}
+    return {claim.topic: _take(free, claim.size, floors[claim.topic]) for claim in in_order}
 
 
 def _share(
@@ -142,7 +136,6 @@ def _share(
     targets: Mapping[str, int],
     placed: Placement,
     free: Nodes,
-    living: Mapping[str, Mapping[str, int]],
 ) -> None:
     """Add to ``placed``, class by class, what is missing to the targets and fits into ``free``."""
     for _, equals in groupby(claims, key=lambda claim: claim.weight):
@@ -150,13 +143,13 @@ def _share(
             (size, [claim.topic for claim in group]) for size, group in groupby(equals, key=lambda claim: claim.size)
         ]
         for index, (size, topics) in enumerate(classes):
-            firsts = [
+            waiting = [
                 (other, topic)
-                for other, others in classes[index + 1 :]
+                for other, others in classes[index:]
                 for topic in others
                 if targets[topic] > 0 and other and not placed[topic]
             ]
-            _serve(size, topics, targets, placed, free, living, firsts)
+            _serve(size, topics, targets, placed, free, waiting)
 
 
 def _serve(
@@ -165,36 +158,22 @@ def _serve(
     targets: Mapping[str, int],
     placed: Placement,
     free: Nodes,
-    living: Mapping[str, Mapping[str, int]],
-    firsts: Sequence[tuple[Size, str]],
+    waiting: Sequence[tuple[Size, str]],
 ) -> None:
-    """Place what is missing of one class, less what would take the last places of the ``firsts`` that come after it."""
+    """Place what is missing of one class, less what would take the last places of others ``waiting`` for a first."""
     have = {topic: sum(placed[topic].values()) for topic in topics}
     missing = sum(targets[topic] - have[topic] for topic in topics)
-    homes = {topic: _homes(topic, placed[topic], living) for topic in topics}
-    preferred: dict[str, int] = {}
-    for home in homes.values():
-        for node_id, count in home.items():
-            preferred[node_id] = preferred.get(node_id, 0) + count
-    places = _take(free, size, missing, preferred)
-    if firsts and len(left := fitting(free, firsts)) < len(firsts):
+    others = [first for first in waiting if first[1] not in have]
+    places = _take(free, size, missing)
+    if others and len(beside := first_places(free, others)) < len(others):
         _give_back(free, size, places)
-        own = [(size, topic) for topic in topics if targets[topic] > 0 and not placed[topic]] if size else []
-        possible = fitting(free, [*reversed(firsts), *own])  # largest first: what is small fits beside it
-        reserved: Mapping[str, int] = {}
-        if any(topic not in possible for _, topic in own):
-            reserved = _take(free, size, len(own), preferred)
-            possible = fitting(free, firsts)
-        others = {topic: other for topic, other in possible.items() if other != size}
-        if not left.keys() >= others.keys():
-            take_firsts(free, size, placed, living, others)
-        _give_back(free, size, reserved)
-        places = _take(free, size, missing, preferred)
+        possible = first_places(free, waiting)
+        if any(topic in possible and topic not in beside for _, topic in others):
+            take_firsts(free, size, placed, waiting, possible, have.keys())
+        places = _take(free, size, missing)
     extra = _even(have, targets, sum(places.values()))
     for topic in topics:
-        _move_in(placed[topic], places, extra, topic, homes[topic])
-    for topic in topics:
-        _move_in(placed[topic], places, extra, topic, places)
+        _move_in(placed[topic], places, extra, topic)
 
 
 def _give_back(free: Nodes, size: Size, places: Mapping[str, int]) -> None:
@@ -203,25 +182,15 @@ def _give_back(free: Nodes, size: Size, places: Mapping[str, int]) -> None:
             take(free[node_id], size, -count)
 
 
-def _move_in(
-    placed: dict[str, int], places: dict[str, int], extra: dict[str, int], topic: str, limits: Mapping[str, int]
-) -> None:
-    """Give the topic up to its ``extra`` of the class's ``places``, on no node more than its limit there."""
+def _move_in(placed: dict[str, int], places: dict[str, int], extra: Mapping[str, int], topic: str) -> None:
+    """Give the topic its ``extra`` of the class's ``places``."""
+    missing = extra[topic]
     for node_id, free in places.items():
-        count = min(free, extra[topic], limits.get(node_id, 0))
+        count = min(free, missing)
         if count > 0:
             placed[node_id] = placed.get(node_id, 0) + count
             places[node_id] -= count
-            extra[topic] -= count
-
-
-def _homes(topic: str, placed: Mapping[str, int], living: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Living workers by node, beyond those that already have a place there."""
-    return {
-        node_id: count - placed.get(node_id, 0)
-        for node_id, count in living[topic].items()
-        if count > placed.get(node_id, 0)
-    }
+            missing -= count
 
 
 def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> dict[str, int]:
@@ -243,26 +212,19 @@ def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> di
     return extra
 
 
-def _take(free: Nodes, size: Size, count: int, preferred: Mapping[str, int]) -> dict[str, int]:
-    """Use up to ``count`` places of this size, preferred ones first, then node by node in name order."""
+def _take(free: Nodes, size: Size, count: int) -> dict[str, int]:
+    """Use up to ``count`` places of this size, node by node in name order."""
     if not size:
         return {"": count}
     taken: dict[str, int] = {}
-    for node_id in sorted(preferred):
-        count -= _take_here(free, size, min(count, preferred[node_id]), node_id, taken)
-    for node_id in free:
+    for node_id, amounts in free.items():
         if count <= 0:
             break
-        count -= _take_here(free, size, count, node_id, taken)
+        if fitting := min(count, fit_count(amounts, size)):
+            take(amounts, size, fitting)
+            taken[node_id] = fitting
+            count -= fitting
     return taken
-
-
-def _take_here(free: Nodes, size: Size, most: int, node_id: str, taken: dict[str, int]) -> int:
-    count = min(most, fit_count(free[node_id], size)) if most > 0 else 0
-    if count > 0:
-        take(free[node_id], size, count)
-        taken[node_id] = taken.get(node_id, 0) + count
-    return count
 
 
 def _room(free: Nodes, size: Size, most: int) -> int:

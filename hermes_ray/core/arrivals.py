@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from hermes_ray.core.model import Arrived, Probe
 
-__all__ = ["PATIENCE_INTERVALS", "Taken", "arrived", "with_probe"]
+__all__ = ["SILENT_INTERVALS", "Taken", "arrived", "with_probe"]
 
-PATIENCE_INTERVALS = 3.0
+SILENT_INTERVALS = 3.0
 _SPACING_INTERVALS = 0.1
 _LEAST_SPACING_S = 0.75
 
@@ -44,7 +44,7 @@ def with_probe(probes: tuple[Probe, ...], probe: Probe, *, report_interval_s: fl
     if probes and probe.at_s <= probes[-1].at_s:
         return probes
     spacing_s = max(_LEAST_SPACING_S, _SPACING_INTERVALS * report_interval_s)
-    oldest_s = probe.at_s - PATIENCE_INTERVALS * report_interval_s - spacing_s
+    oldest_s = probe.at_s - SILENT_INTERVALS * report_interval_s - spacing_s
     kept = probes[:-1] if len(probes) > 1 and probes[-1].at_s < probes[-2].at_s + spacing_s else probes
     first = 0
     while first < len(kept) and kept[first].at_s < oldest_s:
@@ -68,7 +68,7 @@ def arrived(
 
     A worker that had taken 100 at 10 s and 140 at 30 s had taken 120 at 20 s; with 7 ready then, 127 had arrived.
     """
-    since_s = now_s - PATIENCE_INTERVALS * report_interval_s
+    since_s = now_s - SILENT_INTERVALS * report_interval_s
     covered_s = min((taken.to_s for taken in living if taken.to_s > since_s), default=now_s)
     for probe in reversed(probes):
         if since_s < probe.at_s <= covered_s:

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from hermes_ray.core.resources import Free, Size, fit_count, take
 
-__all__ = ["Nodes", "fitting", "take_firsts"]
+__all__ = ["Nodes", "first_places", "take_firsts"]
 
 Nodes = dict[str, Free]
 """Node id -> what is free there."""
 
+_MOST_TRIES = 500  # and levels of recursion, of which Python has 1,000
 
-def fitting(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, Size]:
-    """Whose first workers fit side by side; looked for node by node, without taking anything."""
+
+def first_places(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, str]:
+    """A node for each topic's first worker, side by side, for as many as are found one; takes nothing.
+
+    Largest first, by the largest part they take of what is free of a resource, each on the first node that holds it.
+    Where somebody is left over although there is enough of everything, other ways are tried, 500 nodes in all: on a
+    few nodes these are all ways there are.
+    """
+    totals: dict[str, int] = {}
+    for amounts in free.values():
+        for name, amount in amounts.items():
+            totals[name] = totals.get(name, 0) + max(0, amount)
+    shares = {size: max(amount / (totals.get(name) or 1) for name, amount in size) for size, _ in firsts}
+    in_order = sorted(firsts, key=lambda first: -shares[first[0]])
+    found = _one_after_the_other(free, in_order)
+    if len(found) < len(in_order) and _is_enough(totals, in_order):
+        left = {node_id: dict(amounts) for node_id, amounts in free.items()}
+        if (nodes := _search(left, [size for size, _ in in_order], iter(range(_MOST_TRIES)))) is not None:
+            return dict(zip((topic for _, topic in in_order), nodes, strict=True))
+    return found
+
+
+def _one_after_the_other(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, str]:
     changed: Nodes = {}
-    fitting: dict[str, Size] = {}
+    found: dict[str, str] = {}
     full: set[Size] = set()
     for size, topic in firsts:
         if size in full:
@@ -25,30 +47,67 @@ def fitting(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, Size]:
             if fit_count(left, size):
                 changed[node_id] = dict(left)
                 take(changed[node_id], size)
-                fitting[topic] = size
+                found[topic] = node_id
                 break
         else:
             full.add(size)
-    return fitting
+    return found
+
+
+def _is_enough(totals: Mapping[str, int], firsts: Sequence[tuple[Size, str]]) -> bool:
+    wanted: Free = {}
+    for size, _ in firsts:
+        take(wanted, size, -1)
+    return all(totals.get(name, 0) >= amount for name, amount in wanted.items())
+
+
+def _search(left: Nodes, sizes: Sequence[Size], tries: Iterator[int]) -> list[str] | None:
+    """A node for each size, all side by side; None if there is no such way, or none was found before the tries end."""
+    if not sizes:
+        return []
+    for node_id, amounts in left.items():
+        if next(tries, None) is None:
+            return None
+        if fit_count(amounts, sizes[0]):
+            take(amounts, sizes[0])
+            rest = _search(left, sizes[1:], tries)
+            take(amounts, sizes[0], -1)
+            if rest is not None:
+                return [node_id, *rest]
+    return None
 
 
 def take_firsts(
     free: Nodes,
     size: Size,
     placed: dict[str, dict[str, int]],
-    living: Mapping[str, Mapping[str, int]],
-    firsts: Mapping[str, Size],
+    firsts: Sequence[tuple[Size, str]],
+    possible: Mapping[str, str],
+    own: Collection[str],
 ) -> None:
-    """Place these first workers, each where a class of ``size`` loses the fewest by it, at home among equals."""
-    for topic, other in firsts.items():
-        best: tuple[int, bool, str] | None = None
-        for node_id, amounts in free.items():
-            if fit_count(amounts, other):
-                found = (_lost(amounts, size, other), node_id not in living[topic], node_id)
-                best = found if best is None or found < best else best
-        if best is not None:
-            take(free[best[2]], other)
-            placed[topic][best[2]] = 1
+    """Place the ``possible`` first workers of all but a class's ``own`` topics, where the class loses the fewest by it.
+
+    Where they would so take each other's place, or that of the class's own first workers, they go where it is possible.
+    """
+    wanted = [(other, topic) for other, topic in firsts if topic in possible]
+    cheapest = {node_id: dict(amounts) for node_id, amounts in free.items()}
+    chosen = dict(possible)
+    for other, topic in wanted:
+        nodes = [node_id for node_id, amounts in cheapest.items() if fit_count(amounts, other)]
+        if topic not in own and nodes:
+            chosen[topic] = min(nodes, key=lambda node_id: (_lost(cheapest[node_id], size, other), node_id))
+            take(cheapest[chosen[topic]], other)
+        elif topic not in own:
+            chosen = dict(possible)
+            break
+    else:
+        ours = [first for first in wanted if first[1] in own]
+        if len(first_places(cheapest, ours)) < len(ours):
+            chosen = dict(possible)
+    for other, topic in wanted:
+        if topic not in own:
+            take(free[chosen[topic]], other)
+            placed[topic][chosen[topic]] = 1
 
 
 def _lost(free: Free, size: Size, other: Size) -> int:

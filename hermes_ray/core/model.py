@@ -5,7 +5,6 @@ Units are in the names. Unknown is ``None``, never 0, NaN or infinity.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -28,14 +27,10 @@ __all__ += ["TopicParams", "Totals", "WorkerCounts"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One node: what is free for us there, our own workers' share counted as free; and who of ours lives there.
-
-    ``workers`` maps a topic to the number of its workers on this node.
-    """
+    """One node, and what is free for us there, our own workers' share counted as free."""
 
     node_id: str
     available: Resources
-    workers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +112,8 @@ class Totals:
     ``settled_count``: deliveries gone for good (acked after success, or moved to the dead-letter queue); a retry is not
     counted: it waits in ``Probe.retrying_count``. ``busy_s``: slot-seconds in handlers, running ones up to now too.
     ``finished_count``: handler runs that ended, whatever the outcome, and ``finished_s`` what they took together, None
-    where nobody summed it. ``service`` and ``wait``: log-bucket histograms
-    (see histogram.py) of handler durations and of waits (publish, or retry due, to handler start).
+    where nobody summed it. ``service`` and ``wait``: log-bucket histograms (see histogram.py) of handler durations and
+    of waits (publish, or retry due, to handler start).
     """
 
     held_count: int = 0

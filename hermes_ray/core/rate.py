@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import sqrt
+from operator import le
 from typing import NamedTuple
 
 __all__ = ["Counted", "arrival_rate_hz", "with_count"]
@@ -142,7 +143,7 @@ def _ironed(points: Sequence[Counted], blip_s: float) -> list[float]:
     back. This is a morphological closing followed by an opening: a count that never falls passes unchanged.
     """
     counts = [point.arrived_count for point in points]
-    if all(map(float.__le__, map(float, counts), map(float, counts[1:]))):
+    if all(map(le, counts, counts[1:])):
         return counts
     times = [point.at_s for point in points]
     level = _extreme(max, counts, times, blip_s, forwards=False)

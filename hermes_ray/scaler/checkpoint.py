@@ -73,12 +73,12 @@ class Checkpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for tries_left in reversed(range(tries)):
             try:
-                return self._take_lock()
+                self._take_lock()
+                return
             except BlockingIOError:
                 if not tries_left:
                     raise
-                self._pause(CLAIM_PAUSE_S)
-        return None
+            self._pause(CLAIM_PAUSE_S)
 
     def read(self) -> Memory | None:
         """What was written; None if there is nothing, or nothing this version understands.

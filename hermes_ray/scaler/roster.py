@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec import structs
 
-from hermes_ray.core.arrivals import PATIENCE_INTERVALS as SILENT_INTERVALS
-from hermes_ray.core.arrivals import Taken, arrived
+from hermes_ray.core.arrivals import SILENT_INTERVALS, Taken, arrived
 from hermes_ray.core.model import Arrived, Probe, Totals
 from hermes_ray.scaler.memory import WorkerMemory
 from hermes_ray.worker.counters import Counters, plus, since

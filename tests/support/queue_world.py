@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hermes_ray.core.estimate import History, observe, snapshot
@@ -164,8 +164,7 @@ class World:
             self.topics[decision.topic].apply(decision, now_s)
 
     def _capacity(self) -> Capacity:
-        living: Mapping[str, int] = {name: len(topic.workers) for name, topic in self.topics.items()}
-        return Capacity(nodes=(Node(node_id="n", available={"CPU": self.num_cpus}, workers=living),))
+        return Capacity(nodes=(Node(node_id="n", available={"CPU": self.num_cpus}),))
 
 
 def _together(left: Totals, right: Totals, *, living: bool) -> Totals:

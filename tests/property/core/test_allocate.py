@@ -3,10 +3,11 @@ from __future__ import annotations
 import timeit
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes_ray.core.allocate import Placement, Want, allocate, place
+from hermes_ray.core.allocate import Placement, Want, allocate, allot
 from hermes_ray.core.model import Capacity, Node
 
 TOPICS = tuple("abcdef")
@@ -29,15 +30,12 @@ NODES = st.lists(
     ),
     max_size=4,
 )
-LIVING = st.dictionaries(st.sampled_from(TOPICS), st.integers(0, 4), max_size=3)
 
 
 @st.composite
 def _clusters(draw: st.DrawFn) -> Capacity:
     nodes = draw(NODES)
-    return Capacity(
-        nodes=tuple(Node(node_id=f"n{i}", available=free, workers=draw(LIVING)) for i, free in enumerate(nodes))
-    )
+    return Capacity(nodes=tuple(Node(node_id=f"n{i}", available=free) for i, free in enumerate(nodes)))
 
 
 @st.composite
@@ -61,7 +59,7 @@ def _alone(want: Want, capacity: Capacity) -> int:
 
 @given(_wants(), _clusters())
 def test_no_node_holds_more_than_it_has(wants: list[Want], capacity: Capacity) -> None:
-    placement = place(wants, capacity)
+    placement = allot(wants, capacity).placement
     for node in capacity.nodes:
         for name, has in node.available.items():
             assert _used(placement, wants, node.node_id, name) <= has * (1 + 1e-9) + 1e-9
@@ -72,7 +70,7 @@ def test_a_placement_names_real_nodes_unless_a_worker_takes_nothing(wants: list[
     real = {node.node_id for node in capacity.nodes}
     for want in wants:
         if any(want.size.values()):
-            assert set(place(wants, capacity)[want.topic]) <= real
+            assert set(allot(wants, capacity).placement[want.topic]) <= real
 
 
 @given(_wants(), _clusters())
@@ -131,20 +129,7 @@ def test_the_order_of_topics_and_nodes_does_not_matter(wants: list[Want], capaci
     shuffled, nodes = list(wants), list(capacity.nodes)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     random.shuffle(nodes)  # type: ignore[attr-defined]
-    assert place(shuffled, Capacity(nodes=tuple(nodes))) == place(wants, capacity)
-
-
-@given(_wants(), _clusters())
-@settings(max_examples=500)
-def test_grants_fed_back_as_living_workers_change_nothing(wants: list[Want], capacity: Capacity) -> None:
-    first = place(wants, capacity)
-    lived_in = Capacity(
-        nodes=tuple(
-            replace(node, workers={topic: nodes.get(node.node_id, 0) for topic, nodes in first.items()})
-            for node in capacity.nodes
-        )
-    )
-    assert place(wants, lived_in) == first
+    assert allot(shuffled, Capacity(nodes=tuple(nodes))).placement == allot(wants, capacity).placement
 
 
 @given(_wants(), _clusters())
@@ -160,7 +145,7 @@ def test_a_heavy_topic_gets_all_but_the_minimum_of_a_light_one() -> None:
         Want(topic="heavy", weight=10, minimum=0, target=8, size=size),
         Want(topic="light", weight=1, minimum=1, target=8, size=size),
     ]
-    node = Node(node_id="n", available={"CPU": 2.0}, workers={"light": 8})
+    node = Node(node_id="n", available={"CPU": 2.0})
     assert allocate(wants, Capacity(nodes=(node,))) == {"heavy": 7, "light": 1}
 
 
@@ -180,19 +165,8 @@ def test_in_a_cluster_too_small_for_the_minimums_they_alone_are_served_the_heavi
     assert allocate(wants, capacity) == {"a": 1, "b": 3, "c": 1}
 
 
-def test_living_workers_keep_their_places() -> None:
-    size = {"CPU": 1.0}
-    nodes = tuple(
-        Node(node_id=f"n{i}", available={"CPU": 2.0}, workers=workers)
-        for i, workers in enumerate([{}, {"a": 1}, {"a": 1, "b": 1}])
-    )
-    wants = [Want(topic=topic, weight=1, minimum=0, target=2, size=size) for topic in ("a", "b")]
-    assert place(wants, Capacity(nodes=nodes)) == {"a": {"n1": 1, "n2": 1}, "b": {"n0": 1, "n2": 1}}
-
-
 def test_twenty_topics_on_a_hundred_nodes_take_less_than_fifty_milliseconds() -> None:
-    living = {f"t{i}": 1 for i in range(20)}
-    nodes = tuple(Node(node_id=f"n{i:03}", available={"CPU": 5.0, "memory": 64e9}, workers=living) for i in range(100))
+    nodes = tuple(Node(node_id=f"n{i:03}", available={"CPU": 5.0, "memory": 64e9}) for i in range(100))
     wants = [
         Want(
             topic=f"t{i}",
@@ -253,3 +227,32 @@ def test_nobody_starves_beside_the_extras_of_an_equal(wants: list[Want], capacit
     only_firsts = allocate([replace(want, target=min(1, want.target)) for want in equal], capacity)
     if all(only_firsts[want.topic] == min(1, want.target) for want in equal):
         assert all(grants[want.topic] >= min(1, want.target) for want in equal)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "topics"),
+    [
+        (
+            [{"CPU": 2, "disk": 16}, {"disk": 2}],
+            {"a": (1, {"disk": 7}), "b": (1, {"disk": 2}), "c": (2, {"CPU": 1, "disk": 8})},
+        ),
+        (
+            [{"CPU": 2, "GPU": 4}, {"GPU": 1}],
+            {"a": (1, {"GPU": 1}), "b": (2, {"CPU": 1, "GPU": 2}), "c": (1, {"GPU": 2})},
+        ),
+    ],
+    ids=["two of three need the large node", "the small one must take the small node"],
+)
+def test_first_workers_of_equals_are_put_side_by_side_where_there_is_a_way(
+    nodes: list[dict[str, float]], topics: dict[str, tuple[int, dict[str, float]]]
+) -> None:
+    wants = [Want(topic=t, weight=1, minimum=0, target=n, size=size) for t, (n, size) in topics.items()]
+    capacity = Capacity(nodes=tuple(Node(node_id=f"n{i}", available=free) for i, free in enumerate(nodes)))
+    assert all(allocate(wants, capacity).values())
+
+
+def test_hundreds_of_first_workers_that_do_not_all_fit_are_no_trouble() -> None:
+    sizes: list[dict[str, float]] = [{"CPU": 3}, {"CPU": 3}, {"CPU": 2, "disk": 1}, {"CPU": 4}]
+    wants = [Want(topic=f"t{i}", weight=1, minimum=0, target=2, size=sizes[i % 4]) for i in range(1_200)]
+    nodes = tuple(Node(node_id=f"n{i:03}", available={"CPU": 5, "disk": 5}) for i in range(720))
+    assert sum(map(bool, allocate(wants, Capacity(nodes=nodes)).values())) >= 720

@@ -15,8 +15,15 @@ FOUR, ONE = {"CPU": 4}, {"CPU": 1}
 TWO_NODES = cluster(FOUR, FOUR)
 
 
-def crew(size: Resources, target: int, staying: dict[str | None, int] | None = None, **more: object) -> Crew:
-    return Crew(size=size, target=target, staying=staying or {}, **more)  # type: ignore[arg-type]
+def crew(
+    size: Resources,
+    target: int,
+    staying: dict[str | None, int] | None = None,
+    *,
+    held: dict[str | None, int] | None = None,
+    is_movable: bool = True,
+) -> Crew:
+    return Crew(size=size, target=target, staying=staying or {}, held=held or {}, is_movable=is_movable)
 
 
 def test_two_light_ones_make_room_for_a_heavy_one_and_start_on_the_other_node() -> None:
@@ -25,6 +32,13 @@ def test_two_light_ones_make_room_for_a_heavy_one_and_start_on_the_other_node() 
     assert moves.starts == {"light": ["n1", "n1"]}
     assert moves.waiting == {"heavy": 1}
     assert moves.lacks == {}
+
+
+def test_living_workers_keep_their_places() -> None:
+    crews = {"a": crew(ONE, 2, {"n1": 1, "n2": 1}), "b": crew(ONE, 2, {"n2": 1})}
+    two = {"CPU": 2}
+    moves = plan_moves(crews, cluster(two, two, two))
+    assert (moves.starts, moves.drains, moves.waiting) == ({"b": ["n0"]}, {}, {})
 
 
 def test_the_same_move_is_not_ordered_again_while_those_drain() -> None:

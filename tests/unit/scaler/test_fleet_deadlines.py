@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.lifecycle import DRAIN_GRACE_S, LAST_WORDS_S, REPLACED_AFTER_S
 from hermes_ray.scaler.workforce import ASK_AGAIN_S
+from hermes_ray.worker.spec import WorkerSpec
 from tests.support.fleet_scene import Scene
 
 KILLED_AFTER_S = 900
@@ -187,7 +189,7 @@ def test_a_start_that_cannot_be_asked_for_is_a_failed_start_of_that_topic_alone(
     scene = Scene()
     start = scene.pool.start
 
-    def flaky(spec, topic, size, node_id=None):  # type: ignore[no-untyped-def]
+    def flaky(spec: WorkerSpec, topic: str, size: Resources, node_id: str | None = None) -> str:
         if topic == "heavy":
             raise ValueError("a name that is taken")
         return start(spec, topic, size, node_id)

@@ -29,11 +29,7 @@ class Cluster(Scene):
         return Counter(w.partition("/")[0] for w in self.pool.workers if self.pool.nodes[w] == node_id)
 
     def capacity(self) -> Capacity:
-        nodes = [
-            Node(node_id=n, available={"CPU": cpus}, workers=self.at(n))
-            for n, cpus in self.cpus.items()
-            if n not in self.draining
-        ]
+        nodes = [Node(node_id=n, available={"CPU": cpus}) for n, cpus in self.cpus.items() if n not in self.draining]
         return Capacity(nodes=tuple(nodes), draining=self.draining)
 
     def play(self, seconds: int, *, light: int = 0, heavy: int = 0) -> None:

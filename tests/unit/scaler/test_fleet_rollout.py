@@ -38,8 +38,7 @@ class Rollout(Scene):
         for _ in range(seconds):
             for worker in list(self.pool.workers):
                 self._live(worker)
-            placed = sum(worker in self.up_since_s for worker in self.pool.workers)
-            node = Node(node_id="node", available={"CPU": self.places}, workers={"heavy": placed})
+            node = Node(node_id="node", available={"CPU": self.places})
             self.lines += self.tick(capacity=Capacity(nodes=(node,)), heavy=heavy)
             for worker, _timeout_s in self.pool.drained:
                 self.asked_s.setdefault(worker, self.now_s)
@@ -175,11 +174,11 @@ def test_a_place_that_somebody_else_takes_costs_no_second_worker() -> None:
     scene = Scene(CPU)
     scene.up(heavy=3)
     scene.applied(CPU, code="new")
-    full = Capacity(nodes=(Node(node_id="node", available={"CPU": 3}, workers={"heavy": 3}),))
+    full = Capacity(nodes=(Node(node_id="node", available={"CPU": 3}),))
     scene.tick(capacity=full, heavy=3)
     ((drained, _),) = scene.pool.drained
     scene.gone(drained)
-    taken = Capacity(nodes=(Node(node_id="node", available={"CPU": 2}, workers={"heavy": 2}),))
+    taken = Capacity(nodes=(Node(node_id="node", available={"CPU": 2}),))
     for _ in range(30):
         scene.tick(capacity=taken, heavy=3)
     assert len(scene.pool.drained) == 1

@@ -43,7 +43,7 @@ def test_only_what_fits_is_started_and_the_heavier_topic_first() -> None:
 def test_a_draining_worker_holds_its_room_until_it_is_gone() -> None:
     scene = Scene("topics.heavy.worker.num_cpus=1", "topics.light.worker.num_cpus=1")
     (old,) = scene.up(light=1)
-    full = Capacity(nodes=(Node(node_id="node", available={"CPU": 1}, workers={"light": 1}),))
+    full = Capacity(nodes=(Node(node_id="node", available={"CPU": 1}),))
     scene.tick(capacity=full, heavy=1)
     assert [worker for worker, _ in scene.pool.drained] == [old]
     assert scene.pool.started == [old]

@@ -225,7 +225,7 @@ def test_workers_of_a_topic_that_was_removed_hold_no_room_of_ours() -> None:
         ours, unplaced = scene.view.asked[-1]
         assert (ours, unplaced) == ({"node": {"heavy": 1}}, [])
         scene.says("gone/1", phase="draining")
-    two = Capacity(nodes=(Node(node_id="node", available={"CPU": 2}, workers={"heavy": 1}),))
+    two = Capacity(nodes=(Node(node_id="node", available={"CPU": 2}),))
     scene.tick(capacity=two, heavy=1, light=1)
     assert [worker.partition("/")[0] for worker in scene.pool.started] == ["heavy", "light"]
 
