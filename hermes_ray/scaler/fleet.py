@@ -11,7 +11,8 @@ from hermes_ray.scaler.lifecycle import EARLY_DEATH_S, START_DEADLINE_S, Limits,
 from hermes_ray.scaler.plan import Plan
 from hermes_ray.scaler.ports import CapacityView, WorkerPool
 from hermes_ray.scaler.reconcile import Reconciler
-from hermes_ray.scaler.roster import Departure, Record, Roster
+from hermes_ray.scaler.record import Record
+from hermes_ray.scaler.roster import Departure, Roster
 from hermes_ray.scaler.start_backoff import FIRST_BACKOFF_S
 from hermes_ray.scaler.workforce import ASK_AGAIN_S, LEAVING_S, Workforce
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hermes_ray.core.model import WorkerCounts
-from hermes_ray.scaler.roster import Record
+from hermes_ray.scaler.record import Record
 from hermes_ray.worker.report import Phase
 
 __all__ = ["DRAIN_GRACE_S", "EARLY_DEATH_S", "REPLACED_AFTER_S", "START_DEADLINE_S", "Limits", "Overdue", "Team"]

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
 from hermes_ray.scaler.lifecycle import is_proven
+from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
-from hermes_ray.scaler.roster import Record
 from hermes_ray.scaler.workforce import LEAVING_S, Workforce
 
 __all__ = ["Reconciler"]

@@ -11,7 +11,7 @@ from typing import Any
 from hermes_ray.core.histogram import quantile
 from hermes_ray.core.model import Decision, Override, Reason
 from hermes_ray.scaler.plan import Plan
-from hermes_ray.scaler.roster import Record
+from hermes_ray.scaler.record import Record
 from hermes_ray.telemetry.figures import Figures, PastDecision, TopicFigures
 
 __all__ = ["decision_row", "former_row", "override_row", "past_decision", "past_decision_row", "rules_alone"]

@@ -12,7 +12,8 @@ from hermes_ray.core.model import TopicParams
 from hermes_ray.scaler.lifecycle import Limits, Team, silence_s, team_of
 from hermes_ray.scaler.plan import Plan, worker_spec
 from hermes_ray.scaler.ports import WorkerPool
-from hermes_ray.scaler.roster import Record, Roster
+from hermes_ray.scaler.record import Record
+from hermes_ray.scaler.roster import Roster
 from hermes_ray.scaler.start_backoff import StartBackoff
 
 __all__ = ["ASK_AGAIN_S", "LEAVING_S", "Workforce"]
