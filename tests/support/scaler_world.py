@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from hermes_ray.broker.depth import ProbeFailure
 from hermes_ray.core.histogram import BUCKET_COUNT, bucket
-from hermes_ray.core.model import Probe
+from hermes_ray.core.model import Override, Probe
 from hermes_ray.scaler.clock import Anchor
 from hermes_ray.scaler.control_loop import ControlLoop
 from hermes_ray.scaler.fleet import Fleet
@@ -169,6 +169,9 @@ class ScalerWorld:
         assert self.loop.figures is not None
         return self.loop.figures.topics[topic]
 
+    def acked(self, topic: str) -> int:
+        return self.figures(topic).counters.settlements.acked
+
     def counts(self) -> dict[str, float]:
         """Everything shown that must never go back, by name."""
         found: dict[str, float] = {}
@@ -231,3 +234,11 @@ class ScalerWorld:
             busy_s=SERVICE_S * consumer.acked,
             service=tuple(service),
         )
+
+
+def pause(override: Override) -> Override:
+    return replace(override, paused=True)
+
+
+def pin_to_3(override: Override) -> Override:
+    return replace(override, pinned_count=3)

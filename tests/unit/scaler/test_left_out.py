@@ -1,0 +1,72 @@
+"""Topics that are not configured any more: remembered for a time, then not."""
+
+from __future__ import annotations
+
+from hermes_ray.core.model import Override
+from tests.support.scaler_world import ScalerWorld, pause
+
+DAY_S = 86_400.0
+
+
+def test_sixty_applies_with_changing_topics_leave_no_trace_but_of_the_last_thirty_days() -> None:
+    world = ScalerWorld()
+    for n in range(60):
+        world.applied(f"topics.seasonal_{n}.handler=m:f", f"topics.seasonal_{n}.workers.min=1")
+        world.tick(4)
+        world.now_s += 1.5 * DAY_S
+        world.tick(2)
+    remembered = {name for name in world.memory().topics if name.startswith("seasonal")}
+    assert remembered == {f"seasonal_{n}" for n in range(40, 60)}
+    assert {record.topic for record in world.fleet.roster.all()} <= {"seasonal_59", "light", "heavy"}
+    world.applied()
+    for _ in range(4):
+        world.now_s += 10 * DAY_S
+        world.tick(2)
+    memory = world.memory()
+    assert set(memory.topics) == set(memory.learnt) == {"light", "heavy"}
+    assert all(worker.partition("/")[0] in ("light", "heavy") for worker in memory.workers)
+
+
+def test_a_topic_that_returns_in_time_goes_on_with_its_counts_and_is_not_forgotten_later() -> None:
+    world = ScalerWorld()
+    world.applied("topics.extra.handler=m:f")
+    world.ready["extra"] = 20
+    world.tick(10)
+    handled = world.acked("extra")
+    assert handled == 20
+    world.applied()
+    world.tick(2)
+    world.now_s += 20 * DAY_S
+    world.applied("topics.extra.handler=m:f")
+    world.tick(2)
+    world.now_s += 20 * DAY_S
+    world.tick(2)
+    assert world.acked("extra") == handled
+
+
+def test_a_left_out_topic_is_forgotten_when_told_and_a_configured_one_is_not() -> None:
+    world = ScalerWorld()
+    world.applied("topics.extra.handler=m:f")
+    world.tick(3)
+    world.applied()
+    world.tick(3)
+    assert world.loop.left_out() == ["extra"]
+    assert not world.loop.forget("light")
+    assert not world.loop.forget("nobody")
+    assert world.loop.forget("extra")
+    world.tick()
+    assert set(world.memory().topics) == {"light", "heavy"}
+    world.scaler_is_killed()
+    assert world.loop.left_out() == []
+
+
+def test_the_end_of_a_deployment_ends_pauses_of_topics_that_are_left_out_too() -> None:
+    world = ScalerWorld()
+    world.applied("topics.extra.handler=m:f")
+    world.loop.override("extra", pause)
+    world.tick(2)
+    world.applied()
+    world.loop.stop(kill=False, now_s=world.now_s)
+    world.tick(5)
+    assert world.loop.result is not None
+    assert world.memory().topics["extra"].override == Override()
