@@ -1,8 +1,7 @@
 """The scaler as an actor: answers calls, keeps the time, and leaves the rest to its ``ControlLoop``.
 
 It is a plain class; ``cluster/scalers.py`` makes it the detached actor. Ray's main thread only answers calls: the ticks
-have a thread of their own. What a call wants changed is done by that thread, between two ticks, and is on disk before
-the call returns.
+have a thread of their own, which does what a call wants changed.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
 
@@ -23,6 +22,7 @@ from hermes_ray.cluster.capacity import ClusterView, cluster_id
 from hermes_ray.cluster.packages import has_own_copy, keep_packages, packages_of
 from hermes_ray.cluster.scalers import deployment_names, packed, unpacked
 from hermes_ray.cluster.worker_pool import RayWorkerPool
+from hermes_ray.core.model import Override
 from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.scaler.checkpoint import CLAIM_TRIES, Checkpoint, checkpoint_path
 from hermes_ray.scaler.clock import SteadyClock, boot_id
@@ -30,7 +30,7 @@ from hermes_ray.scaler.control_loop import ControlLoop
 from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import Memory, recalled
 from hermes_ray.scaler.memory_writer import MemoryWriter
-from hermes_ray.scaler.orders import Orders, Permit, all_of
+from hermes_ray.scaler.orders import Permit, all_of
 from hermes_ray.scaler.plan import Owner, Plan, probed_topology
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.scaler.status_rows import (
@@ -42,6 +42,7 @@ from hermes_ray.scaler.status_rows import (
     topic_rows,
     worker_row,
 )
+from hermes_ray.scaler.tick_thread import TICK_S, TickThread
 from hermes_ray.telemetry.exporter import Exporter
 from hermes_ray.worker.report import Report, UnknownReport, decode
 
@@ -49,16 +50,9 @@ __all__ = ["Scaler"]
 
 log = logging.getLogger(__name__)
 
-TICK_S = 1.0
-STOPPING_TICK_S = 0.2
 MAX_CALLS_PER_S = 240  # an actor saturates at 850 a second; more workers report less often instead
 MAX_REPORT_INTERVAL_S = 40.0
 DRIVER_SILENT_S = 5.0
-UNHEALTHY_S = 15.0
-LAST_WORDS_S = 3.0  # for the driver to fetch the result
-FOLLOWERS_S = 1.0  # after one driver has it: hermes stop and the serve that it ends both fetch it
-
-T = TypeVar("T")
 
 
 class Scaler:
@@ -74,11 +68,6 @@ class Scaler:
         self._plan = plan
         self._started_s = time.time()
         self._reports: SimpleQueue[tuple[Report | UnknownReport, float]] = SimpleQueue()
-        self._woken = threading.Event()
-        self._over = threading.Event()
-        self._idle = threading.Event()  # between two ticks: a scrape waits for it
-        self._idle.set()
-        self._result_seen = threading.Event()
         self._driver_seen_s = 0.0
         self._warnings: list[str] = []
         checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, name))
@@ -89,8 +78,6 @@ class Scaler:
         memory = self._recall(checkpoint)
         anchor = memory.header.anchor
         self._clock = SteadyClock(anchor, boot=boot_id())
-        self._orders = Orders(self._clock, self._woken.set)
-        self._ticked_s = self._clock()
         counters = {topic: past.counters for topic, past in memory.topics.items()}
         roster = Roster(counters, memory.workers.values(), self._clock())
         self._fleet = Fleet(plan, pool, ClusterView(), roster)
@@ -102,8 +89,9 @@ class Scaler:
         )
         self._writer = MemoryWriter(checkpoint, self._clock.anchor)
         self._loop = ControlLoop(plan, memory, self._fleet, self._prober, self._writer)
+        ticks = self._ticks = TickThread(self._loop, self._tick, self._leave, self._clock)
         self._exporter = Exporter(
-            config.metrics.host, config.metrics.port, lambda: self._loop.figures, self._unhealthy, self._idle
+            config.metrics.host, config.metrics.port, lambda: self._loop.figures, ticks.unhealthy, ticks.idle
         )
         if anchor is None and self._fleet.has_living():
             self._loop.say(f"there is no checkpoint at {checkpoint.path}: rates are learnt anew")
@@ -112,10 +100,10 @@ class Scaler:
         self._set_report_interval()
         self._loop.save(self._clock(), at_once=True)
         self._prober.start()
-        threading.Thread(target=self._run, name="ticks", daemon=True).start()
+        ticks.start()
         kept = packages_of(plan.environment, *([plan.former.environment] if plan.former else []))
         if kept:
-            threading.Thread(target=keep_packages, args=(kept, self._over), name="packages", daemon=True).start()
+            threading.Thread(target=keep_packages, args=(kept, ticks.over), name="packages", daemon=True).start()
 
     def __repr__(self) -> str:
         return "Scaler"
@@ -130,7 +118,7 @@ class Scaler:
 
     def permit(self, lasts_s: float) -> Permit:
         """What an order that is given within ``lasts_s`` is to be accompanied by."""
-        return self._orders.permit(lasts_s)
+        return self._ticks.permit(lasts_s)
 
     def report(self, report: bytes) -> float:
         """Take a worker's report; returns the seconds until its next."""
@@ -190,7 +178,7 @@ class Scaler:
         if owner is not None and owner.key == driver and owner.stays:
             self._driver_seen_s = self._clock()
         if loop.result is not None:
-            self._result_seen.set()
+            self._ticks.result_seen.set()
         return {
             "lines": [text for number, text in list(loop.lines) if number > cursor],
             "cursor": loop.line_count,
@@ -208,11 +196,11 @@ class Scaler:
         """
         if self._loop.result is not None:
             return 0.0
-        return self._do(permit, lambda: self._loop.stop(kill, self._clock()))
+        return self._ticks.do(permit, lambda: self._loop.stop(kill, self._clock()))
 
     def own(self, permit: Permit, owner: Owner) -> None:
         """Another command, that changes nothing, speaks for the deployment from now on."""
-        self._do(permit, lambda: self._loop.own(owner))
+        self._ticks.do(permit, lambda: self._loop.own(owner))
 
     def override(
         self, permit: Permit, topic: str, changes: Mapping[str, Any], for_s: float | None = None
@@ -223,7 +211,11 @@ class Scaler:
         """
         pin = {} if for_s is None else {"pinned_until_s": self._clock() + for_s}
         said = {**changes, **pin}
-        override = self._do(permit, lambda: self._loop.override(topic, lambda past: dataclasses.replace(past, **said)))
+
+        def change(past: Override) -> Override:
+            return dataclasses.replace(past, **said)
+
+        override = self._ticks.do(permit, lambda: self._loop.override(topic, change))
         if (error := self._loop.write_error) is not None:
             raise OperationFailed(f"{topic} obeys, but a restarted scaler would not know: {error}")
         return override_row(override, self._clock(), self._clock.ahead_s())
@@ -232,7 +224,7 @@ class Scaler:
         """Forget a topic that is left out; raises ``UserMistake`` for one that is configured, or not known."""
         if topic in self._plan.config.topics:
             raise UserMistake(f"{topic} is in the configuration: leave it out and apply, then forget it")
-        if not self._do(permit, lambda: self._loop.forget(topic)):
+        if not self._ticks.do(permit, lambda: self._loop.forget(topic)):
             known = ", ".join(self._loop.left_out()) or "none"
             raise UserMistake(f"there is no left-out topic {topic}: there is {known}")
 
@@ -253,59 +245,25 @@ class Scaler:
             if (error := self._loop.write_error) is not None:
                 self._writer.store = before
                 raise OperationFailed(f"nothing was applied: {error}; correct state_dir or make room")
-            self._over.set()
+            self._ticks.over.set()
             store.close()
             self._exporter.close()
 
-        self._do(permit, leave, saves=False)
+        self._ticks.do(permit, leave, saves=False)
 
-    # Ticks
+    # In the thread of the ticks
 
-    def _do(self, permit: Permit, action: Callable[[], T], *, saves: bool = True) -> T:
-        """Have the tick thread do it, and wait until it is on disk."""
-        if self._over.is_set():
-            raise RuntimeError("this scaler is ending")
+    def _tick(self) -> None:
+        self._set_report_interval()
+        self._loop.clock_offset_s = self._clock.ahead_s()
+        self._loop.tick(all_of(self._reports), self._clock())
+        if not self._plan.has_worked and rules_alone(self._loop.figures):
+            self._plan = dataclasses.replace(self._plan, has_worked=True)
 
-        def act() -> T:
-            answer = action()
-            if saves:
-                self._loop.save(self._clock(), at_once=True)
-            return answer
-
-        return self._orders.give(permit, act)
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            started_s = time.monotonic()
-            try:
-                self._tick()
-            except Exception:
-                log.exception("this tick failed; the next one starts afresh")
-            if self._loop.result is not None:
-                self._over.set()
-                if self._result_seen.wait(LAST_WORDS_S):
-                    time.sleep(FOLLOWERS_S)
-            interval_s = TICK_S if self._loop.stop_by_s is None else STOPPING_TICK_S
-            self._woken.wait(max(0.05, interval_s - (time.monotonic() - started_s)))
-            self._woken.clear()
-            self._orders.carry_out()
+    def _leave(self) -> None:
         self._prober.stop()
         self._exporter.close()
         ray.get_runtime_context().current_actor.__ray_terminate__.options(max_task_retries=0).remote()
-
-    def _tick(self) -> None:
-        started_s = time.monotonic()
-        self._idle.clear()
-        try:
-            self._set_report_interval()
-            self._loop.clock_offset_s = self._clock.ahead_s()
-            self._loop.tick(all_of(self._reports), self._clock())
-        finally:
-            self._idle.set()
-        self._loop.tick_s = time.monotonic() - started_s
-        if not self._plan.has_worked and rules_alone(self._loop.figures):
-            self._plan = dataclasses.replace(self._plan, has_worked=True)
-        self._ticked_s = self._clock()
 
     def _set_report_interval(self) -> None:
         wanted_s = len(self._fleet.roster) / MAX_CALLS_PER_S
@@ -336,10 +294,6 @@ class Scaler:
                 f"the checkpoint could not be read ({error}), it is kept aside: rates are learnt anew"
             )
         return recalled(memory, self._plan, cluster_id())
-
-    def _unhealthy(self) -> str | None:
-        silent_s = self._clock() - self._ticked_s
-        return f"the last tick ended {silent_s:.0f} s ago" if silent_s > UNHEALTHY_S else None
 
 
 def _old_report(report: Any) -> UnknownReport:
