@@ -228,4 +228,12 @@ def _take(free: Nodes, size: Size, count: int) -> dict[str, int]:
 
 
 def _room(free: Nodes, size: Size, most: int) -> int:
-    return min(most, sum(fit_count(node, size) for node in free.values())) if size and most else most
+    """Places of this size, counted no further than ``most``."""
+    if not size:
+        return most
+    room = 0
+    for node in free.values():
+        if room >= most:
+            break
+        room += fit_count(node, size)
+    return min(most, room)

@@ -103,17 +103,17 @@ def not_consuming_s(record: Record, limits: Limits, now_s: float) -> float:
 
 def team_of(records: Iterable[Record], limits: Limits, now_s: float) -> Team:
     """Sort the living workers of one topic, in one pass."""
-    team = Team()
+    team, said_after_s, replaced_after_s = Team(), limits.said_after_s, limits.replaced_after_s
     for record in records:
         silent_s = silence_s(record, now_s)
-        is_silent = silent_s > limits.said_after_s
+        is_silent = silent_s > said_after_s
         idle_s = not_consuming_s(record, limits, now_s)
         team.silent_count += is_silent
         if record.failed or record.is_draining:
             team.leaving.append(record)
             continue
-        team.not_consuming_count += idle_s > limits.said_after_s
-        if silent_s > limits.replaced_after_s or record.kill_asked_s is not None:
+        team.not_consuming_count += idle_s > said_after_s
+        if silent_s > replaced_after_s or record.kill_asked_s is not None:
             team.given_up.append(record)
             continue
         team.staying.append(record)
