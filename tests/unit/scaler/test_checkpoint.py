@@ -68,12 +68,14 @@ def test_what_is_written_is_read_back_and_nothing_else_is_left_there(checkpoint:
     assert names(checkpoint) == ["shop.eu.state"]
 
 
-def test_changes_are_appended_until_they_weigh_more_than_the_whole(checkpoint: Checkpoint) -> None:
-    checkpoint.write(whole(OLD))
-    large = Changes(header=header(), gone=["x" * 1_000] * 600)
-    for _ in range(2):
+@pytest.mark.parametrize(("whole_kb", "changes"), [(0, 2), (4_000, 4)])
+def test_changes_are_appended_until_they_weigh_half_of_the_whole_and_a_megabyte(
+    checkpoint: Checkpoint, whole_kb: int, changes: int
+) -> None:
+    checkpoint.write(Changes(header=header(), is_whole=True, gone=["x" * 1_000] * whole_kb))
+    for _ in range(changes):
         assert not checkpoint.wants_whole
-        checkpoint.write(large)
+        checkpoint.write(Changes(header=header(), gone=["x" * 1_000] * 600))
     assert checkpoint.wants_whole
     size_bytes = checkpoint.path.stat().st_size
     checkpoint.write(whole(OLD))
