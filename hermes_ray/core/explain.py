@@ -28,11 +28,11 @@ def explain(
 
 def _seen(seen: Snapshot) -> str:
     facts = [
-        f"{_plain(seen.ready_count)} waiting",
+        f"{_short(seen.ready_count)} waiting",
         f"oldest {seen.oldest_age_s:.0f} s" if seen.ready_count and seen.oldest_age_s is not None else "",
         f"{seen.held_count} held" if seen.held_count else "",
-        f"arrivals {_plain(seen.arrival_rate_hz)}/s" if seen.arrival_rate_hz is not None else "arrivals unknown",
-        f"one slot does {_plain(seen.service_rate_hz)}/s" if seen.service_rate_hz is not None else "",
+        f"arrivals {_short(seen.arrival_rate_hz)}/s" if seen.arrival_rate_hz is not None else "arrivals unknown",
+        f"one slot does {_short(seen.service_rate_hz)}/s" if seen.service_rate_hz is not None else "",
     ]
     return ", ".join(filter(None, facts))
 
@@ -56,8 +56,8 @@ def _met(decision: Decision, params: TopicParams) -> str:
     most_s = slack_s(objective_s, seen.service_p95_s or 0.0)
     cleared_s = clearing_s(most_s)
     if seen.ready_count and (seen.oldest_age_s or 0.0) + cleared_s > most_s:
-        return f"{decision.target} clears what waits within {_plain(cleared_s)} s"
-    return f"{decision.target} keeps the wait under {_plain(most_s)} of {_plain(objective_s)} s"
+        return f"{decision.target} clears what waits within {_short(cleared_s)} s"
+    return f"{decision.target} keeps the wait under {_short(most_s)} of {_short(objective_s)} s"
 
 
 def _capped(decision: Decision, params: TopicParams) -> str:
@@ -69,7 +69,7 @@ def _capped(decision: Decision, params: TopicParams) -> str:
     spare_hz, backlog = target * params.concurrency * service - arrivals, ready + held
     if spare_hz <= 0:
         return f"{target} {'does' if target == 1 else 'do'} not keep up with arrivals"
-    return f"{target} clears what waits within {_plain(backlog / spare_hz)} s" if backlog else ""
+    return f"{target} clears what waits within {_short(backlog / spare_hz)} s" if backlog else ""
 
 
 def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float) -> str:
@@ -79,8 +79,8 @@ def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float
     clauses = {
         Reason.NO_DATA: "held, because data is missing",
         Reason.FIRST_WORKER: "a first worker for what waits",
-        Reason.STABILISING: f"kept above {was} by the last {_plain(window_s)} s",
-        Reason.STALLED: f"kept from {was}, because no handler has ended for {_plain(_quiet_s(decision.snapshot))} s",
+        Reason.STABILISING: f"kept above {was} by the last {_short(window_s)} s",
+        Reason.STALLED: f"kept from {was}, because no handler has ended for {_short(_quiet_s(decision.snapshot))} s",
         Reason.FIRST_RUN: f"kept from {was} until a first handler has ended",
         Reason.WORKERS_MIN: f"raised from {was} by workers.min",
         Reason.WORKERS_MAX: f"capped from {was} by workers.max",
@@ -97,7 +97,7 @@ def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float
     return clauses.get(decision.reason, "")
 
 
-def _plain(number: float | None) -> str:
+def _short(number: float | None) -> str:
     """Three digits at most that mean something: 412, 31, 2.6, 0.0167; large numbers whole."""
     if number is None:
         return "unknown"

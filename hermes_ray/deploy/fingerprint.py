@@ -62,6 +62,8 @@ def _is_left_out(directory: Path) -> bool:
 def _source(handler: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(handler.partition(":")[0])
-    except Exception:  # of a user's parent package, which find_spec imports; the trial meets it again and reports it
+    except (
+        Exception
+    ):  # of a user's parent package, which find_spec imports; the preflight meets it again and reports it
         return None
     return None if spec is None or spec.origin is None or not spec.origin.endswith(".py") else Path(spec.origin)

@@ -17,8 +17,8 @@ from hermes_ray.worker.handlers import import_from, load_handler, run_close
 
 __all__ = ["import_paths", "try_handlers"]
 
-TRIAL_TIMEOUT_S = 120.0
-TRIALS_AT_ONCE = 8
+LOAD_TIMEOUT_S = 120.0
+PROCESSES_AT_ONCE = 8
 
 
 def import_paths() -> tuple[str, ...]:
@@ -31,14 +31,14 @@ def try_handlers(config: Config, topics: Iterable[str], paths: tuple[str, ...]) 
     """Slots per worker of each topic, once its handler was imported and built, and its process reached the broker.
 
     A few at once, each in a process of its own that reserves nothing; topics that share a handler and its options share
-    a trial. Raises ``OperationFailed`` with the text of the first that fails.
+    a process. Raises ``OperationFailed`` with the text of the first that fails.
     """
     chosen = {topic: digest([config.topics[topic].handler, config.topics[topic].options]) for topic in topics}
     first_of = {handler: topic for topic, handler in reversed(chosen.items())}
     slots: dict[str, int] = {}
     waiting, running = deque(first_of.items()), deque[tuple[str, str, Any]]()
     while waiting or running:
-        while waiting and len(running) < TRIALS_AT_ONCE:
+        while waiting and len(running) < PROCESSES_AT_ONCE:
             handler, topic = waiting.popleft()
             running.append((handler, topic, _start(config, topic, paths)))
         handler, topic, collect = running.popleft()
@@ -48,17 +48,17 @@ def try_handlers(config: Config, topics: Iterable[str], paths: tuple[str, ...]) 
 
 def _start(config: Config, topic: str, paths: tuple[str, ...]) -> Any:
     chosen = config.topics[topic]
-    name = f"{config.deployment.name}/{topic}/trial"
-    return start_once(_trial, chosen.handler, chosen.options, paths, config.broker.urls, name)
+    name = f"{config.deployment.name}/{topic}/preflight"
+    return start_once(_loaded_once, chosen.handler, chosen.options, paths, config.broker.urls, name)
 
 
 def _slots(config: Config, topic: str, collect: Any) -> int:
     chosen = config.topics[topic]
     try:
-        default: int = collect(TRIAL_TIMEOUT_S)
+        default: int = collect(LOAD_TIMEOUT_S)
     except TaskTimedOut as error:
         raise OperationFailed(
-            f"topic {topic}: handler {chosen.handler} did not load in {TRIAL_TIMEOUT_S:.0f} s"
+            f"topic {topic}: handler {chosen.handler} did not load in {LOAD_TIMEOUT_S:.0f} s"
         ) from error
     except TaskFailed as error:
         text = str(error) if error.is_its_own else f"{chosen.handler} cannot be tried: {error}"
@@ -66,7 +66,9 @@ def _slots(config: Config, topic: str, collect: Any) -> int:
     return default
 
 
-def _trial(handler: str, options: Mapping[str, Any], paths: tuple[str, ...], urls: tuple[str, ...], name: str) -> int:
+def _loaded_once(
+    handler: str, options: Mapping[str, Any], paths: tuple[str, ...], urls: tuple[str, ...], name: str
+) -> int:
     import asyncio
 
     import_from(paths)

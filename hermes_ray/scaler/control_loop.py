@@ -163,7 +163,7 @@ class ControlLoop:
         for topic in self._topics:
             self._count(topic, waits.get(topic, ()))
             if roster.is_complete(topic, now_s, interval_s):
-                self._learnt[topic] = self._observed(topic, probes.get(topic), now_s)
+                self._learnt[topic] = self._learn(topic, probes.get(topic), now_s)
 
     def _count(self, topic: str, wait_rungs_ms: tuple[int, ...]) -> None:
         """Bring the topic's counts up to what prober and fleet have counted since the last look."""
@@ -190,7 +190,7 @@ class ControlLoop:
             memory = structs.replace(memory, counters=counters)
         self._topics[topic] = memory
 
-    def _observed(self, topic: str, probe: Probe | None, now_s: float) -> TopicLearnt:
+    def _learn(self, topic: str, probe: Probe | None, now_s: float) -> TopicLearnt:
         roster, past, interval_s = self._fleet.roster, self._learnt[topic], self._fleet.report_interval_s
         if probe is not None:
             self._probes[topic] = with_probe(self._probes[topic], probe, report_interval_s=interval_s)

@@ -207,7 +207,7 @@ class LocalBroker:
 
     def _await(self, port: int, child: subprocess.Popen[bytes]) -> None:
         deadline_s = time.monotonic() + START_TIMEOUT_S
-        while not _answers(port):
+        while not _is_listening(port):
             if child.poll() is not None or time.monotonic() > deadline_s:
                 raise OperationFailed(f"the private RabbitMQ did not start\n{self._log_tail()}")
             time.sleep(0.05)
@@ -281,7 +281,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _answers(port: int) -> bool:
+def _is_listening(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
