@@ -14,7 +14,7 @@ import pytest
 from hermes_ray.broker.private.local import LocalBroker
 from tests.support.live import BIN, Cluster, Project, ray_head, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 REFUSED_WITHIN_S = 30
 HANDLER = {"orders": {"handler": "Sync", "options": {"sleep_s": 0.02}, "workers": {"min": 1, "max": 3}}}

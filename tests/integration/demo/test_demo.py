@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 KEYS = ["published", "handled", "distinct", "lost", "duplicated", "retried", "dead_lettered", "seconds", "topics"]
 Process = tuple[int, str]  # a pid and when it started: pids come back

@@ -24,8 +24,6 @@ OPERATING = list(blocks(doc("operating")))
 FILES = [block for block in OWN_TOPIC if block.file]
 WITHIN_S = 60
 
-pytestmark = pytest.mark.timeout(300)  # a Ray of its own, started and ended in each
-
 # What the lines of docs/operating.md answer, where no block of text shows it.
 ANSWERS = {
     "hermes check config=my.yaml": "ok      room orders: ",
