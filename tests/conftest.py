@@ -19,6 +19,14 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("exploring", deadline=None, derandomize=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def width_of_a_pipe() -> Iterator[None]:
+    """What commands print into pipes does not depend on the terminal that the tests were started from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[LocalBroker]:
     """A private RabbitMQ node; restart or kill only one of your own."""

@@ -6,6 +6,7 @@ then its numbers are stacked on two to four lines; and only then are the names a
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
 from collections.abc import Sequence
@@ -48,18 +49,18 @@ SHAPES = (
 
 
 def console_of(piped_columns: int) -> Console:
-    """The terminal; no terminal tells how wide it is, so a pipe and a job's log get ``piped_columns``."""
+    """The terminal; a pipe and a job's log have no width and get ``piped_columns``, where ``COLUMNS`` does not say."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(width=piped_columns, highlight=False)
+    return console if _has_width(console) else Console(width=piped_columns, highlight=False)
 
 
 def print_table(console: Console, names: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print ``rows``: columns of ``names`` at the left, then columns of ``numbers``; these are the headings.
 
-    Into a pipe a row is one line, its names folded where they must be.
+    Into a pipe without a width a row is one line, its names folded where they must be.
     """
     columns = [list(column) for column in zip([*names, *numbers], *rows, strict=True)]
-    shape, name_widths = _fitting(console.width, columns, len(names)) if console.is_terminal else (PIPED, None)
+    shape, name_widths = _fitting(console.width, columns, len(names)) if _has_width(console) else (PIPED, None)
     padding = (0, shape.gap // 2, 0, (shape.gap - 1) // 2)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding, leading=int(shape.lines > 1))
     for n, name in enumerate(names):
@@ -73,7 +74,7 @@ def print_table(console: Console, names: Sequence[str], numbers: Sequence[str], 
 
 def say(console: Console, sentence: str, style: str = "") -> None:
     """Print a sentence: on a terminal folded between words, its other lines indented; as one line into a pipe."""
-    if console.is_terminal:
+    if _has_width(console):
         sentence = textwrap.fill(sentence, console.width, subsequent_indent=HANG, break_on_hyphens=False)
     console.print(Text(sentence, style=style), soft_wrap=True)
 
@@ -83,6 +84,10 @@ def figure(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     return str(value) if isinstance(value, int) else f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def _has_width(console: Console) -> bool:
+    return console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
 
 
 def _fitting(room: int, columns: Sequence[Sequence[str]], name_count: int) -> tuple[_Shape, list[int]]:

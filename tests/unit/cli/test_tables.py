@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hermes_ray.cli import schema_table, status, workers
-from hermes_ray.cli.tables import figure, print_table, say
+from hermes_ray.cli.tables import console_of, figure, print_table, say
 from hermes_ray.config.schema import schema_rows
 
 LONG = "a-very-long-topic-name.of.one.tenant-in-europe"
@@ -106,6 +106,17 @@ def test_a_pipe_gets_a_row_a_line_whatever_is_in_it() -> None:
         "old", "1300", "pinned",
     ]  # fmt: skip
     assert idle.split()[0] == "idle"
+
+
+def test_a_pipe_that_is_told_a_width_keeps_to_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(console_of(160), ["topic"], status.COLUMNS, [status._cells(LONG[:30], BIG)])
+    say(console_of(160), "many words " * 20)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "123456789" in " ".join(lines).split()
 
 
 @pytest.mark.parametrize("name", ["orders/3f2a91bc", f"{LONG}/3f2a91bc"])
