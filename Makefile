@@ -83,7 +83,7 @@ types:
 	@$(BIN)/mypy
 
 unit:
-	@$(PYTEST) tests/unit tests/property
+	@$(PYTEST) --numprocesses=2 tests/unit tests/property
 
 docs: install ## docs/metrics.md anew, from the definitions
 	$(BIN)/python -m hermes_ray.telemetry.metrics_page > docs/metrics.md

@@ -13,10 +13,10 @@ from hermes_ray.errors import HermesError
 
 PREPARED_VHOST_COUNT = 80
 
-# The same examples on every machine (hypothesis has other defaults where CI is set); new ones in `make test-all`.
-# Properties may take their time: a busy machine is no failure.
+# The same examples on every machine (hypothesis has other defaults where CI is set); new ones, and more of them, in
+# `make test-all`. Properties may take their time: a busy machine is no failure.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
-settings.register_profile("exploring", deadline=None, derandomize=False)
+settings.register_profile("exploring", deadline=None, derandomize=False, max_examples=500)
 
 
 @pytest.fixture(scope="session", autouse=True)

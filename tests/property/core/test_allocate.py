@@ -4,7 +4,7 @@ import timeit
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_ray.core.allocate import Placement, Want, allocate, allot
@@ -95,7 +95,6 @@ def test_workers_that_take_nothing_always_get_their_target(wants: list[Want], ca
 
 
 @given(_wants(), _clusters(), st.integers(0, 5), st.sampled_from([0.75, 1.0, 2.0, 5.0, 10.0, 99.0]))
-@settings(max_examples=1_000)
 def test_raising_a_weight_never_lowers_the_grant_but_for_the_first_worker_of_a_new_equal(
     wants: list[Want], capacity: Capacity, which: int, weight: float
 ) -> None:
@@ -110,7 +109,6 @@ def test_raising_a_weight_never_lowers_the_grant_but_for_the_first_worker_of_a_n
 
 
 @given(_wants(), _clusters(), st.floats(1.01, 100.0))
-@settings(max_examples=500)
 def test_of_two_like_topics_the_heavier_never_gets_less(wants: list[Want], capacity: Capacity, factor: float) -> None:
     twin = replace(wants[0], topic="twin", weight=wants[0].weight * factor)
     grants = allocate([*wants, twin], capacity)
@@ -220,7 +218,6 @@ def test_the_first_worker_of_a_large_topic_comes_before_the_extras_of_a_small_on
 
 
 @given(_wants(), _clusters())
-@settings(max_examples=500)
 def test_nobody_starves_beside_the_extras_of_an_equal(wants: list[Want], capacity: Capacity) -> None:
     equal = [replace(want, weight=1.0, minimum=0) for want in wants]
     grants = allocate(equal, capacity)

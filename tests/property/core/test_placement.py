@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_ray.core.allocate import Want, allocate
@@ -78,7 +78,6 @@ class World:
 
 
 @given(NODES, st.lists(TARGETS, min_size=1, max_size=4))
-@settings(max_examples=300)
 def test_what_is_granted_comes_to_be_or_says_why_not_and_then_rests(
     nodes: list[dict[str, int]], episodes: list[dict[str, int]]
 ) -> None:

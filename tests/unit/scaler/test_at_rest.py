@@ -18,7 +18,7 @@ AIM = 0.8
 def _rest(service_s: float, ideal: float, concurrency: int, seed: int | None, interval_s: float = 1.0) -> float:
     """Workers on average once a load has stood for a while that takes ``ideal`` of them at 80 % use."""
     rate_hz = ideal * concurrency * AIM / service_s
-    settle_s = 300 if rate_hz > 100 else 900
+    settle_s = 900 if rate_hz < 100 else 300 if rate_hz < 1_000 else 150
     world = SteadyWorld(rate_hz, lambda _: service_s, concurrency=concurrency, report_interval_s=interval_s, seed=seed)
     world.run(2 * settle_s)
     return world.mean_target(settle_s)
