@@ -62,7 +62,7 @@ $(VENV)/.wheels: constraints.txt | $(INSTALLED)
 	    --requirement constraints.txt 'setuptools>=77'
 	@touch $@
 
-check: install ## format, lint, import layers, types, unit and property tests: under a minute
+check: install ## format, lint, import layers, types, unit and property tests: under 90 seconds
 	@$(MAKE) $(PARALLEL) format lint imports types unit
 
 fix: $(INSTALLED) ## format the code and apply ruff's safe fixes
