@@ -7,7 +7,7 @@ fits; inside it the topic with the fewest workers is served next.
 
 Nobody starves beside its equals: where a class would leave no place for the first workers of larger ones of the same
 weight, those are placed before its extras, each on the node where it costs the class the fewest. (Whether all firsts
-fit is found out for certain on a few nodes; on many, with several resources, a way may be missed.)
+fit is searched for with a bounded effort: certain for ten of them on a few nodes, a way may be missed for more.)
 
 Raising a topic's weight never lowers its grant. Reservations are the same before and after. A class sees what the
 classes before it left, and placing k workers of one size lowers the number of that size that still fit by exactly k,
@@ -34,7 +34,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from hermes_ray.core.firsts import Nodes, first_places, take_firsts
+from hermes_ray.core.firsts import Effort, Nodes, first_places, take_firsts
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take
 
@@ -138,6 +138,7 @@ def _share(
     free: Nodes,
 ) -> None:
     """Add to ``placed``, class by class, what is missing to the targets and fits into ``free``."""
+    effort = Effort()
     for _, equals in groupby(claims, key=lambda claim: claim.weight):
         classes = [
             (size, [claim.topic for claim in group]) for size, group in groupby(equals, key=lambda claim: claim.size)
@@ -149,7 +150,7 @@ def _share(
                 for topic in others
                 if targets[topic] > 0 and other and not placed[topic]
             ]
-            _serve(size, topics, targets, placed, free, waiting)
+            _serve(size, topics, targets, placed, free, waiting, effort)
 
 
 def _serve(
@@ -159,17 +160,18 @@ def _serve(
     placed: Placement,
     free: Nodes,
     waiting: Sequence[tuple[Size, str]],
+    effort: Effort,
 ) -> None:
     """Place what is missing of one class, less what would take the last places of others ``waiting`` for a first."""
     have = {topic: sum(placed[topic].values()) for topic in topics}
     missing = sum(targets[topic] - have[topic] for topic in topics)
     others = [first for first in waiting if first[1] not in have]
     places = _take(free, size, missing)
-    if others and len(beside := first_places(free, others)) < len(others):
+    if others and len(beside := first_places(free, others, effort)) < len(others):
         _give_back(free, size, places)
-        possible = first_places(free, waiting)
+        possible = first_places(free, waiting, effort)
         if any(topic in possible and topic not in beside for _, topic in others):
-            take_firsts(free, size, placed, waiting, possible, have.keys())
+            take_firsts(free, size, placed, waiting, possible, have.keys(), effort)
         places = _take(free, size, missing)
     extra = _even(have, targets, sum(places.values()))
     for topic in topics:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from hermes_ray.core.resources import Free, Size, fit_count, take
 
-__all__ = ["Nodes", "first_places", "take_firsts"]
+__all__ = ["Effort", "Nodes", "first_places", "take_firsts"]
 
 Nodes = dict[str, Free]
 """Node id -> what is free there."""
 
-_MOST_TRIES = 500  # and levels of recursion, of which Python has 1,000
+_MOST_FIRSTS = 300  # as many levels of recursion, of which Python has 1,000
 
 
-def first_places(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, str]:
+@dataclass(slots=True)
+class Effort:
+    """What may still be spent on looking for ways in which all firsts fit, in looks at a node; 20,000 take 40 ms."""
+
+    left_count: int = 20_000
+
+    def spend(self, count: int) -> bool:
+        """Whether there was as much left."""
+        self.left_count -= count
+        return self.left_count >= 0
+
+
+def first_places(free: Nodes, firsts: Sequence[tuple[Size, str]], effort: Effort) -> dict[str, str]:
     """A node for each topic's first worker, side by side, for as many as are found one; takes nothing.
 
     Largest first, by the largest part they take of what is free of a resource, each on the first node that holds it.
-    Where somebody is left over although there is enough of everything, other ways are tried, 500 nodes in all: on a
-    few nodes these are all ways there are.
+    Where somebody is left over although there is enough of everything, other ways are tried while ``effort`` lasts: it
+    does for all ways there are of some ten firsts on a few nodes.
     """
     totals: dict[str, int] = {}
     for amounts in free.values():
@@ -28,11 +41,9 @@ def first_places(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, s
     shares = {size: max(amount / (totals.get(name) or 1) for name, amount in size) for size, _ in firsts}
     in_order = sorted(firsts, key=lambda first: -shares[first[0]])
     found = _one_after_the_other(free, in_order)
-    if len(found) < len(in_order) and _is_enough(totals, in_order):
-        left = {node_id: dict(amounts) for node_id, amounts in free.items()}
-        if (nodes := _search(left, [size for size, _ in in_order], iter(range(_MOST_TRIES)))) is not None:
-            return dict(zip((topic for _, topic in in_order), nodes, strict=True))
-    return found
+    may_fit = len(found) < len(in_order) <= _MOST_FIRSTS and _is_enough(totals, in_order)
+    nodes = _search(free, [size for size, _ in in_order], effort) if may_fit else None
+    return found if nodes is None else dict(zip((topic for _, topic in in_order), nodes, strict=True))
 
 
 def _one_after_the_other(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, str]:
@@ -61,20 +72,32 @@ def _is_enough(totals: Mapping[str, int], firsts: Sequence[tuple[Size, str]]) ->
     return all(totals.get(name, 0) >= amount for name, amount in wanted.items())
 
 
-def _search(left: Nodes, sizes: Sequence[Size], tries: Iterator[int]) -> list[str] | None:
-    """A node for each size, all side by side; None if there is no such way, or none was found before the tries end."""
-    if not sizes:
-        return []
-    for node_id, amounts in left.items():
-        if next(tries, None) is None:
+def _search(free: Nodes, sizes: Sequence[Size], effort: Effort) -> list[str] | None:
+    """A node for each size, all side by side; None if there is no such way, or the effort ends before one is found.
+
+    Ways that leave the same amounts, on whatever nodes, are one: it is tried once.
+    """
+    left = {node_id: dict(amounts) for node_id, amounts in free.items()}
+    hopeless: set[tuple[int, tuple[tuple[tuple[str, int], ...], ...]]] = set()
+
+    def search(index: int) -> list[str] | None:
+        if index == len(sizes):
+            return []
+        shapes = {node_id: tuple(sorted(amounts.items())) for node_id, amounts in left.items()}
+        state = (index, tuple(sorted(shapes.values())))
+        if state in hopeless or not effort.spend(len(shapes)):
             return None
-        if fit_count(amounts, sizes[0]):
-            take(amounts, sizes[0])
-            rest = _search(left, sizes[1:], tries)
-            take(amounts, sizes[0], -1)
-            if rest is not None:
-                return [node_id, *rest]
-    return None
+        for node_id in {shape: node_id for node_id, shape in shapes.items()}.values():
+            if fit_count(left[node_id], sizes[index]):
+                take(left[node_id], sizes[index])
+                rest = search(index + 1)
+                take(left[node_id], sizes[index], -1)
+                if rest is not None:
+                    return [node_id, *rest]
+        hopeless.add(state)
+        return None
+
+    return search(0)
 
 
 def take_firsts(
@@ -84,6 +107,7 @@ def take_firsts(
     firsts: Sequence[tuple[Size, str]],
     possible: Mapping[str, str],
     own: Collection[str],
+    effort: Effort,
 ) -> None:
     """Place the ``possible`` first workers of all but a class's ``own`` topics, where the class loses the fewest by it.
 
@@ -102,7 +126,7 @@ def take_firsts(
             break
     else:
         ours = [first for first in wanted if first[1] in own]
-        if len(first_places(cheapest, ours)) < len(ours):
+        if len(first_places(cheapest, ours, effort)) < len(ours):
             chosen = dict(possible)
     for other, topic in wanted:
         if topic not in own:

@@ -237,14 +237,29 @@ def test_nobody_starves_beside_the_extras_of_an_equal(wants: list[Want], capacit
             [{"CPU": 2, "GPU": 4}, {"GPU": 1}],
             {"a": (1, {"GPU": 1}), "b": (2, {"CPU": 1, "GPU": 2}), "c": (1, {"GPU": 2})},
         ),
+        (
+            [{"CPU": 15}, {"CPU": 13}, {"CPU": 8}, {"CPU": 6}],
+            {f"{n}": (1, {"CPU": cpus}) for n, cpus in enumerate((4, 5, 5, 8, 5, 8, 6))} | {"small": (5, {"CPU": 1})},
+        ),
     ],
-    ids=["two of three need the large node", "the small one must take the small node"],
+    ids=["two of three need the large node", "the small one must take the small node", "one way for eight on four"],
 )
 def test_first_workers_of_equals_are_put_side_by_side_where_there_is_a_way(
     nodes: list[dict[str, float]], topics: dict[str, tuple[int, dict[str, float]]]
 ) -> None:
     wants = [Want(topic=t, weight=1, minimum=0, target=n, size=size) for t, (n, size) in topics.items()]
     capacity = Capacity(nodes=tuple(Node(node_id=f"n{i}", available=free) for i, free in enumerate(nodes)))
+    assert all(allocate(wants, capacity).values())
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=2, max_size=4), st.integers(1, 20))
+def test_first_workers_that_fill_their_nodes_all_get_one(bins: list[list[int]], extras: int) -> None:
+    capacity = Capacity(nodes=tuple(Node(node_id=f"n{i}", available={"CPU": sum(b)}) for i, b in enumerate(bins)))
+    sizes = [size for own in bins for size in own]
+    wants = [
+        Want(topic=f"t{i}", weight=1, minimum=0, target=extras if size == min(sizes) else 1, size={"CPU": size})
+        for i, size in enumerate(sizes)
+    ]
     assert all(allocate(wants, capacity).values())
 
 
