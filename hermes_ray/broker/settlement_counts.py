@@ -13,6 +13,8 @@ class SettlementCounts(Struct, kw_only=True, array_like=True):
     Of ``received`` deliveries some were ``given_back`` to the queue unsettled, the others ``acked`` after success,
     ``retried`` (moved to a wait queue), or dead-lettered because no retry can help (``permanent``) or all ``attempts``
     are used up. ``stale`` settlements came for a channel that is gone, and were dropped.
+
+    Written as an array: a new counter comes last, else those of older files and workers are read into others.
     """
 
     received: int = 0

@@ -18,7 +18,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -92,11 +92,15 @@ class Checkpoint:
         if not content.startswith(MAGIC):
             self.set_aside("it is of another version, or no memory at all")
             return None
+        records, lost = _records(content)
         try:
-            return merged(map(decode, _records(content)))
+            memory = merged(map(decode, records))
         except ValueError as error:
             self.set_aside(str(error))
             return None
+        if lost and (memory is None or lost.strip(b"\0")):
+            self._lost(lost, memory)
+        return memory
 
     def write(self, changes: Changes) -> None:
         """Append ``changes``, or replace the file if they are whole; they are on disk when this returns.
@@ -123,11 +127,18 @@ class Checkpoint:
 
     def set_aside(self, why: str) -> None:
         """Keep an unusable file beside the next one, unless it is another scaler's: that one may read it well."""
-        aside = self.path.with_suffix(".unreadable.state")
+        aside = self.path.with_name(f"{self.path.name}.unreadable-{time.strftime('%Y%m%dT%H%M%S')}")
         with contextlib.suppress(OSError):
             self.claim()
             self.path.replace(aside)
             log.warning("%s cannot be used (%s): kept as %s; rates are learnt anew", self.path, why, aside.name)
+
+    def _lost(self, lost: bytes, memory: Memory | None) -> None:
+        """Tell of an end that no record can be made of; a tick is lost to a crash, more to a damaged disk."""
+        if memory is None:
+            self.set_aside("its first record is damaged")
+        else:
+            log.warning("the last %d bytes of %s were not written whole: what they said is lost", len(lost), self.path)
 
     def _content(self) -> bytes | None:
         for tries_left in reversed(range(READ_TRIES)):
@@ -194,16 +205,20 @@ class Checkpoint:
         self._lock = lock
 
 
-def _records(content: bytes) -> Iterator[bytes]:
-    """The records that are whole; what a crash cut short at the end is left out."""
-    at = len(MAGIC)
+def _records(content: bytes) -> tuple[list[bytes], bytes]:
+    """The records up to the first that is not whole, and what is left over from there on.
+
+    A crash may leave half a record, or zeros where one was to be.
+    """
+    records, at = list[bytes](), len(MAGIC)
     while at + RECORD.size <= len(content):
         size, checksum = RECORD.unpack_from(content, at)
         data = content[at + RECORD.size : at + RECORD.size + size]
-        if len(data) < size or zlib.crc32(data) != checksum:
-            return
-        yield data
+        if not size or len(data) < size or zlib.crc32(data) != checksum:
+            break
+        records.append(data)
         at += RECORD.size + size
+    return records, content[at:]
 
 
 def _sync_directory(directory: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field, structs
@@ -127,17 +128,19 @@ def decode(data: bytes) -> Changes:
         return _decoder.decode(data)
     except msgspec.ValidationError:
         return _without_unfit_histories(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _without_unfit_histories(data: bytes) -> Changes:
-    plain = msgspec.msgpack.decode(data)
-    learnings = plain.get("learnt", {}) if isinstance(plain, dict) else {}
+    plain = msgspec.msgpack.decode(data, type=dict[str, Any])
+    learnings = msgspec.convert(plain.get("learnt", {}), dict[str, dict[str, Any]])
     for past in learnings.values():
         try:
             msgspec.convert(past.get("history", {}), History)
         except msgspec.ValidationError:
             del past["history"]
-    return msgspec.convert(plain, Changes)
+    return msgspec.convert({**plain, "learnt": learnings}, Changes)
 
 
 def merged(changes: Iterable[Changes]) -> Memory | None:

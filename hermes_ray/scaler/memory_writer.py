@@ -61,7 +61,7 @@ class MemoryWriter:
                 header=header, is_whole=True, topics=dict(topics), learnt=turn, workers=roster.remembered()
             )
         else:
-            turn = self._turn(learnt, now_s)
+            turn = self._turn(learnt)
             changes = Changes(
                 header=header,
                 topics={name: topic for name, topic in topics.items() if self._topics.get(name) is not topic},
@@ -81,7 +81,7 @@ class MemoryWriter:
         self._targets |= {name: _target(past) for name, past in turn.items()}
         self._next_s = now_s + (1 + WRITE_SHARE) * (self._stopwatch() - began_s)
 
-    def _turn(self, learnt: Mapping[str, TopicLearnt], now_s: float) -> dict[str, TopicLearnt]:
+    def _turn(self, learnt: Mapping[str, TopicLearnt]) -> dict[str, TopicLearnt]:
         """Those whose target changed, and as many of those that were written longest ago as a turn of 10 s takes."""
         if len(learnt) <= LEAST_LEARNT:
             return dict(learnt)

@@ -29,7 +29,10 @@ class TopicCounts(Struct, frozen=True, kw_only=True):
 
 
 class PastDecision(Struct, frozen=True, kw_only=True, array_like=True):
-    """A decision that changed a target, as it is remembered: ``limiters`` are (reason, before, after) in order."""
+    """A decision that changed a target, as it is remembered: ``limiters`` are (reason, before, after) in order.
+
+    Written as an array: a new field comes last.
+    """
 
     at_s: float
     before: int

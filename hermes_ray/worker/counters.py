@@ -23,7 +23,7 @@ class RunCounts(Struct, frozen=True, kw_only=True, array_like=True):
 
     ``finished`` runs took ``finished_s`` together and fell into ``durations`` (one count per bucket of
     ``DURATION_BUCKETS_S`` and one beyond) and ``service`` (log buckets); ``wait`` and ``wait_s`` are of the runs whose
-    publish time is known. ``busy_s`` includes running handlers.
+    publish time is known. ``busy_s`` includes running handlers. Written as an array: a new counter comes last.
     """
 
     finished: int = 0

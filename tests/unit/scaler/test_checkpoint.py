@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -37,6 +39,10 @@ def checkpoint(tmp_path: Path) -> Iterator[Checkpoint]:
 
 
 def no_pause(_seconds: float) -> None: ...
+
+
+def record(data: bytes) -> bytes:
+    return MAGIC + RECORD.pack(len(data), zlib.crc32(data)) + data
 
 
 def names(checkpoint: Checkpoint) -> list[str]:
@@ -172,17 +178,40 @@ def test_the_new_file_is_on_disk_before_it_takes_the_place_of_the_old_one(
         b'{"version": 1, "topics": {}}',
         b"hermes_ray memory 99\n",
         MAGIC + RECORD.pack(3, zlib.crc32(b"abc")) + b"abc",
-        MAGIC + RECORD.pack(1, zlib.crc32(b"\x80")) + b"\x80",
+        record(b"\x80"),
+        record(msgspec.msgpack.encode([1, 2])),
+        *[
+            record(msgspec.msgpack.encode({"header": {}, "learnt": learnt}))
+            for learnt in (5, None, {"a": 5}, {"a": None}, {"a": {"policy": 5}})
+        ],
+        record(b"\x91" * 100_000),
+        MAGIC + b"\0" * 5_000,
+        MAGIC + RECORD.pack(5, 1) + b"\x80abcd",
     ],
 )
 def test_a_file_that_cannot_be_used_is_set_aside_and_reading_gives_none(checkpoint: Checkpoint, content: bytes) -> None:
     checkpoint.path.parent.mkdir(parents=True)
     checkpoint.path.write_bytes(content)
     assert checkpoint.read() is None
-    assert names(checkpoint) == ["shop.eu.unreadable.state"]
+    (aside,) = names(checkpoint)
+    assert re.fullmatch(r"shop\.eu\.state\.unreadable-\d{8}T\d{6}", aside), "no name that a deployment's file can have"
     checkpoint.write(whole(OLD))
     assert checkpoint.read() == OLD
-    assert checkpoint.path.with_name("shop.eu.unreadable.state").read_bytes() == content
+    assert checkpoint.path.with_name(aside).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "end", [b"\0" * 5_000, b"\0" * 3, RECORD.pack(900, 1) + b"half", b"\0\0\0\x04abcdabcd", b"\xff"]
+)
+def test_an_end_that_no_record_can_be_made_of_costs_nothing_before_it(
+    checkpoint: Checkpoint, end: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint.write(whole(OLD))
+    checkpoint.write(generation(8))
+    with checkpoint.path.open("ab") as file:
+        file.write(end)
+    assert read_generation(checkpoint) == 8
+    assert ("were not written whole" in caplog.text) is bool(end.strip(b"\0"))
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE, errno.EACCES])
@@ -230,7 +259,7 @@ def test_a_file_of_another_scaler_that_cannot_be_read_here_is_left_to_it(checkpo
         assert second.read() is None
         assert names(checkpoint) == ["shop.eu.state"]
     checkpoint.set_aside("it is ours")
-    assert names(checkpoint) == ["shop.eu.unreadable.state"]
+    assert [name.partition("-")[0] for name in names(checkpoint)] == ["shop.eu.state.unreadable"]
 
 
 def test_the_end_of_a_scaler_that_is_on_its_way_out_is_waited_for(checkpoint: Checkpoint) -> None:

@@ -35,6 +35,28 @@ def test_a_report_comes_back_as_it_went() -> None:
     assert (flat(said)["held"], flat(said)["acked"], flat(said)["phase"]) == (3, 5, "draining")
 
 
+def test_counters_that_were_written_before_a_counter_was_added_are_read_as_what_they_were() -> None:
+    """Files and living workers of the release before: their arrays are shorter, and in the order of that time."""
+    older = {"settlements": [1, 2, 3, 4, 5, 6, 7], "runs": [1, 2.0, 3.0, 4.0, [5], [6], [7]], "reconnects": 8}
+    assert msgspec.convert(older, Counters) == counters(
+        received=1,
+        given_back=2,
+        acked=3,
+        retried=4,
+        dead_lettered_permanent=5,
+        dead_lettered_attempts=6,
+        stale=7,
+        finished=1,
+        finished_s=2.0,
+        busy_s=3.0,
+        wait_s=4.0,
+        service=(5,),
+        wait=(6,),
+        durations=(7,),
+        reconnects=8,
+    )
+
+
 def test_the_largest_report_of_a_long_life_is_below_two_kilobytes() -> None:
     said = report("t" * 100 + "/0a1b2c3d", 10**9, node_id="f" * 56, lost_reason="x" * 200, wait_rungs_ms=(1,) * 30)
     said = msgspec.structs.replace(said, counters=BUSY, revision="a" * 12, settings="b" * 12)
