@@ -1,6 +1,7 @@
 """What a worker is good for now, and what ends each state: no state is without a deadline.
 
-* Asked for, not heard of: it reports, or is killed after 120 s, a failed start.
+* Asked for, not heard of: it reports, or is killed after 120 s, a failed start; told to drain, after 4 s: Ray may never
+  place it, and the order waits for its constructor.
 * Silent (its process hangs or is stopped, a partition): said after 3 report intervals, replaced after 60 s, killed
   after ``silent_timeout_s``: a handler that holds the interpreter in C looks the same and is not killed sooner.
 * It reports and does not consume (the broker refuses it): said after 3 intervals, drained and replaced after 60 s.
@@ -28,6 +29,7 @@ SAID_AFTER_INTERVALS = 3.0
 LEAST_SILENCE_S = 3.0
 DRAIN_GRACE_S = 30.0  # a worker ends itself at its drain deadline; one that is there this much later hangs
 LAST_WORDS_S = 10.0
+UNWANTED_AFTER_S = 4.0  # before the order is repeated; a worker that is up has taken it by then
 
 
 class Overdue(StrEnum):
@@ -35,6 +37,7 @@ class Overdue(StrEnum):
 
     START_FAILED = "start_failed"  # kill it: it never came up
     SILENT = "silent"  # kill it: it has been silent for too long
+    UNWANTED = "unwanted"  # kill it: it is not up yet, and nobody wants it any more
     HUNG = "hung"  # kill it: it did not end by its drain deadline, or after its last word
     NOT_CONSUMING = "not_consuming"  # drain it: it holds nothing, and another may do better
 
@@ -125,9 +128,8 @@ def team_of(records: Iterable[Record], limits: Limits, now_s: float) -> Team:
 
 def overdue(record: Record, limits: Limits, now_s: float) -> Overdue | None:
     """What is due for this worker now, None: nothing."""
-    if record.reported_s is None and not record.is_draining:
-        waits_too_long = not record.failed and now_s - record.since_s > START_DEADLINE_S
-        return Overdue.START_FAILED if waits_too_long and not record.adopted else _unheard(record, limits, now_s)
+    if record.reported_s is None and (record.drain_asked_s is None or not record.adopted):
+        return _not_up(record, limits, now_s)
     if silence_s(record, now_s) > limits.killed_after_s:
         return Overdue.SILENT
     if record.report is not None and record.report.phase is Phase.DRAINED and now_s - record.heard_s > LAST_WORDS_S:
@@ -139,9 +141,14 @@ def overdue(record: Record, limits: Limits, now_s: float) -> Overdue | None:
     return None
 
 
-def _unheard(record: Record, limits: Limits, now_s: float) -> Overdue | None:
-    """A worker that was there before this scaler, and has not said a word to it."""
-    return Overdue.SILENT if record.adopted and now_s - record.heard_s > limits.killed_after_s else None
+def _not_up(record: Record, limits: Limits, now_s: float) -> Overdue | None:
+    """What is due for a worker that has not said a word to this scaler; an adopted one was there before it."""
+    if record.adopted:
+        return Overdue.SILENT if now_s - record.heard_s > limits.killed_after_s else None
+    if record.drain_asked_s is not None:
+        return Overdue.UNWANTED if now_s - record.drain_asked_s > UNWANTED_AFTER_S else None
+    is_late = not record.failed and now_s - record.since_s > START_DEADLINE_S
+    return Overdue.START_FAILED if is_late else None
 
 
 def is_proven(record: Record, now_s: float) -> bool:

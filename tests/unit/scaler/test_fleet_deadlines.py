@@ -199,3 +199,15 @@ def test_a_start_that_cannot_be_asked_for_is_a_failed_start_of_that_topic_alone(
     assert [worker.partition("/")[0] for worker in scene.pool.started] == ["light", "light"]
     assert lines == ["heavy: no worker could be asked for: a name that is taken; next try in 5 s"]
     assert scene.fleet.failed_starts["heavy"] == 1
+
+
+def test_a_start_that_ray_has_not_placed_and_nobody_wants_any_more_is_taken_back() -> None:
+    """Its drain order waits for a constructor that may never run, and until then its room is nobody's."""
+    scene = Scene()
+    scene.tick(heavy=1)
+    (waiting,) = scene.pool.started
+    lines = [line for _ in range(6) for line in scene.tick(heavy=0)]
+    assert scene.pool.killed == [waiting]
+    scene.gone(waiting)
+    assert lines + scene.tick(heavy=0) == []
+    assert scene.fleet.failed_starts == {}
