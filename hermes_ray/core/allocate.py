@@ -1,7 +1,8 @@
 """Who gets how many workers when not everything fits: minimums first, then strictly by weight, in whole workers.
 
 Places are found on real nodes, never in a pooled sum, so a grant always has a packing. Minimums are reserved first,
-in an order that no weight enters. Then the rest goes out class by class: the heavier first, and within one weight
+in an order that no weight enters, and where they leave a place for the first worker of each other topic if there is a
+way. Then the rest goes out class by class: the heavier first, and within one weight
 topics whose workers have the same size share, smaller sizes before larger. A class takes what it wants or all that
 fits; inside it the topic with the fewest workers is served next.
 
@@ -34,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from hermes_ray.core.firsts import Effort, Nodes, first_places, take_firsts
+from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places, take_firsts
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take
 
@@ -86,12 +87,14 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
     free: Nodes = {node.node_id: free_of(node.available) for node in nodes}
     floors = {c.topic: min(c.minimum, c.target, _room(free, c.size, c.minimum)) for c in claims}
     rest = {node_id: dict(amounts) for node_id, amounts in free.items()}
-    placed = _reserve(claims, floors, rest)
+    placed, effort = _reserve(claims, floors, rest), Effort()
     if all(sum(placed[topic].values()) == floor for topic, floor in floors.items()):
-        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest)
+        if (beside := _reserve_beside_firsts(claims, floors, free, rest, effort)) is not None:
+            placed, rest = beside, free
+        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, effort)
     else:
         placed, rest = {claim.topic: {} for claim in claims}, free
-        _share(claims, floors, placed, rest)
+        _share(claims, floors, placed, rest, effort)
     lacks: dict[Size, str] = {}
     short = [claim for claim in claims if sum(placed[claim.topic].values()) < claim.target]
     for claim in short:
@@ -131,14 +134,38 @@ def _reserve(claims: Sequence[_Claim], floors: Mapping[str, int], free: Nodes) -
     return {claim.topic: _take(free, claim.size, floors[claim.topic]) for claim in in_order}
 
 
+def _reserve_beside_firsts(
+    claims: Sequence[_Claim], floors: Mapping[str, int], free: Nodes, rest: Nodes, effort: Effort
+) -> Placement | None:
+    """Other places for the minimums, where those that left ``rest`` leave none for the first worker of another topic.
+
+    None where that is not so, or not all fit side by side; else what the minimums use leaves ``free``.
+    """
+    firsts = [(claim.size, claim.topic) for claim in claims if claim.size and claim.target and not floors[claim.topic]]
+    sized = [claim for claim in claims if claim.size and floors[claim.topic]]
+    count = sum(floors[claim.topic] for claim in sized) + len(firsts)
+    if not sized or count > MOST_FIRSTS or len(first_places(rest, firsts, effort)) == len(firsts):
+        return None
+    minimums = [(claim.size, f"{claim.topic} {n}") for claim in sized for n in range(floors[claim.topic])]
+    found = first_places(free, [*minimums, *firsts], effort)
+    if len(found) < count:
+        return None
+    placed: Placement = {c.topic: {"": floors[c.topic]} if floors[c.topic] and not c.size else {} for c in claims}
+    for size, name in minimums:
+        here, node_id = placed[name.partition(" ")[0]], found[name]
+        here[node_id] = here.get(node_id, 0) + 1
+        take(free[node_id], size)
+    return placed
+
+
 def _share(
     claims: Sequence[_Claim],
     targets: Mapping[str, int],
     placed: Placement,
     free: Nodes,
+    effort: Effort,
 ) -> None:
     """Add to ``placed``, class by class, what is missing to the targets and fits into ``free``."""
-    effort = Effort()
     for _, equals in groupby(claims, key=lambda claim: claim.weight):
         classes = [
             (size, [claim.topic for claim in group]) for size, group in groupby(equals, key=lambda claim: claim.size)
@@ -217,7 +244,7 @@ def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> di
 def _take(free: Nodes, size: Size, count: int) -> dict[str, int]:
     """Use up to ``count`` places of this size, node by node in name order."""
     if not size:
-        return {"": count}
+        return {"": count} if free else {}
     taken: dict[str, int] = {}
     for node_id, amounts in free.items():
         if count <= 0:
@@ -232,7 +259,7 @@ def _take(free: Nodes, size: Size, count: int) -> dict[str, int]:
 def _room(free: Nodes, size: Size, most: int) -> int:
     """Places of this size, counted no further than ``most``."""
     if not size:
-        return most
+        return most if free else 0
     room = 0
     for node in free.values():
         if room >= most:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from hermes_ray.core.resources import Free, Size, fit_count, take
 
-__all__ = ["Effort", "Nodes", "first_places", "take_firsts"]
+__all__ = ["MOST_FIRSTS", "Effort", "Nodes", "first_places", "take_firsts"]
 
 Nodes = dict[str, Free]
 """Node id -> what is free there."""
 
-_MOST_FIRSTS = 300  # as many levels of recursion, of which Python has 1,000
+MOST_FIRSTS = 300  # as many levels of recursion, of which Python has 1,000
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ def first_places(free: Nodes, firsts: Sequence[tuple[Size, str]], effort: Effort
     shares = {size: max(amount / (totals.get(name) or 1) for name, amount in size) for size, _ in firsts}
     in_order = sorted(firsts, key=lambda first: -shares[first[0]])
     found = _one_after_the_other(free, in_order)
-    may_fit = len(found) < len(in_order) <= _MOST_FIRSTS and _is_enough(totals, in_order)
+    may_fit = len(found) < len(in_order) <= MOST_FIRSTS and _is_enough(totals, in_order)
     nodes = _search(free, [size for size, _ in in_order], effort) if may_fit else None
     return found if nodes is None else dict(zip((topic for _, topic in in_order), nodes, strict=True))
 

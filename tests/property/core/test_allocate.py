@@ -184,7 +184,9 @@ def test_a_million_million_workers_that_take_nothing_are_shared_at_once() -> Non
         Want(topic=topic, weight=1.0, minimum=0, target=target, size={})
         for topic, target in (("a", 10**12), ("b", 10**12), ("c", 3))
     ]
-    assert allocate(wants, Capacity(nodes=())) == {"a": 10**12, "b": 10**12, "c": 3}
+    somewhere = Capacity(nodes=(Node(node_id="n", available={}),))
+    assert allocate(wants, somewhere) == {"a": 10**12, "b": 10**12, "c": 3}
+    assert allocate(wants, Capacity(nodes=())) == {"a": 0, "b": 0, "c": 0}, "where there is no node there is nobody"
 
 
 @given(
@@ -259,6 +261,38 @@ def test_first_workers_that_fill_their_nodes_all_get_one(bins: list[list[int]], 
     wants = [
         Want(topic=f"t{i}", weight=1, minimum=0, target=extras if size == min(sizes) else 1, size={"CPU": size})
         for i, size in enumerate(sizes)
+    ]
+    assert all(allocate(wants, capacity).values())
+
+
+@pytest.mark.parametrize("names", [("big", "small"), ("n1", "n0")])
+@pytest.mark.parametrize("weight", [1.0, 10.0])
+@pytest.mark.parametrize("minimum", [0, 1, 2])
+def test_a_minimum_does_not_take_the_only_node_that_another_topic_fits_on(
+    names: tuple[str, str], weight: float, minimum: int
+) -> None:
+    big, small = (Node(node_id=name, available={"CPU": cpus}) for name, cpus in zip(names, (4, 2), strict=True))
+    wants = [
+        Want(topic="a", weight=1, minimum=minimum, target=2, size={"CPU": 1}),
+        Want(topic="b", weight=weight, minimum=0, target=1, size={"CPU": 4}),
+    ]
+    assert allocate(wants, Capacity(nodes=(big, small))) == {"a": 2, "b": 1}
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=3), min_size=2, max_size=4), st.data())
+def test_minimums_and_first_workers_that_fill_their_nodes_all_get_one(
+    bins: list[list[int]], data: st.DataObject
+) -> None:
+    capacity = Capacity(nodes=tuple(Node(node_id=f"n{i}", available={"CPU": sum(b)}) for i, b in enumerate(bins)))
+    wants = [
+        Want(
+            topic=f"t{i}",
+            weight=1,
+            minimum=data.draw(st.integers(0, 1)),
+            target=1,
+            size={"CPU": size},
+        )
+        for i, size in enumerate(size for own in bins for size in own)
     ]
     assert all(allocate(wants, capacity).values())
 
