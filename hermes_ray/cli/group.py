@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from enum import StrEnum
@@ -48,22 +49,56 @@ class Command(click.Command):
         """Run it and leave with its exit code; what it raises for the user becomes one sentence."""
         try:
             code = super().invoke(ctx)
-            sys.stdout.flush()
         except HermesError as error:
             click.echo(f"hermes: {error}", err=True)
             code = error.exit_code
         except KeyboardInterrupt:
             code = INTERRUPTED
-        except BrokenPipeError:  # whoever read has enough, as `head` has; Python would complain at its end once more
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 1
         sys.exit(code)
+
+
+def _tell(error: OSError) -> None:
+    """Tell of output that cannot be written, and have Python not complain of it at its end once more.
+
+    A closed pipe is no trouble: whoever read has enough, as ``head`` has.
+    """
+    if error.errno not in (errno.EPIPE, errno.ENOSPC):
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.ENOSPC:
+        click.echo(f"hermes: the output cannot be written: {error.strerror}", err=True)
 
 
 class Commands(click.Group):
     """A group whose commands are listed by section, each section in the order of definition."""
 
     command_class = Command
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """As click's; what is wrong with the words or the output is one sentence, as all else is."""
+        code: int | str | None = 1
+        try:
+            code = super().main(*args, **{**settings, "standalone_mode": False})
+        except SystemExit as end:
+            code = end.code
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = error.exit_code
+        except click.UsageError as error:
+            said, command = " ".join(error.format_message().split()), error.ctx and error.ctx.command_path
+            click.echo(f"hermes: {said[:1].lower()}{said[1:].rstrip('.')}: see {command or 'hermes'} -h", err=True)
+            code = error.exit_code
+        except click.Abort:
+            code = INTERRUPTED
+        except OSError as error:
+            _tell(error)
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError as error:
+            _tell(error)
+            code = 1
+        sys.exit(code)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         if not isinstance(cmd, Command):

@@ -91,6 +91,36 @@ def test_a_reader_that_has_enough_is_no_traceback() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["scale", "orders", "-1"], "hermes: no such option '-1': see hermes scale -h\n"),
+        (["nothing"], "hermes: no such command 'nothing': see hermes -h\n"),
+        (
+            ["completion"],
+            "hermes: missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish: see hermes completion -h\n",
+        ),
+    ],
+)
+def test_a_mistake_in_the_words_is_a_sentence(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(cli, words, prog_name="hermes")
+    assert (done.exit_code, done.stderr) == (2, said)
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "code", "said"),
+    [
+        ("config --schema", ">/dev/full", 1, "hermes: the output cannot be written: No space left on device\n"),
+        ("--help", ">/dev/full", 1, "hermes: the output cannot be written: No space left on device\n"),
+        ("config topics.a.handler=m:f", ">&-", 0, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_no_traceback(words: str, where: str, code: int, said: str) -> None:
+    command = f"""{sys.executable} -c "from hermes_ray.cli.main import main; main()" {words} {where}"""
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
 def test_the_help_page_imports_no_library_but_click() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from hermes_ray.cli.main import cli; "
