@@ -20,6 +20,7 @@ __all__ = ["NotDecimal", "NotPlain", "NotYaml", "notation", "parse_yaml", "write
 
 MAX_DEPTH = 64
 MAX_ALIASED_NODES = 1_000_000
+MOST_DIGITS = 100
 
 _TAG = "tag:yaml.org,2002:"
 _STR, _MERGE, _OTHER_NOTATION = f"{_TAG}str", f"{_TAG}merge", "!not-decimal"
@@ -118,6 +119,15 @@ def parse_yaml(text: str) -> Any:
 
 def notation(text: str) -> tuple[str, str]:
     """What a number that is not decimal is in YAML, and what to write instead: ``010`` is ``octal``, ``8 or 10``."""
+    try:
+        if len(text) <= MOST_DIGITS:
+            return _in_decimal(text)
+    except ValueError:  # a tag, as in ``!!int x``, says that it is a number
+        pass
+    return "no number", "a decimal number"
+
+
+def _in_decimal(text: str) -> tuple[str, str]:
     digits = text.lower().replace("_", "").lstrip("+-")
     sign = "-" if text.startswith("-") else ""
     if ":" in digits:

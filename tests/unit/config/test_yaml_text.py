@@ -87,6 +87,11 @@ def test_a_number_that_is_not_decimal_is_refused_where_it_stands(text: str, what
     assert notation(text) == (what, instead)
 
 
+@pytest.mark.parametrize("text", ["0x" + "f" * 5_000, "0" + "1" * 5_000, "x", "1f", "1.5", "1:x", ""])
+def test_what_only_a_tag_calls_a_number_and_what_is_far_too_long_is_no_number(text: str) -> None:
+    assert notation(text) == ("no number", "a decimal number")
+
+
 def test_a_key_that_is_not_decimal_or_not_plain_is_refused() -> None:
     with pytest.raises(NotDecimal) as caught:
         parse_yaml("{a: {010: 1}}")
