@@ -290,9 +290,8 @@ class Scaler:
             memory = checkpoint.read()
         except OSError as error:
             checkpoint.set_aside(str(error))
-            self._warnings.append(
-                f"the checkpoint could not be read ({error}), it is kept aside: rates are learnt anew"
-            )
+        if checkpoint.warning is not None:
+            self._warnings.append(checkpoint.warning)
         return recalled(memory, self._plan, cluster_id())
 
 

@@ -36,8 +36,8 @@ RECORD = struct.Struct(">II")
 LEAST_CHANGES_BYTES, CHANGES_RATIO = 1_000_000, 0.5
 # 10 s in all: too many open files or an absent file server often pass by then.
 READ_TRIES, READ_PAUSE_S = 50, 0.2
-# 3 s in all: a scaler that was killed to make room for this one may take as long to be gone.
-CLAIM_TRIES, CLAIM_PAUSE_S = 15, 0.2
+# 30 s in all: Ray takes 20 s to end the process of a scaler that was stopped by a signal and killed for this one.
+CLAIM_TRIES, CLAIM_PAUSE_S = 150, 0.2
 
 
 def checkpoint_path(state_dir: str, urls: Sequence[str], name: str) -> Path:
@@ -49,7 +49,7 @@ def checkpoint_path(state_dir: str, urls: Sequence[str], name: str) -> Path:
 class Checkpoint:
     """Reads and writes one file, its own from ``claim`` or the first write until ``close``: a second is refused it.
 
-    A file that cannot be used is set aside, never overwritten.
+    A file that cannot be used is set aside, never overwritten; ``warning`` says what was lost, for people.
     """
 
     def __init__(self, path: Path, *, pause: Callable[[float], None] = time.sleep) -> None:
@@ -59,6 +59,7 @@ class Checkpoint:
         self._file: IO[bytes] | None = None
         self._whole_bytes = 0
         self._changes_bytes = 0
+        self.warning: str | None = None
 
     @property
     def wants_whole(self) -> bool:
@@ -131,14 +132,18 @@ class Checkpoint:
         with contextlib.suppress(OSError):
             self.claim()
             self.path.replace(aside)
-            log.warning("%s cannot be used (%s): kept as %s; rates are learnt anew", self.path, why, aside.name)
+            self._warn(f"the checkpoint {self.path} could not be used ({why}), it is kept as {aside.name}")
 
     def _lost(self, lost: bytes, memory: Memory | None) -> None:
         """Tell of an end that no record can be made of; a tick is lost to a crash, more to a damaged disk."""
         if memory is None:
             self.set_aside("its first record is damaged")
         else:
-            log.warning("the last %d bytes of %s were not written whole: what they said is lost", len(lost), self.path)
+            self._warn(f"the last {len(lost)} bytes of {self.path} were not written whole: what they said is lost")
+
+    def _warn(self, warning: str) -> None:
+        log.warning("%s", warning)
+        self.warning = warning
 
     def _content(self) -> bytes | None:
         for tries_left in reversed(range(READ_TRIES)):

@@ -53,7 +53,9 @@ class MemoryWriter:
         """Write what is due of this memory."""
         began_s = self._stopwatch()
         header = structs.replace(header, anchor=self._anchor())
-        is_whole = whole or self.store.wants_whole
+        is_whole = (
+            whole or self.store.wants_whole or self.error is not None
+        )  # what it did not take is in no other write
         changed, gone = roster.take_changed()
         if is_whole:
             turn = dict(learnt)
