@@ -25,6 +25,7 @@ POLL_S = 0.3
 LINE_EVERY_S = 2.0
 KILLED_BY_USER = 130
 DETACH_WAIT_S = 180.0
+SCALER_WAIT_S = 10.0  # between two scalers of an apply a second passes, on a busy machine some
 
 
 def serve(words: Sequence[str]) -> int:
@@ -75,6 +76,9 @@ def stop(words: Sequence[str]) -> int:
     join_cluster(name)
     say = _Lines()
     deployment = Deployment.running(name)
+    if deployment is None and orphans(name):
+        say(f"deployment {name} has no scaler: waiting {SCALER_WAIT_S:.0f} s for one that an apply may be starting")
+        deployment = Deployment.appears(name, SCALER_WAIT_S)
     if deployment is None and orphans(name):
         say(f"deployment {name} has no scaler: draining its workers, for {config.drain_timeout_s:.15g} s at most")
         killed_count = drain_without_scaler(name, config.drain_timeout_s)

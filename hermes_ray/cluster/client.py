@@ -26,7 +26,7 @@ from hermes_ray.scaler.plan import Owner, Plan
 
 __all__ = ["Deployment", "Taken", "drain_without_scaler", "forget_overrides", "orphans"]
 
-SCALER_START_S = 30.0
+SCALER_START_S = 60.0
 CALL_TIMEOUT_S = 15.0
 ORDER_LASTS_S = 14.0  # less than we wait for its answer: what we call failed is not carried out afterwards
 LEAVING_S = 15.0
@@ -69,6 +69,14 @@ class Deployment:
         """The deployment called ``name``, None if there is none."""
         scaler = find_scaler(name)
         return None if scaler is None else cls(name, scaler)
+
+    @classmethod
+    def appears(cls, name: str, within_s: float) -> Deployment | None:
+        """The deployment called ``name`` once it has a scaler, None if it has none ``within_s`` from now."""
+        deadline_s = time.monotonic() + within_s
+        while (found := cls.running(name)) is None and time.monotonic() < deadline_s:
+            time.sleep(LOOK_S)
+        return found
 
     @classmethod
     def start(cls, plan: Plan) -> Deployment:
@@ -258,6 +266,12 @@ def drain_without_scaler(name: str, timeout_s: float) -> int:
 
 def _no_deployment(name: str) -> str:
     names = deployment_names()
+    if left := orphans(name):
+        count = f"{len(left)} worker{'' if len(left) == 1 else 's'}"
+        return (
+            f"deployment {name} has no scaler, {count} of it work on: hermes apply or hermes serve takes them over, "
+            "hermes stop drains them"
+        )
     if not names:
         return f"no deployment runs on this cluster: start one with hermes serve (looked for deployment.name={name})"
     near = (get_close_matches(name, names, 1, 0) or names)[0]
