@@ -166,12 +166,12 @@ def _capacity(config: Config) -> Capacity | None:
     ours: dict[str, Counter[str]] = {}
     unplaced = []
     for worker in _living(config.deployment.name):
-        topic, node_id = worker["topic"], worker["node"]
-        if node_id is None and topic in sizes:
-            unplaced.append(sizes[topic])
-        elif topic in sizes:
-            ours.setdefault(node_id, Counter())[topic] += 1
-    return ClusterView().capacity(ours, unplaced, sizes, time.time())
+        takes, node_id = worker.get("resources") or sizes.get(worker["topic"], {}), worker["node"]
+        if node_id is None:
+            unplaced.append(takes)
+        else:
+            ours.setdefault(node_id, Counter()).update(takes)
+    return ClusterView().capacity(ours, unplaced, sizes.values(), time.time())
 
 
 def _living(name: str) -> list[dict[str, Any]]:

@@ -52,14 +52,14 @@ class ClusterView:
 
     def capacity(
         self,
-        ours: Mapping[str, Mapping[str, int]],
+        ours: Mapping[str, Resources],
         unplaced: Iterable[Resources],
-        sizes: Mapping[str, Resources],
+        sizes: Iterable[Resources],
         now_s: float,
     ) -> Capacity | None:
-        """Capacity by node. ``ours``: node id -> topic -> workers there; ``unplaced``: sizes of workers on a node not
-        known yet; ``sizes``: what a worker of each topic takes, whose resources are those that count. None if Ray does
-        not answer. A node that Ray drains takes nobody.
+        """Capacity by node. ``ours``: node id -> what our workers there take together; ``unplaced``: what workers take
+        whose node is not known yet; ``sizes``: what new workers take, whose resources are those that count. None if Ray
+        does not answer. A node that Ray drains takes nobody.
         """
         try:
             draining = draining_nodes()
@@ -68,12 +68,11 @@ class ClusterView:
         except Exception as error:
             log.warning("the cluster's resources are unknown: %s", error)
             return None
-        counted = {name for size in sizes.values() for name in size}.union(ALWAYS_COUNTED)
+        counted = {name for size in sizes for name in size}.union(ALWAYS_COUNTED)
         totals = {node["NodeID"]: _counted(node["Resources"], counted) for node in nodes}
         used_by_others: dict[str, dict[str, float]] = {}
         for node_id, total in totals.items():
-            held = _held(ours.get(node_id, {}), sizes)
-            left = free.get(node_id, {})
+            held, left = ours.get(node_id, {}), free.get(node_id, {})
             used_by_others[node_id] = {
                 key: max(0.0, amount - left.get(key, 0.0) - held.get(key, 0.0)) for key, amount in total.items()
             }
@@ -100,14 +99,6 @@ class ClusterView:
 
 def _counted(resources: Mapping[str, Any], names: Iterable[str]) -> dict[str, float]:
     return {name: float(resources[name]) for name in names if name in resources}
-
-
-def _held(workers: Mapping[str, int], sizes: Mapping[str, Resources]) -> dict[str, float]:
-    total: dict[str, float] = {}
-    for topic, count in workers.items():
-        for name, amount in sizes[topic].items():
-            total[name] = total.get(name, 0.0) + count * amount
-    return total
 
 
 def _attribute(used_by_others: Mapping[str, dict[str, float]], size: Resources) -> None:

@@ -31,7 +31,8 @@ class Crew:
     """The workers of one topic by node, None where it is unknown, and how many it shall have.
 
     ``staying`` ones work on, ``leaving`` ones hold their room until they are gone. ``held``: messages in hand by node.
-    Workers of a topic whose starts fail (not ``is_movable``) are not moved: they might not come back.
+    Workers of a topic whose starts fail, or whose new code is yet to show that it works (not ``is_movable``), are not
+    moved: they might not come back.
     """
 
     size: Resources

@@ -80,7 +80,7 @@ class Fleet:
 
     def capacity(self, now_s: float) -> Capacity | None:
         """What the cluster can hold of our workers; None when Ray does not say."""
-        sizes = {name: params.worker for name, params in self.params.items()}
+        sizes = [params.worker for params in self.params.values()]
         return self._view.capacity(self._by_node(), self._unplaced(), sizes, now_s)
 
     # What happened
@@ -149,7 +149,7 @@ class Fleet:
                 f"{record.topic}: worker {record.worker} has been silent for {limits.killed_after_s:.0f} s and is "
                 "killed; what it held goes back to the queue"
             )
-        elif not is_told:
+        elif not is_told and due is Overdue.HUNG:
             self._force.lines.append(
                 f"{record.topic}: worker {record.worker} did not end by its deadline and is killed"
             )
@@ -192,12 +192,13 @@ class Fleet:
 
     def _unplaced(self) -> list[Resources]:
         waiting: Iterable[Record] = (r for r in self.roster.all() if r.place_id is None and not r.failed)
-        return [self.params[r.topic].worker for r in waiting if r.topic in self.params]
+        return [self._force.size(r) for r in waiting if r.topic in self.params]
 
-    def _by_node(self) -> dict[str, dict[str, int]]:
-        nodes: dict[str, dict[str, int]] = {}
+    def _by_node(self) -> dict[str, dict[str, float]]:
+        nodes: dict[str, dict[str, float]] = {}
         for record in self.roster.all():
             if (node_id := record.place_id) is not None and record.topic in self.params and not record.holds_nothing:
                 here = nodes.setdefault(node_id, {})
-                here[record.topic] = here.get(record.topic, 0) + 1
+                for name, amount in self._force.size(record).items():
+                    here[name] = here.get(name, 0.0) + amount
         return nodes

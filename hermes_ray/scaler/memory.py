@@ -54,8 +54,8 @@ class WorkerMemory(Struct, kw_only=True):
     """A living worker, asked for or first seen at ``since_s``; ``adopted`` if not by this deployment's scaler.
 
     ``before_s`` and ``before_taken``: when the report before the last came, and what it had taken (see ``roster``);
-    ``settled_count`` since it was first seen; ``asked_node_id``: where it was to start; ``failed``: its start did; Ray
-    may list it for a moment yet.
+    ``settled_count`` since it was first seen; ``asked_node_id``: where it was to start; ``size``: what it takes, None
+    if it is not ours or older; ``failed``: its start did; Ray may list it for a moment yet.
     """
 
     worker: str
@@ -69,6 +69,7 @@ class WorkerMemory(Struct, kw_only=True):
     drain_asked_s: float | None = None
     drain_by_s: float | None = None
     asked_node_id: str | None = None
+    size: dict[str, float] | None = None
     failed: bool = False
 
 

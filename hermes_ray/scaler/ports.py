@@ -54,9 +54,9 @@ class CapacityView(Protocol):
 
     def capacity(
         self,
-        ours: Mapping[str, Mapping[str, int]],
+        ours: Mapping[str, Resources],
         unplaced: Iterable[Resources],
-        sizes: Mapping[str, Resources],
+        sizes: Iterable[Resources],
         now_s: float,
     ) -> Capacity | None:
         """Capacity by node; None when unknown."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
+from hermes_ray.core.resources import size_of
 from hermes_ray.scaler.lifecycle import is_proven
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
@@ -50,25 +51,50 @@ class Reconciler:
         if not rolling and all(len(force.team(topic, now_s).staying) >= n for topic, n in targets.items()):
             self.lacks = {}
             return None
-        moves = plan_moves({topic: self._crew(topic, n, now_s) for topic, n in targets.items()}, capacity)
+        crews = {name: crew for topic, n in targets.items() for name, crew in self._crews(topic, n, now_s)}
+        moves = plan_moves(crews, capacity)
         force.lines += [f"{topic}: {lack}" for topic, lack in moves.lacks.items() if topic not in self.lacks]
         self.lacks = moves.lacks
         return moves
 
-    def _crew(self, topic: str, target: int, now_s: float) -> Crew:
-        team = self._force.team(topic, now_s)
+    def _crews(self, topic: str, target: int, now_s: float) -> Iterator[tuple[str, Crew]]:
+        """The topic's workers by what they take. Those of a former size are a crew of its own that nobody adds to, and
+        that leaves as the roll-out goes on, not to make room.
+        """
+        team, size = self._force.team(topic, now_s), self._force.params[topic].worker
+        old, new = self._parted(topic, now_s)
+        is_trying = bool(old) and self._rollout(topic, target, old, new, now_s).is_canary_time
+        leaving = [r for r in (*team.leaving, *team.given_up) if not r.holds_nothing]
+        former = {r.worker: former for r in (*team.staying, *leaving) if (former := self._force.size(r)) != size}
+        staying = [record for record in team.staying if record.worker not in former]
         held: Counter[str | None] = Counter()
-        for record in team.staying:
+        for record in staying:
             if record.report is not None:
                 held[record.place_id] += record.report.held_count
-        return Crew(
-            size=self._force.params[topic].worker,
-            target=target,
-            staying=Counter(record.place_id for record in team.staying),
-            leaving=Counter(r.place_id for r in (*team.leaving, *team.given_up) if not r.holds_nothing),
-            held=held,
-            is_movable=not self._force.backoffs[topic].failures,
+        yield (
+            topic,
+            Crew(
+                size=size,
+                target=max(0, target - (len(team.staying) - len(staying))),
+                staying=Counter(record.place_id for record in staying),
+                leaving=Counter(record.place_id for record in leaving if record.worker not in former),
+                held=held,
+                is_movable=not self._force.backoffs[topic].failures and not is_trying,
+            ),
         )
+        for n, own in enumerate({size_of(former_size): former_size for former_size in former.values()}.values()):
+            here = [r for r in team.staying if former.get(r.worker) == own]
+            gone = [r for r in leaving if former.get(r.worker) == own]
+            yield (
+                f"{topic}/{n}",
+                Crew(
+                    size=own,
+                    target=len(here),
+                    staying=Counter(r.place_id for r in here),
+                    leaving=Counter(r.place_id for r in gone),
+                    is_movable=False,
+                ),
+            )
 
     def _make_room(self, topic: str, moves: Moves | None, now_s: float) -> None:
         """Drain who stands in the way of others."""

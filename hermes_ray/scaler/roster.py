@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hermes_ray.core.arrivals import SILENT_INTERVALS, Taken, arrived
 from hermes_ray.core.model import Arrived, Probe, Totals
+from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.memory import WorkerMemory
 from hermes_ray.scaler.record import Record, new_record, restored_record
 from hermes_ray.worker.counters import Counters, plus
@@ -61,10 +62,10 @@ class Roster:
 
     # What happens
 
-    def started(self, worker: str, now_s: float, node_id: str | None = None) -> Record:
-        """We asked for this worker, on this node."""
+    def started(self, worker: str, now_s: float, node_id: str | None = None, size: Resources | None = None) -> Record:
+        """We asked for this worker, that takes ``size``, on this node."""
         record = new_record(worker, now_s)
-        record.asked_node_id = node_id
+        record.asked_node_id, record.size = node_id, None if size is None else dict(size)
         return self._add(record)
 
     def take(self, report: Report | UnknownReport, now_s: float, interval_s: float = 1.0) -> None:

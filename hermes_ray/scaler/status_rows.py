@@ -138,6 +138,7 @@ def worker_row(record: Record, outdated: bool, trouble: str | None, now_s: float
         "age_s": now_s - record.since_s,
         "report_age_s": None if record.reported_s is None else now_s - record.heard_s,
         "outdated": outdated,
+        "resources": record.size,
         "acked": 0 if settlements is None else settlements.acked,
         "retried": 0 if settlements is None else settlements.retried,
         "dead_lettered": 0 if settlements is None else settlements.dead_lettered,

@@ -9,6 +9,7 @@ from functools import partial
 
 from hermes_ray.config.settings import topic_params
 from hermes_ray.core.model import TopicParams
+from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.lifecycle import Limits, Team, silence_s, team_of
 from hermes_ray.scaler.plan import Plan, worker_spec
 from hermes_ray.scaler.ports import WorkerPool
@@ -59,6 +60,10 @@ class Workforce:
         spec = self.specs.get(record.topic)
         return spec is not None and record.report.revision != spec.revision
 
+    def size(self, record: Record) -> Resources:
+        """What a worker of a configured topic was started with; an apply may have changed it since."""
+        return self.params[record.topic].worker if record.size is None else record.size
+
     def limits(self, topic: str) -> Limits:
         """The deadlines of a topic's workers."""
         chosen = self.topics.get(topic)
@@ -88,7 +93,7 @@ class Workforce:
             self.failed_starts[topic] += 1
             self.lines.append(f"{topic}: no worker could be asked for: {error}; next try in {pause_s:.0f} s")
             return False
-        self.roster.started(worker, now_s, node_id)
+        self.roster.started(worker, now_s, node_id, self.params[topic].worker)
         self._teams.pop(topic, None)
         return True
 

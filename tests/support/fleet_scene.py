@@ -36,6 +36,7 @@ class FakePool:
     adapted: list[str] = field(default_factory=list)
     specs: dict[str, WorkerSpec] = field(default_factory=dict)
     nodes: dict[str, str | None] = field(default_factory=dict)
+    sizes: dict[str, Resources] = field(default_factory=dict)
     results: list[StartResult] = field(default_factory=list)
     names: Iterable[int] = field(default_factory=count)
 
@@ -45,6 +46,7 @@ class FakePool:
         self.started.append(worker)
         self.specs[worker] = spec
         self.nodes[worker] = node_id
+        self.sizes[worker] = size
         return worker
 
     def living(self) -> list[str]:
@@ -72,16 +74,16 @@ class FakeView:
     """A cluster of which Ray says what the test says, noting how it was asked."""
 
     answer: Capacity | None = None
-    asked: list[tuple[dict[str, dict[str, int]], list[Resources]]] = field(default_factory=list)
+    asked: list[tuple[dict[str, dict[str, float]], list[Resources]]] = field(default_factory=list)
 
     def capacity(
         self,
-        ours: Mapping[str, Mapping[str, int]],
+        ours: Mapping[str, Resources],
         unplaced: Iterable[Resources],
-        sizes: Mapping[str, Resources],
+        sizes: Iterable[Resources],
         now_s: float,
     ) -> Capacity | None:
-        self.asked.append(({node: dict(topics) for node, topics in ours.items()}, list(unplaced)))
+        self.asked.append(({node: dict(held) for node, held in ours.items()}, list(unplaced)))
         return self.answer
 
 

@@ -121,7 +121,7 @@ def test_code_whose_canaries_fail_leaves_the_old_working_and_a_rollback_ends_the
     submit(project, cluster, FAILS_ON_START + "# tried again\n", weight=6)  # what never worked is not gone back to
     *survivors, victim = before
     os.kill(before[victim]["pid"], signal.SIGKILL)
-    wait_until(lambda: status(project)["topics"]["work"]["outdated"] == len(survivors), 30, "an old one has died")
+    wait_until(lambda: status(project)["topics"]["work"]["outdated"] == len(survivors), 60, "an old one has died")
     said = rollback(project)
     assert "changed topics.work.weight: 6.0 -> 1.0 (live)" in said
     assert "changed the code (rolling)" in said

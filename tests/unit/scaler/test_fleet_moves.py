@@ -8,7 +8,7 @@ import pytest
 
 from hermes_ray.core.allocate import Want, allot
 from hermes_ray.core.model import Capacity, Node
-from hermes_ray.core.resources import fit_count, free_of, size_of, take
+from hermes_ray.core.resources import free_of, size_of, take
 from tests.support.fleet_scene import Scene
 
 
@@ -54,12 +54,12 @@ class Cluster(Scene):
             self._nobody_is_squeezed_in()
 
     def _nobody_is_squeezed_in(self) -> None:
-        for node_id, cpus in self.cpus.items():
-            free = free_of({"CPU": cpus})
-            for topic, count in self.at(node_id).items():
-                size = size_of(self.fleet.params[topic].worker)
-                assert fit_count(free, size) >= count or not size
-                take(free, size, count)
+        free = {node_id: free_of({"CPU": cpus}) for node_id, cpus in self.cpus.items()}
+        for worker in self.pool.workers:
+            node_id = self.pool.nodes[worker]
+            assert node_id is not None
+            take(free[node_id], size_of(self.pool.sizes[worker]))
+        assert all(amount >= 0 for left in free.values() for amount in left.values())
 
     def counts(self) -> tuple[int, int]:
         living = Counter(w.partition("/")[0] for w in self.pool.workers)
@@ -149,3 +149,51 @@ def test_a_roll_out_surges_only_into_room_that_nobody_was_granted() -> None:
     scene.play(40, light=2, heavy=1)
     assert scene.counts() == (2, 1)
     assert not old & set(scene.pool.workers)
+
+
+@pytest.mark.parametrize("heavy_cpus", [0.5, 2.0, 4.0, 5.0])
+@pytest.mark.parametrize("cpus", [(4.0, 4.0), (5.0, 3.0), (8.0,)])
+def test_a_roll_out_to_another_size_finds_room_beside_workers_of_the_former(
+    heavy_cpus: float, cpus: tuple[float, ...]
+) -> None:
+    scene = Cluster(*cpus, light=1.0, heavy=1.0)
+    scene.play(14, light=2, heavy=6)
+    assert scene.counts() == (2, 6)
+    scene.words = (*scene.words, f"topics.heavy.worker.num_cpus={heavy_cpus}")
+    scene.applied(*scene.words)
+    scene.play(120, light=2, heavy=6)
+    assert all(scene.pool.sizes[worker]["CPU"] == heavy_cpus for worker in scene.pool.workers if "heavy" in worker)
+    granted = allot(
+        [
+            Want(topic=t, weight=scene.fleet.params[t].weight, minimum=0, target=n, size=scene.fleet.params[t].worker)
+            for t, n in (("light", 2), ("heavy", 6))
+        ],
+        scene.capacity(),
+    )
+    assert scene.counts() == (granted.grant("light"), granted.grant("heavy"))
+    assert scene.rests(light=2, heavy=6)
+
+
+def test_what_a_worker_was_started_with_is_what_it_holds_until_it_is_gone() -> None:
+    scene = Scene("topics.heavy.worker.num_cpus=1")
+    scene.up(heavy=4)
+    scene.applied("topics.heavy.worker.num_cpus=2")
+    scene.fleet.refresh(scene.now_s)
+    scene.fleet.capacity(scene.now_s)
+    assert scene.view.asked[-1] == ({"node": {"CPU": 4.0}}, [])
+
+
+def test_nobody_of_the_old_makes_room_for_others_before_the_new_code_has_shown_that_it_works() -> None:
+    scene = Cluster(4.0, 2.0, light=1.0, heavy=4.0)
+    scene.play(14, light=2)
+    old = set(scene.pool.workers)
+    assert scene.at("n0")["light"] == 2, "in the way of a heavy one"
+    scene.applied(*scene.words, code="new")
+    for _ in range(20):
+        for worker in set(scene.pool.workers) - old:
+            scene.fails(worker)
+            scene.gone(worker)
+        scene.tick(capacity=scene.capacity(), light=2, heavy=1)
+    assert old <= set(scene.pool.workers)
+    assert not old & {worker for worker, _ in scene.pool.drained}
+    assert scene.fleet.lack("heavy") == "no node for 1 more: 2 CPU short on every node"

@@ -222,7 +222,7 @@ def test_a_worker_whose_reports_we_cannot_read_is_alive_and_replaced_first() -> 
 
 
 def test_capacity_is_asked_for_with_who_lives_where_and_who_is_nowhere_yet() -> None:
-    scene = Scene("topics.light.worker.num_cpus=1")
+    scene = Scene("topics.light.worker.num_cpus=1", "topics.heavy.worker.num_cpus=4")
     scene.tick(heavy=2, light=2)
     first, second = (name for name in scene.pool.started if name.startswith("heavy"))
     scene.says(first, node_id="one")
@@ -231,9 +231,7 @@ def test_capacity_is_asked_for_with_who_lives_where_and_who_is_nowhere_yet() -> 
     scene.says(light, node_id="two")
     assert scene.fleet.capacity(scene.now_s) is None
     ours, unplaced = scene.view.asked[0]
-    assert ours == {"one": {"heavy": 1}, "two": {"heavy": 1, "light": 1}, "node": {"light": 1}}, (
-        "where it was asked for"
-    )
+    assert ours == {"one": {"CPU": 4.0}, "two": {"CPU": 5.0}, "node": {"CPU": 1.0}}, "where it was asked for"
     assert unplaced == []
     scene.pool.workers.append("light/abcdef01")
     scene.tick(capacity=None, heavy=2, light=3)

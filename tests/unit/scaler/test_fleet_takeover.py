@@ -223,7 +223,7 @@ def test_workers_of_a_topic_that_was_removed_hold_no_room_of_ours() -> None:
     for _ in range(2):
         scene.fleet.capacity(scene.now_s)
         ours, unplaced = scene.view.asked[-1]
-        assert (ours, unplaced) == ({"node": {"heavy": 1}}, [])
+        assert (ours, unplaced) == ({"node": {"CPU": 1.0}}, [])
         scene.says("gone/1", phase="draining")
     two = Capacity(nodes=(Node(node_id="node", available={"CPU": 2}),))
     scene.tick(capacity=two, heavy=1, light=1)
