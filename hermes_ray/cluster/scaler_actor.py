@@ -133,7 +133,13 @@ class Scaler:
         """What ``hermes status --json`` prints."""
         loop, owner = self._loop, self._loop.owner
         alive = self._clock() - self._driver_seen_s < DRIVER_SILENT_S
-        warnings = (self._exporter.warning, loop.write_error, *self._warnings)
+        stuck = self._ticks.unhealthy()
+        warnings = (
+            f"nothing is decided and these figures are old: {stuck}; the scaler's log says why" if stuck else None,
+            self._exporter.warning,
+            loop.write_error,
+            *self._warnings,
+        )
         return {
             "stopping": loop.stop_by_s is not None or loop.result is not None,
             "driver": "alive" if alive else "none",
