@@ -14,7 +14,7 @@ from hermes_ray.scaler.reconcile import Reconciler
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.roster import Departure, Roster
 from hermes_ray.scaler.start_backoff import FIRST_BACKOFF_S
-from hermes_ray.scaler.workforce import ASK_AGAIN_S, LEAVING_S, Workforce
+from hermes_ray.scaler.workforce import ASK_AGAIN_S, Workforce
 
 __all__ = ["Fleet"]
 
@@ -139,7 +139,7 @@ class Fleet:
         if due is Overdue.NOT_CONSUMING:
             reason = (record.report and record.report.lost_reason) or "the broker lets it not consume"
             self._start_failed(record, f"it did not consume for {limits.replaced_after_s:.0f} s: {reason}", now_s)
-            self._force.drain(record, now_s + LEAVING_S, now_s)
+            self._force.drain(record, now_s + self._force.drain_timeout_s(record.topic), now_s)
             return
         is_told = record.kill_asked_s is not None
         if due is Overdue.START_FAILED:

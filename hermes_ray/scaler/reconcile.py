@@ -11,7 +11,7 @@ from hermes_ray.core.resources import size_of
 from hermes_ray.scaler.lifecycle import is_proven
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
-from hermes_ray.scaler.workforce import LEAVING_S, Workforce
+from hermes_ray.scaler.workforce import Workforce
 
 __all__ = ["Reconciler"]
 
@@ -112,7 +112,7 @@ class Reconciler:
                     self._drain(record, now_s)
 
     def _drain(self, record: Record, now_s: float) -> None:
-        self._force.drain(record, now_s + self._force.topics[record.topic].worker.drain_timeout_s, now_s)
+        self._force.drain(record, now_s + self._force.drain_timeout_s(record.topic), now_s)
 
     def _parted(self, topic: str, now_s: float) -> tuple[list[Record], list[Record]]:
         """Those that stay: of old code or settings, and of new."""
@@ -180,7 +180,7 @@ class Reconciler:
                 if record.reported_s is None and not record.adopted:
                     self._force.kill(record, now_s)  # it may wait for a place that it never gets
                 elif record.drain_by_s is None:
-                    self._force.drain(record, now_s + LEAVING_S, now_s)
+                    self._drain(record, now_s)
 
     def _repeat_drains(self, now_s: float) -> None:
         for topic in self._force.roster.topics():

@@ -22,7 +22,7 @@ __all__ = ["ASK_AGAIN_S", "LEAVING_S", "Workforce"]
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_S = 5.0  # an order without an echo is given again
-LEAVING_S = 900.0  # for the last handlers of a topic that was removed, whose settings are gone
+LEAVING_S = 900.0  # to drain, or to be silent, for workers of a topic that was removed
 
 
 class Workforce:
@@ -63,6 +63,11 @@ class Workforce:
     def size(self, record: Record) -> Resources:
         """What a worker of a configured topic was started with; an apply may have changed it since."""
         return self.params[record.topic].worker if record.size is None else record.size
+
+    def drain_timeout_s(self, topic: str) -> float:
+        """How long its last handlers have; of a topic that was removed the settings are gone."""
+        chosen = self.topics.get(topic)
+        return LEAVING_S if chosen is None else chosen.worker.drain_timeout_s
 
     def limits(self, topic: str) -> Limits:
         """The deadlines of a topic's workers."""

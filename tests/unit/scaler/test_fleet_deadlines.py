@@ -112,7 +112,7 @@ def test_a_scaler_that_was_away_blames_nobody_for_the_silence_it_could_not_hear(
 
 
 def test_a_worker_that_cannot_consume_is_said_then_drained_and_replaced_with_pauses() -> None:
-    scene = Scene()
+    scene = Scene("topics.heavy.worker.drain_timeout_s=10")
     scene.tick(heavy=2)
     refused = "403 ACCESS_REFUSED - read access to queue 'heavy' refused"
     lines = []
@@ -128,6 +128,7 @@ def test_a_worker_that_cannot_consume_is_said_then_drained_and_replaced_with_pau
             assert scene.pool.drained == []
     assert refused in lines[0]
     assert "did not consume for 60 s" in lines[0]
+    assert {timeout_s for _, timeout_s in scene.pool.drained} == {10.0}, "the topic's own"
     assert 4 <= len(scene.pool.started) <= 8, "one shows whether the others can"
     assert len(scene.pool.workers) <= 1
     for _ in range(100):
