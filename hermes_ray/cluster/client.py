@@ -24,7 +24,7 @@ from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
 from hermes_ray.scaler.memory import Changes, without_overrides
 from hermes_ray.scaler.plan import Owner, Plan
 
-__all__ = ["Deployment", "Taken", "drain_without_scaler", "forget_overrides", "orphans"]
+__all__ = ["Deployment", "Silent", "Taken", "drain_without_scaler", "forget_overrides", "orphans"]
 
 SCALER_START_S = 60.0
 CALL_TIMEOUT_S = 15.0
@@ -46,6 +46,10 @@ class Taken(OperationFailed):
 
 class Refused(OperationFailed):
     """The scaler says why it does not do it."""
+
+
+class Silent(OperationFailed):
+    """The scaler did not answer in time."""
 
 
 class Deployment:
@@ -217,7 +221,7 @@ class Deployment:
         try:
             return ray.get(getattr(self._scaler, method).remote(*arguments), timeout=timeout_s)
         except GetTimeoutError as error:
-            raise OperationFailed(f"the scaler of {self.name} did not answer within {timeout_s:.0f} s") from error
+            raise Silent(f"the scaler of {self.name} did not answer within {timeout_s:.0f} s") from error
         except RayTaskError as error:
             if isinstance(error.cause, UserMistake):
                 raise UserMistake(str(error.cause)) from error

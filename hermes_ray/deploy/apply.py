@@ -15,7 +15,7 @@ from typing import Any
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import ensure
 from hermes_ray.cluster.capacity import node_totals
-from hermes_ray.cluster.client import Deployment, Refused, Taken
+from hermes_ray.cluster.client import Deployment, Refused, Silent, Taken
 from hermes_ray.cluster.connect import rejoin_cluster
 from hermes_ray.cluster.packages import has_own_copy, job_environment, lost_packages
 from hermes_ray.config.settings import Config, worker_resources
@@ -181,9 +181,12 @@ def _before(running: Deployment) -> _Before | None:
         said = running.applied()
     except OperationFailed:
         return None
-    with contextlib.suppress(OperationFailed):
+    try:
         return _Before(applied=said, plan=running.plan())
-    return _Before(applied=said, plan=None)  # a scaler that cannot say it yet
+    except Silent:  # to go on without would lose what a rollback goes back to
+        raise
+    except OperationFailed:  # a scaler of before there was a rollback
+        return _Before(applied=said, plan=None)
 
 
 def _wanted(config: Config, owner: Owner, before: _Before | None, *, roll: bool) -> Plan:
