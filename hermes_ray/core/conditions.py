@@ -89,7 +89,7 @@ def conditions(
         Condition.UNRESPONSIVE: troubles.unresponsive_count > 0,
         Condition.NOT_CONSUMING: troubles.not_consuming_count > 0,
     }
-    return frozenset(condition for condition, is_so in holds.items() if is_so)
+    return frozenset(condition for condition in Condition if holds[condition])
 
 
 def _is_ignored(seen: Snapshot, long_s: float) -> bool:

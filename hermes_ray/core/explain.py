@@ -77,6 +77,8 @@ def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float
     is_growth = decision.target > decision.before
     room = "the room in the cluster" if is_capacity_known else "a cluster whose room is unknown"
     clauses = {
+        Reason.DEMAND: "",
+        Reason.STEADY: "",
         Reason.NO_DATA: "held, because data is missing",
         Reason.FIRST_WORKER: "a first worker for what waits",
         Reason.STABILISING: f"kept above {was} by the last {_short(window_s)} s",
@@ -94,7 +96,7 @@ def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float
         Reason.PAUSED: "paused by hand",
         Reason.STOPPED: "stopped by hand",
     }
-    return clauses.get(decision.reason, "")
+    return clauses[decision.reason]
 
 
 def _short(number: float | None) -> str:

@@ -97,6 +97,11 @@ def test_an_empty_queue_has_no_oldest_message() -> None:
     assert _explain(idle) == "8 -> 0 workers: 0 waiting, 3 held, arrivals 31/s, one slot does 2.6/s"
 
 
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_known_to_the_sentence(reason: Reason) -> None:
+    assert _explain(replace(DECISION, reason=reason)).startswith("8 -> 13 workers: 412 waiting")
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
