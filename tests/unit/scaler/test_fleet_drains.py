@@ -108,3 +108,14 @@ def test_winding_down_by_force_kills_and_counts_the_handlers_cut_short() -> None
     assert scene.fleet.refresh(scene.now_s + 1) == [], "no surprise: we did it"
     assert not scene.fleet.wind_down(scene.now_s + 0.0 + 1, kill=True, now_s=scene.now_s + 1)
     assert scene.fleet.killed_count == 6
+
+
+def test_winding_down_shortens_the_time_of_those_that_drain_already() -> None:
+    scene = Scene()
+    scene.up(heavy=2)
+    scene.tick(heavy=1)
+    ((leaving, timeout_s),) = scene.pool.drained
+    assert timeout_s == 900.0
+    scene.says(leaving, phase="draining", running=1)
+    scene.fleet.wind_down(scene.now_s + 30.0, kill=False, now_s=scene.now_s)
+    assert (leaving, 30.0) in scene.pool.drained

@@ -237,3 +237,17 @@ def test_capacity_is_asked_for_with_who_lives_where_and_who_is_nowhere_yet() -> 
     scene.tick(capacity=None, heavy=2, light=3)
     scene.fleet.capacity(scene.now_s)
     assert scene.view.asked[1][1] == [{"CPU": 1.0}], "one that is found, and has not said where"
+
+
+def test_the_pause_after_a_worker_that_consumed_and_died_does_not_grow() -> None:
+    """The message that ended it will end the next: a growing pause would leave the others waiting."""
+    scene = Scene()
+    lines: list[str] = []
+    for _ in range(60):
+        lines += scene.tick(heavy=1)
+        for worker in list(scene.pool.workers):
+            scene.says(worker)
+            scene.gone(worker)
+    failed = [line for line in lines if "died" in line]
+    assert len(failed) > 6
+    assert all(line.endswith("the next starts in 5 s") for line in failed)

@@ -205,3 +205,13 @@ def test_a_report_of_an_unknown_version_shows_that_the_worker_lives_and_no_more(
     record = made.all()[0]
     assert (record.reported_s, record.report, record.phase) == (5.0, None, "starting")
     assert made.totals("a").settled_count == 0
+
+
+def test_what_a_departed_worker_held_is_held_no_more() -> None:
+    """The broker has it ready again: counted as held too it would be two messages."""
+    roster = Roster()
+    for n, worker in enumerate(("t/0000000a", "t/0000000b")):
+        roster.started(worker, 0.0)
+        roster.take(report(worker, 1, held=5 + n, running=2), 1.0)
+    roster.sync({"t/0000000a"}, 2.0)
+    assert (roster.totals("t").held_count, roster.totals("t").running_count) == (5, 2)
