@@ -39,7 +39,7 @@ class Taken(NamedTuple):
 def with_probe(probes: tuple[Probe, ...], probe: Probe, *, report_interval_s: float) -> tuple[Probe, ...]:
     """The probes with a newer one, oldest first: as far back as reports may be, a tenth of an interval apart.
 
-    The newest is always among them. A probe that is not newer changes nothing. At 20 s that is 62 s in 32 probes.
+    The newest is always among them. A probe that is not newer changes nothing. At 20 s that is 61 s in 32 probes.
     """
     if probes and probe.at_s <= probes[-1].at_s:
         return probes

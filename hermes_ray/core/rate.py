@@ -39,8 +39,8 @@ class Counted(NamedTuple):
 def with_count(points: tuple[Counted, ...], point: Counted, *, report_interval_s: float = 1.0) -> tuple[Counted, ...]:
     """The points with a later one, oldest first; one later by less than 0.75 s, or 0.08 intervals, changes nothing.
 
-    Points older than 2 blips are ironed for good and thinned to a fifth of their age apart, so that 50 of them reach
-    back over 37 minutes.
+    Points older than 2 blips are ironed for good and thinned to a fifth of their age apart, so that 55 of them reach
+    back over 35 minutes.
     """
     spacing_s = max(_LEAST_SPACING_S, _SPACING_INTERVALS * report_interval_s)
     if points and point.at_s < points[-1].at_s + spacing_s:

@@ -17,7 +17,7 @@ MOST_KEPT, LEAST_KEPT, ALL_KEPT = 30, 5, 10_000
 
 
 def kept_decision_count(topic_count: int) -> int:
-    """Decisions that are remembered of each topic: 30, fewer from 333 topics on, at least 5."""
+    """Decisions that are remembered of each topic: 30, fewer from 334 topics on, at least 5."""
     return max(LEAST_KEPT, min(MOST_KEPT, ALL_KEPT // max(1, topic_count)))
 
 

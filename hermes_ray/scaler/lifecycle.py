@@ -44,7 +44,7 @@ class Overdue(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """``report_interval_s`` of the deployment, ``silent_timeout_s`` of the topic, None for one that is left out.
+    """``report_interval_s`` of the deployment, ``silent_timeout_s`` of the topic.
 
     ``reachable_since_s``: since when the broker has answered the scaler about this topic, None while it does not. Then
     nobody is blamed for not consuming.

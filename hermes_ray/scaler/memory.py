@@ -1,7 +1,7 @@
 """What a scaler must not forget: plain data that a restarted scaler, or the next one, goes on from.
 
 It is written as changes: what a topic counts and was told at once, what was learnt of it in turns, each worker with its
-report. ``applied`` puts changes together again.
+report. ``merged`` puts changes together again.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
     """What every worker of a topic is built from; its name comes with its start."""
     config, chosen = plan.config, plan.config.topics[topic]
     return WorkerSpec(
-        cluster=config.deployment.name,
+        deployment=config.deployment.name,
         worker=topic,
         urls=config.broker.urls,
         queue=queue_spec(config, topic),

@@ -19,7 +19,7 @@ class WorkerSpec:
     passwords, so a log or traceback that shows a spec leaves them out.
     """
 
-    cluster: str
+    deployment: str
     worker: str
     urls: tuple[str, ...] = field(repr=False)
     queue: QueueSpec

@@ -65,7 +65,7 @@ class Worker:
         self._consumer = Consumer(
             spec.urls,
             spec.queue,
-            name=f"{spec.cluster}/{spec.worker}",
+            name=f"{spec.deployment}/{spec.worker}",
             prefetch=spec.prefetch or prefetch_count(None, self._concurrency),
             concurrency=self._concurrency,
             on_batch=self._slots.put,
