@@ -33,6 +33,12 @@ def test_without_a_probe_that_reports_cover_nothing_is_counted() -> None:
     assert arrived(_probes((9.0, 5)), [Taken(0.0, 0, 8.0, 5.0)], 9.0, report_interval_s=1.0) is None
 
 
+def test_a_probe_of_more_than_three_intervals_ago_counts_nothing() -> None:
+    taken = Taken(10.0, 10.0, 60.0, 60.0)
+    assert arrived(_probes((40.5, 3)), [taken], 100.0, report_interval_s=20.0) == Arrived(at_s=40.5, count=43.5)
+    assert arrived(_probes((39.5, 3)), [taken], 100.0, report_interval_s=20.0) is None
+
+
 def test_a_worker_that_left_counts_in_proportion_as_long_as_probes_reach_back() -> None:
     """Two workers take 1/s each; one leaves at 50 s: the count at 45 s must not hold what it took later."""
     stays, left = Taken(30.0, 30.0, 46.0, 46.0), Taken(31.0, 31.0, 50.0, 50.0)

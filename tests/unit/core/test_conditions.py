@@ -72,6 +72,10 @@ def test_probes_fail_after_three_in_a_row_or_once_the_depth_is_forgotten(
 
 def test_one_failed_start_is_said_until_one_succeeds() -> None:
     assert _seen(start_failures=1) == {Condition.START_FAILING}
+    assert _seen(start_failures=1, decision=_cut(Reason.WORKERS_MAX, 9, 1)) == {Condition.START_FAILING}
+    assert _seen(start_failures=1, decision=_cut(Reason.WORKERS_MAX, 9, 0)) == set(), (
+        "where nobody is wanted nobody fails"
+    )
 
 
 @pytest.mark.parametrize(

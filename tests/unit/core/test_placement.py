@@ -129,3 +129,23 @@ def test_every_resource_must_be_there_whatever_its_name() -> None:
 def test_a_node_that_is_overfull_has_no_room() -> None:
     crews = {"a": crew(ONE, 6, {"n0": 6}), "b": crew({"CPU": 0.5}, 9)}
     assert plan_moves(crews, cluster(FOUR, ONE)).starts == {"b": ["n1", "n1"]}
+
+
+def test_places_that_are_known_are_kept_before_others_are_guessed() -> None:
+    crews = {"a": crew(ONE, 2, {None: 2}), "b": crew({"CPU": 3}, 1, {"n0": 1}), "c": crew(FOUR, 1)}
+    assert plan_moves(crews, cluster(FOUR, FOUR)).starts == {}, "one of the two is on n1"
+
+
+def test_fewer_workers_move_even_if_they_hold_more() -> None:
+    crews = {"light": crew(ONE, 5, {"n0": 2, "n1": 3}, held={"n0": 90, "n1": 1}), "heavy": crew(FOUR, 1)}
+    assert plan_moves(crews, cluster(FOUR, FOUR, FOUR, ONE)).drains == {}
+    assert plan_moves(crews, cluster(FOUR, FOUR, {"CPU": 2})).drains == {"light": {"n0": 2}}
+
+
+def test_room_that_somebody_makes_is_there_for_those_that_were_refused_before() -> None:
+    """Three heavy ones: the third finds on n0 what the second's search had found full."""
+    room = Room(cluster(FOUR, FOUR))
+    room.hold((("CPU", 40_000),), "n0", 1, is_staying=True)
+    assert [room.wait((("CPU", 40_000),)) for _ in range(2)] == ["n1", None]
+    room.will_leave((("CPU", 40_000),), "n0")
+    assert room.wait((("CPU", 40_000),)) == "n0"

@@ -212,3 +212,13 @@ def test_a_start_that_ray_has_not_placed_and_nobody_wants_any_more_is_taken_back
     scene.gone(waiting)
     assert lines + scene.tick(heavy=0) == []
     assert scene.fleet.failed_starts == {}
+
+
+def test_a_worker_of_before_that_never_reports_is_silent_and_no_start_that_failed() -> None:
+    scene = Scene("topics.heavy.worker.silent_timeout_s=300")
+    scene.pool.workers.append("heavy/0000abcd")
+    lines = [line for _ in range(290) for line in scene.tick(heavy=1)]
+    assert (scene.pool.killed, scene.fleet.failed_starts) == ([], {})
+    lines += [line for _ in range(20) for line in scene.tick(heavy=1)]
+    assert scene.pool.killed[0] == "heavy/0000abcd"
+    assert "has been silent for 300 s" in lines[-1]

@@ -251,3 +251,14 @@ def test_the_pause_after_a_worker_that_consumed_and_died_does_not_grow() -> None
     failed = [line for line in lines if "died" in line]
     assert len(failed) > 6
     assert all(line.endswith("the next starts in 5 s") for line in failed)
+
+
+def test_a_start_that_failed_holds_no_room_although_ray_lists_it_for_a_moment() -> None:
+    scene = Scene("topics.light.worker.num_cpus=1", "topics.heavy.worker.num_cpus=1")
+    one = Capacity(nodes=(Node(node_id="node", available={"CPU": 1}),))
+    scene.tick(capacity=one, light=1)
+    scene.fails(scene.pool.started[0])
+    scene.tick(capacity=one, heavy=1)
+    assert [worker.partition("/")[0] for worker in scene.pool.started] == ["light", "heavy"]
+    scene.fleet.capacity(scene.now_s)
+    assert scene.view.asked[-1] == ({"node": {"CPU": 1.0}}, [])
