@@ -22,7 +22,7 @@ from ray.experimental.internal_kv import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 __all__ = ["cluster_addresses", "draining_nodes", "drop_raylet_news", "free_by_node", "has_package", "is_class"]
-__all__ += ["kept_value", "near", "node_types", "refer_to_package", "send_token", "try_token"]
+__all__ += ["kept_value", "near", "node_types", "refer_to_package", "send_token", "try_token", "waiting_actors"]
 
 
 def drop_raylet_news() -> None:
@@ -100,6 +100,12 @@ def has_package(uri: str) -> bool:
 def refer_to_package(uri: str, lasts_s: int) -> None:
     """Keep Ray from deleting the package ``gcs://NAME.zip`` for so long."""
     _pin_runtime_env_uri(uri, expiration_s=lasts_s)
+
+
+def waiting_actors() -> set[str]:
+    """Ids, in hexadecimal, of the actors that Ray is to create and has given no process yet."""
+    pending = state.actor_table(None, actor_state_name="PENDING_CREATION")
+    return {actor_id for actor_id, actor in pending.items() if not actor["Pid"]}
 
 
 def is_class(handle: Any, module: str, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.cluster.outlet import RayOutlet
 from hermes_ray.cluster.process_end import ProcessEnds
-from hermes_ray.cluster.ray_private import is_class, near
+from hermes_ray.cluster.ray_private import is_class, near, waiting_actors
 from hermes_ray.cluster.tasks import cause_text
 from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.ports import StartResult
@@ -22,6 +23,8 @@ from hermes_ray.worker.spec import WorkerSpec
 from hermes_ray.worker.worker import Worker
 
 __all__ = ["RayWorkerPool", "actor_names", "is_worker_name"]
+
+log = logging.getLogger(__name__)
 
 CHECKED_AT_ONCE = 50  # a look costs milliseconds, and a restarted scaler may find thousands
 WORKER_NAME = re.compile(r"[A-Za-z0-9_.-]+/[0-9a-f]{8}")
@@ -74,6 +77,17 @@ class RayWorkerPool:
         by_ready = {ready: worker for worker, ready in self._starting.items()}
         done = ray.wait(list(by_ready), num_returns=len(by_ready), timeout=0)[0] if by_ready else ()
         return [StartResult(worker=by_ready[ready], error=self._failure(by_ready[ready])) for ready in done]
+
+    def waiting(self) -> set[str]:
+        """Workers of ours that Ray has no process for yet; empty where it does not say."""
+        if not self._starting:
+            return set()
+        try:
+            waiting = waiting_actors()
+        except Exception as error:
+            log.warning("Ray does not say which workers wait for a process: %s", error)
+            return set()
+        return {worker for worker in self._starting if self._handles[worker]._actor_id.hex() in waiting}
 
     def running_count(self, worker: str) -> int:
         """Handlers that run in ``worker`` now; 0 if it does not say."""

@@ -16,7 +16,9 @@ from hermes_ray.scaler.roster import Departure, Roster
 from hermes_ray.scaler.start_backoff import FIRST_BACKOFF_S
 from hermes_ray.scaler.workforce import ASK_AGAIN_S, Workforce
 
-__all__ = ["Fleet"]
+__all__ = ["PLACED_WITHIN_S", "Fleet"]
+
+PLACED_WITHIN_S = 30.0  # Ray sets the room of a worker aside before it has a process for it, and many come one by one
 
 
 class Fleet:
@@ -81,7 +83,17 @@ class Fleet:
     def capacity(self, now_s: float) -> Capacity | None:
         """What the cluster can hold of our workers; None when Ray does not say."""
         sizes = [params.worker for params in self.params.values()]
-        return self._view.capacity(self._by_node(), self._unplaced(), sizes, now_s)
+        waiting = {
+            worker
+            for worker in self._force.pool.waiting()
+            if (record := self.roster.get(worker)) is not None and now_s - record.since_s > PLACED_WITHIN_S
+        }
+        holding = [
+            record
+            for record in self.roster.all()
+            if record.topic in self.params and not record.holds_nothing and record.worker not in waiting
+        ]
+        return self._view.capacity(self._by_node(holding), self._unplaced(holding), sizes, now_s)
 
     # What happened
 
@@ -190,14 +202,13 @@ class Fleet:
                 f"{record.topic}: worker {record.worker} died; what it held goes back to the queue"
             )
 
-    def _unplaced(self) -> list[Resources]:
-        waiting: Iterable[Record] = (r for r in self.roster.all() if r.place_id is None and not r.failed)
-        return [self._force.size(r) for r in waiting if r.topic in self.params]
+    def _unplaced(self, holding: Iterable[Record]) -> list[Resources]:
+        return [self._force.size(record) for record in holding if record.place_id is None]
 
-    def _by_node(self) -> dict[str, dict[str, float]]:
+    def _by_node(self, holding: Iterable[Record]) -> dict[str, dict[str, float]]:
         nodes: dict[str, dict[str, float]] = {}
-        for record in self.roster.all():
-            if (node_id := record.place_id) is not None and record.topic in self.params and not record.holds_nothing:
+        for record in holding:
+            if (node_id := record.place_id) is not None:
                 here = nodes.setdefault(node_id, {})
                 for name, amount in self._force.size(record).items():
                     here[name] = here.get(name, 0.0) + amount

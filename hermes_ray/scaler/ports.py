@@ -36,6 +36,9 @@ class WorkerPool(Protocol):
     def start_results(self) -> list[StartResult]:
         """The starts that ended since the last call."""
 
+    def waiting(self) -> Collection[str]:
+        """Those of them that have no process yet: they have a place set aside, or wait for one."""
+
     def drain(self, worker: str, timeout_s: float) -> None:
         """Ask ``worker`` to drain; asking again does no harm."""
 

@@ -38,6 +38,7 @@ class FakePool:
     nodes: dict[str, str | None] = field(default_factory=dict)
     sizes: dict[str, Resources] = field(default_factory=dict)
     results: list[StartResult] = field(default_factory=list)
+    processless: set[str] = field(default_factory=set)
     names: Iterable[int] = field(default_factory=count)
 
     def start(self, spec: WorkerSpec, topic: str, size: Resources, node_id: str | None = None) -> str:
@@ -51,6 +52,9 @@ class FakePool:
 
     def living(self) -> list[str]:
         return list(self.workers)
+
+    def waiting(self) -> set[str]:
+        return self.processless
 
     def start_results(self) -> list[StartResult]:
         results, self.results = self.results, []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import ray
 
 from hermes_ray.cluster.client import Deployment
-from hermes_ray.cluster.ray_private import draining_nodes, near, node_types
+from hermes_ray.cluster.ray_private import draining_nodes, near, node_types, waiting_actors
 from tests.support.live import Cluster, Project, wait_until
 
 Status = Callable[[], dict[str, Any]]
@@ -53,3 +54,22 @@ def test_a_worker_asked_for_on_a_node_that_is_gone_starts_where_there_is_room(cl
     ray.kill(actor)
     assert draining_nodes() == set()
     assert node_types() == [], "a cluster without an autoscaler"
+
+
+class Slow(Echo):
+    """An actor that takes its time to come up."""
+
+    def __init__(self) -> None:
+        time.sleep(5.0)
+
+
+def test_an_actor_waits_for_its_place_until_ray_has_given_it_a_process(cluster: Cluster) -> None:
+    made: Any = ray.remote(Slow)
+    coming = made.options(num_cpus=0.25).remote()
+    never = made.options(num_cpus=0.25, resources={"nowhere": 1}).remote()
+    ids = {actor._actor_id.hex(): actor for actor in (coming, never)}
+    wait_until(lambda: waiting_actors() & ids.keys() == {never._actor_id.hex()}, 40, "one has a process")
+    assert ray.get(coming.ping.remote(), timeout=30)
+    assert waiting_actors() & ids.keys() == {never._actor_id.hex()}
+    for actor in ids.values():
+        ray.kill(actor)

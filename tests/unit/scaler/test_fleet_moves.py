@@ -9,6 +9,7 @@ import pytest
 from hermes_ray.core.allocate import Want, allot
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.core.resources import free_of, size_of, take
+from hermes_ray.scaler.fleet import PLACED_WITHIN_S
 from tests.support.fleet_scene import Scene
 
 
@@ -197,3 +198,15 @@ def test_nobody_of_the_old_makes_room_for_others_before_the_new_code_has_shown_t
     assert old <= set(scene.pool.workers)
     assert not old & {worker for worker, _ in scene.pool.drained}
     assert scene.fleet.lack("heavy") == "no node for 1 more: 2 CPU short on every node"
+
+
+def test_a_worker_without_a_process_for_half_a_minute_holds_nothing() -> None:
+    """Others took the room between the decision and the start: counted as ours it would be granted for two minutes."""
+    scene = Scene("topics.heavy.worker.num_cpus=2")
+    scene.tick(heavy=2)
+    here, waiting = scene.pool.started
+    scene.says(here)
+    scene.pool.processless = {waiting}
+    scene.fleet.capacity(scene.now_s + PLACED_WITHIN_S)
+    scene.fleet.capacity(scene.now_s + PLACED_WITHIN_S + 1.0)
+    assert scene.view.asked == [({"node": {"CPU": 4.0}}, []), ({"node": {"CPU": 2.0}}, [])]
