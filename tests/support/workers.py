@@ -160,7 +160,7 @@ def spec(url: str, handler: str, **settings: Any) -> WorkerSpec:
     """A worker of topic ``t`` on queue ``q``; ``settings`` are fields of ``WorkerSpec`` and ``QueueSpec``."""
     queue = {"topic": "t", "queue": "q", "rungs_ms": (100,), "routes": {"t": "q", "other": "other.q"}}
     queue |= {key: settings.pop(key) for key in QUEUE_KEYS & set(settings)}
-    worker = {"cluster": "tests", "worker": f"t/{next(_numbers):08x}", "report_interval_s": 0.1} | settings
+    worker = {"deployment": "tests", "worker": f"t/{next(_numbers):08x}", "report_interval_s": 0.1} | settings
     return WorkerSpec(urls=(url,), handler=handler, queue=QueueSpec(**queue), **worker)  # type: ignore[arg-type]
 
 

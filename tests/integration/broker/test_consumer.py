@@ -233,7 +233,7 @@ def test_long_handlers_get_one_message_per_slot(vhost_url: str, ledger: Ledger) 
         until(lambda: len(ledger.handled()) == 48, "all are handled")
 
 
-def test_the_brokers_connection_list_names_cluster_topic_and_worker(
+def test_the_brokers_connection_list_names_deployment_topic_and_worker(
     broker: LocalBroker, vhost_url: str, ledger: Ledger
 ) -> None:
     def handle(message: Message) -> None:
@@ -241,7 +241,7 @@ def test_the_brokers_connection_list_names_cluster_topic_and_worker(
         if message.body == b"parent":
             message.publish("t", b"child")
 
-    settings = {"cluster": "blue", "worker": "t/0123abcd"}
+    settings = {"deployment": "blue", "worker": "t/0123abcd"}
     with working(vhost_url, handle, **settings):
         publish(vhost_url, 1, body=b"parent")
         until(lambda: len(ledger.handled()) == 2, "it has published too")
