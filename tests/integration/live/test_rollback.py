@@ -33,13 +33,14 @@ class Handler:
     def __call__(self, message):
         raise RuntimeError("this code handles nothing")
 """
-# The trial is the first to build it: what a database that takes one connection does to a roll-out.
+# The preflight is the first to build it: what a database that takes one connection does to a roll-out. Each try has a
+# name of its own: canaries of the one before are started until the next one has taken over.
 FAILS_ON_START = """
 import os
 
 class Handler:
     def __init__(self, ledger):
-        os.close(os.open(f"{ledger}-built", os.O_CREAT | os.O_EXCL))
+        os.close(os.open(f"{ledger}-built-once", os.O_CREAT | os.O_EXCL))
 
     def __call__(self, message):
         pass
@@ -67,7 +68,6 @@ def submit(project: Project, cluster: Cluster, code: str, **settings: Any) -> st
     """``hermes apply`` as a job with a copy of ``code``; returns what it printed."""
     topic = {"handler": "orders:Handler", "workers": {"min": WORKERS, "max": WORKERS}, **settings}
     topic["options"] = {"ledger": str(project.directory / "ledger.work")}
-    (project.directory / "ledger.work-built").unlink(missing_ok=True)
     checkout = project.directory / "checkout"
     (checkout / "orders.py").write_text(code)
     whole = {"deployment": {"name": project.name}, "metrics": {"port": 0}, "topics": {"work": topic}}
@@ -110,7 +110,7 @@ def test_code_whose_canaries_fail_leaves_the_old_working_and_a_rollback_ends_the
     assert "is up and stays" in submit(project, cluster, GOOD)
     wait_until(lambda: has_rolled(project), 60, "all workers are up")
     before = workers(project)
-    submit(project, cluster, FAILS_ON_START, weight=5)
+    assert "(rolling)" in submit(project, cluster, FAILS_ON_START, weight=5)
     wait_until(lambda: status(project)["topics"]["work"]["start_error"], 60, "a canary has failed")
     assert workers(project).keys() >= before.keys(), "the old ones stay"
     all_handled(project, project.publish("work", count=40), "the old ones work on")
@@ -118,7 +118,8 @@ def test_code_whose_canaries_fail_leaves_the_old_working_and_a_rollback_ends_the
     assert f"the roll-out stands still, new workers of work do not start; {WORKERS} former workers work on" in said
     assert "hermes rollback goes back to what was applied" in said
 
-    submit(project, cluster, FAILS_ON_START + "# tried again\n", weight=6)  # what never worked is not gone back to
+    again = FAILS_ON_START.replace("-once", "-twice")  # what never worked is not gone back to
+    assert "(rolling)" in submit(project, cluster, again, weight=6)
     *survivors, victim = before
     os.kill(before[victim]["pid"], signal.SIGKILL)
     wait_until(lambda: status(project)["topics"]["work"]["outdated"] == len(survivors), 60, "an old one has died")
