@@ -1,10 +1,10 @@
 """Who gets how many workers when not everything fits: minimums first, then strictly by weight, in whole workers.
 
 Places are found on real nodes, never in a pooled sum, so a grant always has a packing. Minimums are reserved first,
-in an order that no weight enters, and where they leave a place for the first worker of each other topic if there is a
-way. Then the rest goes out class by class: the heavier first, and within one weight
-topics whose workers have the same size share, smaller sizes before larger. A class takes what it wants or all that
-fits; inside it the topic with the fewest workers is served next.
+in an order that no weight enters, and where they leave a place for the first worker of each other topic if a way is
+found. Then the rest goes out class by class: the heavier first, and within one weight topics whose workers have the
+same size share, smaller sizes before larger. A class takes what it wants or all that fits; inside it the topic with the
+fewest workers is served next.
 
 Nobody starves beside its equals: where a class would leave no place for the first workers of larger ones of the same
 weight, those are placed before its extras, each on the node where it costs the class the fewest. (Whether all firsts

@@ -53,9 +53,8 @@ class MemoryWriter:
         """Write what is due of this memory."""
         began_s = self._stopwatch()
         header = structs.replace(header, anchor=self._anchor())
-        is_whole = (
-            whole or self.store.wants_whole or self.error is not None
-        )  # what it did not take is in no other write
+        # What a write that failed did not take is in no later change.
+        is_whole = whole or self.store.wants_whole or self.error is not None
         changed, gone = roster.take_changed()
         if is_whole:
             turn = dict(learnt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -56,19 +57,22 @@ def test_a_worker_asked_for_on_a_node_that_is_gone_starts_where_there_is_room(cl
     assert node_types() == [], "a cluster without an autoscaler"
 
 
-class Slow(Echo):
-    """An actor that takes its time to come up."""
+class Gated(Echo):
+    """An actor that is up once the file ``gate`` is there."""
 
-    def __init__(self) -> None:
-        time.sleep(5.0)
+    def __init__(self, gate: str) -> None:
+        while not Path(gate).exists():
+            time.sleep(0.05)
 
 
-def test_an_actor_waits_for_its_place_until_ray_has_given_it_a_process(cluster: Cluster) -> None:
-    made: Any = ray.remote(Slow)
-    coming = made.options(num_cpus=0.25).remote()
-    never = made.options(num_cpus=0.25, resources={"nowhere": 1}).remote()
+def test_an_actor_waits_for_its_place_until_ray_has_given_it_a_process(cluster: Cluster, tmp_path: Path) -> None:
+    made: Any = ray.remote(Gated)
+    gate = tmp_path / "open"
+    coming = made.options(num_cpus=0.25).remote(str(gate))
+    never = made.options(num_cpus=0.25, resources={"nowhere": 1}).remote(str(gate))
     ids = {actor._actor_id.hex(): actor for actor in (coming, never)}
     wait_until(lambda: waiting_actors() & ids.keys() == {never._actor_id.hex()}, 40, "one has a process")
+    gate.touch()
     assert ray.get(coming.ping.remote(), timeout=30)
     assert waiting_actors() & ids.keys() == {never._actor_id.hex()}
     for actor in ids.values():
