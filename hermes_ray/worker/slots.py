@@ -28,6 +28,7 @@ from hermes_ray.worker.counters import RunCounts
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import Handoff, take_all
 from hermes_ray.worker.incoming import Check, IncomingMessage
+from hermes_ray.worker.standstill import LEAST_S, Standstill
 
 __all__ = ["LoopSlots", "SlotFigures", "ThreadSlots"]
 
@@ -39,9 +40,10 @@ Settle = Callable[[Delivery, Outcome], None]
 class _Slot:
     """Counts of one slot, written by that slot alone: no lock, no lost update."""
 
-    __slots__ = ("durations", "finished", "finished_s", "service", "started_s", "wait", "wait_s")
+    __slots__ = ("_standstill", "durations", "finished", "finished_s", "service", "started_s", "wait", "wait_s")
 
-    def __init__(self) -> None:
+    def __init__(self, standstill: Standstill) -> None:
+        self._standstill = standstill
         self.finished = 0
         self.finished_s = 0.0
         self.wait_s = 0.0
@@ -60,12 +62,17 @@ class _Slot:
         self.started_s = time.monotonic()
 
     def end(self) -> None:
-        took_s = time.monotonic() - self.started_s  # type: ignore[operator]
+        took_s = self.working_s(self.started_s)  # type: ignore[arg-type]
         self.started_s = None
         self.finished += 1
         self.finished_s += took_s
         self.service[bucket(took_s)] += 1
         self.durations[bisect_left(DURATION_BUCKETS_S, took_s)] += 1
+
+    def working_s(self, started_s: float) -> float:
+        """For how long a message that began then has been worked on."""
+        took_s = time.monotonic() - started_s
+        return took_s if took_s < LEAST_S else max(0.0, took_s - self._standstill.within_s(started_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,7 @@ class SlotFigures:
 
 
 def _figures(slots: Sequence[_Slot]) -> SlotFigures:
-    now_s = time.monotonic()
-    running = [now_s - s for slot in slots if (s := slot.started_s) is not None]
+    running = [slot.working_s(s) for slot in slots if (s := slot.started_s) is not None]
     finished_s = sum(slot.finished_s for slot in slots)
     runs = RunCounts(
         finished=sum(slot.finished for slot in slots),
@@ -96,12 +102,12 @@ def _figures(slots: Sequence[_Slot]) -> SlotFigures:
 class ThreadSlots:
     """``concurrency`` threads, each calling a sync handler with one message after the other."""
 
-    def __init__(self, handler: Handler, topic: str, concurrency: int, check: Check) -> None:
+    def __init__(self, handler: Handler, topic: str, concurrency: int, check: Check, standstill: Standstill) -> None:
         self._call = handler.call
         self._topic = topic
         self._check = check
         self._handoff = Handoff()
-        self._slots = [_Slot() for _ in range(concurrency)]
+        self._slots = [_Slot(standstill) for _ in range(concurrency)]
 
     def start(self, settle: Settle) -> None:
         """Start handling; ``settle`` is called by the slot with each delivery and its outcome."""
@@ -144,13 +150,13 @@ class ThreadSlots:
 class LoopSlots:
     """``concurrency`` tasks of one event loop in a thread of its own, each awaiting an async handler."""
 
-    def __init__(self, handler: Handler, topic: str, concurrency: int, check: Check) -> None:
+    def __init__(self, handler: Handler, topic: str, concurrency: int, check: Check, standstill: Standstill) -> None:
         self._call = handler.call
         self._topic = topic
         self._check = check
         self._buffer: deque[Delivery] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._slots = [_Slot() for _ in range(concurrency)]
+        self._slots = [_Slot(standstill) for _ in range(concurrency)]
         self._loop = asyncio.new_event_loop()
         self._wake_pending = False
 

@@ -27,6 +27,7 @@ from hermes_ray.worker.prefetch import prefetch_count
 from hermes_ray.worker.report import Phase, Report, encode
 from hermes_ray.worker.slots import LoopSlots, ThreadSlots
 from hermes_ray.worker.spec import Outlet, WorkerSpec
+from hermes_ray.worker.standstill import Standstill
 
 __all__ = ["Worker", "spare_the_collector"]
 
@@ -53,8 +54,9 @@ class Worker:
         import_from(spec.import_paths)
         self._handler = load_handler(spec.handler, spec.options)
         self._concurrency = spec.concurrency or self._handler.default_concurrency
+        self._standstill = Standstill()
         slots = LoopSlots if self._handler.is_async else ThreadSlots
-        self._slots = slots(self._handler, spec.queue.topic, self._concurrency, self._check_publish)
+        self._slots = slots(self._handler, spec.queue.topic, self._concurrency, self._check_publish, self._standstill)
         self._changed = threading.Event()
         self._draining = threading.Event()
         self._drained = False
@@ -138,7 +140,7 @@ class Worker:
         interval_s = self._spec.report_interval_s
         while True:
             # Spread: workers that started together, or that a scaler's absence has kept waiting, would report together.
-            self._changed.wait(interval_s * random.uniform(*REPORT_SPREAD))
+            self._standstill.wait(self._changed, interval_s * random.uniform(*REPORT_SPREAD))
             self._changed.clear()
             drained = self._drained
             wanted_s = self._outlet.report(encode(self._report()))

@@ -14,6 +14,7 @@ from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Outcome
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.slots import LoopSlots, ThreadSlots
+from hermes_ray.worker.standstill import Standstill
 from tests.support.ledger import until
 
 Function = Callable[[Message], Any]
@@ -30,7 +31,8 @@ class Rig:
         is_async = asyncio.iscoroutinefunction(function)
         handler = Handler(call=function, is_async=is_async, close=lambda: None)
         kind = LoopSlots if is_async else ThreadSlots
-        self.slots: LoopSlots | ThreadSlots = kind(handler, "t", concurrency, check)
+        self.standstill = Standstill()
+        self.slots: LoopSlots | ThreadSlots = kind(handler, "t", concurrency, check, self.standstill)
         self.outcomes: dict[int, Outcome] = {}
         self.order: list[int] = []
         self._next = 1
