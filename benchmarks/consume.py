@@ -30,6 +30,7 @@ from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.message import Message
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.slots import LoopSlots, ThreadSlots
+from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.worker import spare_the_collector
 
 MUST_RATIO = 0.47
@@ -76,7 +77,7 @@ def hermes(url: str, count: int, *, is_async: bool) -> float:
     marks: list[float] = []
     handler = Handler(call=handle_async if is_async else handle, is_async=is_async, close=lambda: None)
     kind, concurrency = (LoopSlots, 32) if is_async else (ThreadSlots, 4)
-    slots = kind(handler, QUEUE, concurrency, lambda *_: None)
+    slots = kind(handler, QUEUE, concurrency, lambda *_: None, Standstill())
 
     def on_batch(batch: list[object]) -> None:
         if not marks:

@@ -103,7 +103,9 @@ def _is_saturated(seen: Snapshot) -> bool:
 
 
 def _is_cut(decision: Decision) -> bool:
-    return any(limiter.reason is Reason.CAPACITY and limiter.after < limiter.before for limiter in decision.limiters)
+    return decision.is_kept or any(
+        limiter.reason is Reason.CAPACITY and limiter.after < limiter.before for limiter in decision.limiters
+    )
 
 
 def _is_at_risk(seen: Snapshot, objective_s: float) -> bool:

@@ -23,7 +23,8 @@ def explain(
     change = f"{before} -> {target}" if target != before else f"{target}"
     plural = "worker" if target == 1 else "workers"
     clauses = (_seen(decision.snapshot), _promise(decision, params), _why(decision, is_capacity_known, lack, window_s))
-    return f"{change} {plural}: {'; '.join(filter(None, clauses))}"
+    kept = f"those of the former size work on, no room for one of the new: {lack}" if decision.is_kept else ""
+    return f"{change} {plural}: {'; '.join(filter(None, (*clauses, kept)))}"
 
 
 def _seen(seen: Snapshot) -> str:
@@ -86,7 +87,7 @@ def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float
         Reason.FIRST_RUN: f"kept from {was} until a first handler has ended",
         Reason.WORKERS_MIN: f"raised from {was} by workers.min",
         Reason.WORKERS_MAX: f"capped from {was} by workers.max",
-        Reason.CAPACITY: f"cut from {was} by {room}{f': {lack}' if lack else ''}",
+        Reason.CAPACITY: f"cut from {was} by {room}{f': {lack}' if lack and not decision.is_kept else ''}",
         Reason.FIXED: "fixed at workers.max",
         Reason.THRESHOLD: "by the threshold rule",
         Reason.MIN_STEP: f"{'raised' if is_growth else 'lowered'} from {was} by min_step",

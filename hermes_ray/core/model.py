@@ -228,7 +228,8 @@ class Limiter:
 class Decision:
     """The target for one topic now, where it was before, what bound it, and what it saw.
 
-    ``text`` is one sentence with numbers for people.
+    ``text`` is one sentence with numbers for people. ``is_kept``: the target is of workers of the size before an apply,
+    since none of the new size has a place.
     """
 
     topic: str
@@ -239,3 +240,4 @@ class Decision:
     limiters: tuple[Limiter, ...]
     snapshot: Snapshot
     text: str
+    is_kept: bool = False

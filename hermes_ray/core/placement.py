@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.resources import Free, Resources, Size, fit_count, free_of, shortage, size_of, take
+from hermes_ray.core.resources import Free, Size, fit_count, free_of, shortage, take
 
 __all__ = ["ANYWHERE", "Crew", "Moves", "Room", "plan_moves"]
 
@@ -35,7 +35,7 @@ class Crew:
     moved: they might not come back.
     """
 
-    size: Resources
+    size: Size
     target: int
     staying: Mapping[str | None, int] = field(default_factory=dict)
     leaving: Mapping[str | None, int] = field(default_factory=dict)
@@ -52,12 +52,8 @@ class Room:
         self._node_ids = list(self.now)
         self._searched: dict[tuple[Size, bool], int] = {}  # room shrinks: nodes that were full are not looked at again
 
-    def take(self, resources: Resources) -> str | None:
-        """Use up room for one worker that starts now; returns its node, None if none has it."""
-        return self.start(size_of(resources))
-
     def start(self, size: Size) -> str | None:
-        """The same for a size."""
+        """Use up room for one worker that starts now; returns its node, None if none has it."""
         if not size:
             return ANYWHERE
         for index in range(self._searched.get((size, True), 0), len(self._node_ids)):
@@ -135,7 +131,7 @@ class _Eviction:
 class _Planner:
     def __init__(self, crews: Mapping[str, Crew], capacity: Capacity) -> None:
         self._crews = crews
-        self._sizes = {topic: size_of(crew.size) for topic, crew in crews.items()}
+        self._sizes = {topic: crew.size for topic, crew in crews.items()}
         self._surplus = {topic: max(0, sum(crew.staying.values()) - crew.target) for topic, crew in crews.items()}
         self._staying: dict[str, dict[str, int]] = {}  # node -> topic -> workers that may be told to go
         self._searches_left = _MOST_SEARCHES

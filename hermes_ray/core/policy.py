@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from hermes_ray.core.allocate import Want, allot
 from hermes_ray.core.demand import Checks, threshold, wanted
 from hermes_ray.core.explain import explain
 from hermes_ray.core.model import Capacity, Decision, Limiter, Override, Reason, Snapshot, TopicParams
 from hermes_ray.core.service import recent_s
+from hermes_ray.core.share import NONE_FORMER, Former, share
 from hermes_ray.core.stabilise import Window, stabilise
 from hermes_ray.core.stall import first_run_limit, is_first_run, stands_still
 
@@ -70,6 +70,7 @@ class _Draft:
     limiters: list[Limiter] = field(default_factory=list)
     is_capacity_known: bool = True
     lack: str = ""
+    is_kept: bool = False
 
     def limit(self, reason: Reason, after: int) -> None:
         if after != self.number:
@@ -85,6 +86,7 @@ def step(
     now_s: float,
     overrides: Mapping[str, Override] = _NO_OVERRIDES,
     *,
+    former: Former = NONE_FORMER,
     report_interval_s: float = 1.0,
 ) -> tuple[PolicyState, tuple[Decision, ...]]:
     """One decision for each topic of ``params``; topics that are not in it any more are forgotten.
@@ -93,7 +95,8 @@ def step(
     still starting count: the first ``before`` of a topic is what is observed and starting. An override that rules
     gives the number whatever is seen, outside ``workers.min`` and ``workers.max`` too, but not beyond the capacity.
     Demand is watched on meanwhile: when an override ends, the target is where the last 60 s would have it, or the last
-    three times ``report_interval_s``, the time between two reports of a worker.
+    three times ``report_interval_s``, the time between two reports of a worker. Workers of a ``former`` size work on
+    where none of the size of now has a place.
     """
     drafts = []
     for topic, its_params in params.items():
@@ -105,7 +108,7 @@ def step(
         else:
             _overrule(draft, ruling, now_s, report_interval_s)
         drafts.append(draft)
-    _share_cluster(drafts, capacity)
+    _share_cluster(drafts, capacity, former)
     decisions = tuple(_decision(draft, now_s, recent_s(report_interval_s)) for draft in drafts)
     topics = {draft.params.topic: replace(draft.state, target=draft.number) for draft in drafts}
     return PolicyState(topics=topics), decisions
@@ -172,27 +175,18 @@ def _fixed(draft: _Draft, _now_s: float, _report_interval_s: float) -> None:
 _RULES = {"adaptive": _adaptive, "threshold": _threshold, "fixed": _fixed}
 
 
-def _share_cluster(drafts: list[_Draft], capacity: Capacity | None) -> None:
+def _share_cluster(drafts: list[_Draft], capacity: Capacity | None, former: Former) -> None:
     if capacity is None:
         for draft in drafts:
             draft.is_capacity_known = False
             most = max(draft.before, _living(draft.snapshot))
             draft.limit(Reason.CAPACITY, min(draft.number, most))
         return
-    wants = [
-        Want(
-            topic=draft.params.topic,
-            weight=draft.params.weight,
-            minimum=min(draft.params.workers_min, draft.number),
-            target=draft.number,
-            size=draft.params.worker,
-        )
-        for draft in drafts
-    ]
-    shared = allot(wants, capacity)
+    params = {draft.params.topic: draft.params for draft in drafts}
+    shares = share({draft.params.topic: draft.number for draft in drafts}, params, capacity, former)
     for draft in drafts:
-        draft.lack = shared.lacks.get(draft.params.topic, "")
-        draft.limit(Reason.CAPACITY, shared.grant(draft.params.topic))
+        granted, draft.lack, draft.is_kept = shares[draft.params.topic]
+        draft.limit(Reason.CAPACITY, granted)
 
 
 def _decision(draft: _Draft, now_s: float, window_s: float) -> Decision:
@@ -206,6 +200,7 @@ def _decision(draft: _Draft, now_s: float, window_s: float) -> Decision:
         limiters=tuple(draft.limiters),
         snapshot=draft.snapshot,
         text="",
+        is_kept=draft.is_kept,
     )
     return replace(
         decision,

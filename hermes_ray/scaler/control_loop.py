@@ -214,9 +214,15 @@ class ControlLoop:
         capacity = self._fleet.capacity(now_s)
         overrides = {topic: memory.override for topic, memory in self._topics.items()}
         self._seen = {topic: self._snapshot(topic, now_s) for topic in self._topics}
-        interval_s = self._fleet.report_interval_s
         policy, decisions = step(
-            self._policy, self._seen, capacity, self._fleet.params, now_s, overrides, report_interval_s=interval_s
+            self._policy,
+            self._seen,
+            capacity,
+            self._fleet.params,
+            now_s,
+            overrides,
+            former=self._fleet.former(now_s),
+            report_interval_s=self._fleet.report_interval_s,
         )
         return _Verdict(decisions, policy, capacity)
 
@@ -233,7 +239,8 @@ class ControlLoop:
         self._placeless = placeless
         self._decisions = {decision.topic: decision for decision in decisions}
         targets = {decision.topic: decision.target for decision in decisions}
-        for line in self._fleet.reconcile(targets, verdict.capacity, now_s):
+        kept = {decision.topic for decision in decisions if decision.is_kept}
+        for line in self._fleet.reconcile(targets, verdict.capacity, now_s, kept):
             self.say(line)
 
     def _remember(self, decision: Decision, now_s: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from hermes_ray.core.model import Capacity, TopicParams
 from hermes_ray.core.resources import Resources
+from hermes_ray.core.share import Former
 from hermes_ray.scaler.lifecycle import EARLY_DEATH_S, START_DEADLINE_S, Limits, Overdue, Team, overdue, silence_s
 from hermes_ray.scaler.plan import Plan
 from hermes_ray.scaler.ports import CapacityView, WorkerPool
@@ -95,6 +96,14 @@ class Fleet:
         ]
         return self._view.capacity(self._by_node(holding), self._unplaced(holding), sizes, now_s)
 
+    def former(self, now_s: float) -> Former:
+        """The workers that were started with what their topic took before an apply."""
+        force, found = self._force, {}
+        for topic in self.params:
+            if former := force.former(topic, now_s):
+                found[topic] = [(force.size(records[0]), len(records)) for records in former.values()]
+        return found
+
     # What happened
 
     def refresh(self, now_s: float, unreachable: Collection[str] = ()) -> list[str]:
@@ -126,9 +135,11 @@ class Fleet:
 
     # What to do
 
-    def reconcile(self, targets: Mapping[str, int], capacity: Capacity | None, now_s: float) -> list[str]:
+    def reconcile(
+        self, targets: Mapping[str, int], capacity: Capacity | None, now_s: float, kept: Collection[str] = ()
+    ) -> list[str]:
         """See ``Reconciler.reconcile``."""
-        return self._reconciler.reconcile(targets, capacity, now_s)
+        return self._reconciler.reconcile(targets, capacity, now_s, kept)
 
     def wind_down(self, stop_by_s: float, kill: bool, now_s: float) -> bool:
         """One step of stopping: drain everything by ``stop_by_s``, or kill it; True while a worker is left.

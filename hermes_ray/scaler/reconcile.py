@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
-from hermes_ray.core.resources import size_of
+from hermes_ray.core.resources import Size, size_of
 from hermes_ray.scaler.lifecycle import is_proven
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
@@ -23,8 +23,12 @@ class Reconciler:
         self._force = workforce
         self.lacks: Mapping[str, str] = {}
 
-    def reconcile(self, targets: Mapping[str, int], capacity: Capacity | None, now_s: float) -> list[str]:
+    def reconcile(
+        self, targets: Mapping[str, int], capacity: Capacity | None, now_s: float, kept: Collection[str] = ()
+    ) -> list[str]:
         """Start or drain workers so that each topic has its target, as far as there is room at this moment.
+
+        Of the topics ``kept`` workers of a former size are wanted: none of the new has a place, no roll-out goes on.
 
         Returns a line for each order that could not be given, which costs none of the others, and for each topic whose
         grant has no place.
@@ -42,7 +46,8 @@ class Reconciler:
         self._repeat_drains(now_s)
         if moves is not None:
             for topic in sorted(moves.starts.keys() | rolling, key=lambda name: (-force.params[name].weight, name)):
-                self._grow(topic, targets[topic], moves, now_s)
+                if topic not in kept:
+                    self._grow(topic, targets[topic], moves, now_s)
         return force.take_lines()
 
     def _plan(self, targets: Mapping[str, int], rolling: set[str], capacity: Capacity, now_s: float) -> Moves | None:
@@ -61,40 +66,23 @@ class Reconciler:
         """The topic's workers by what they take. Those of a former size are a crew of its own that nobody adds to, and
         that leaves as the roll-out goes on, not to make room.
         """
-        team, size = self._force.team(topic, now_s), self._force.params[topic].worker
+        force, size = self._force, size_of(self._force.params[topic].worker)
+        team, former = force.team(topic, now_s), force.former(topic, now_s)
+        leaving: dict[Size, list[Record]] = {}
+        for record in (*team.leaving, *team.given_up):
+            if not record.holds_nothing:
+                leaving.setdefault(size_of(force.size(record)), []).append(record)
+        kept = {record.worker for records in former.values() for record in records}
+        staying = [record for record in team.staying if record.worker not in kept]
+        is_movable = not force.backoffs[topic].failures and not self._is_trying(topic, target, now_s)
+        yield topic, _crew(size, max(0, target - len(kept)), staying, leaving.pop(size, ()), is_movable=is_movable)
+        for n, own in enumerate(dict.fromkeys((*former, *leaving))):
+            here = former.get(own, [])
+            yield f"{topic}/{n}", _crew(own, len(here), here, leaving.get(own, ()), is_movable=False)
+
+    def _is_trying(self, topic: str, target: int, now_s: float) -> bool:
         old, new = self._parted(topic, now_s)
-        is_trying = bool(old) and self._rollout(topic, target, old, new, now_s).is_canary_time
-        leaving = [r for r in (*team.leaving, *team.given_up) if not r.holds_nothing]
-        former = {r.worker: former for r in (*team.staying, *leaving) if (former := self._force.size(r)) != size}
-        staying = [record for record in team.staying if record.worker not in former]
-        held: Counter[str | None] = Counter()
-        for record in staying:
-            if record.report is not None:
-                held[record.place_id] += record.report.held_count
-        yield (
-            topic,
-            Crew(
-                size=size,
-                target=max(0, target - (len(team.staying) - len(staying))),
-                staying=Counter(record.place_id for record in staying),
-                leaving=Counter(record.place_id for record in leaving if record.worker not in former),
-                held=held,
-                is_movable=not self._force.backoffs[topic].failures and not is_trying,
-            ),
-        )
-        for n, own in enumerate({size_of(former_size): former_size for former_size in former.values()}.values()):
-            here = [r for r in team.staying if former.get(r.worker) == own]
-            gone = [r for r in leaving if former.get(r.worker) == own]
-            yield (
-                f"{topic}/{n}",
-                Crew(
-                    size=own,
-                    target=len(here),
-                    staying=Counter(r.place_id for r in here),
-                    leaving=Counter(r.place_id for r in gone),
-                    is_movable=False,
-                ),
-            )
+        return bool(old) and self._rollout(topic, target, old, new, now_s).is_canary_time
 
     def _make_room(self, topic: str, moves: Moves | None, now_s: float) -> None:
         """Drain who stands in the way of others."""
@@ -138,9 +126,9 @@ class Reconciler:
         old, new = self._parted(topic, now_s)
         rollout = self._rollout(topic, target, old, new, now_s)
         missing = self._startable(topic, wanted_new_count(rollout) - len(new), [*old, *new], now_s)
-        places, size = list(moves.starts.get(topic, ())), self._force.params[topic].worker
+        places, size = list(moves.starts.get(topic, ())), size_of(self._force.params[topic].worker)
         while missing > 0:
-            node_id = places.pop(0) if places else moves.room.take(size) if old else None
+            node_id = places.pop(0) if places else moves.room.start(size) if old else None
             if node_id is None:
                 break
             if not self._force.start(topic, None if node_id == ANYWHERE else node_id, now_s):
@@ -201,3 +189,18 @@ class Reconciler:
                 -r.since_s,
             ),
         )
+
+
+def _crew(size: Size, target: int, staying: Sequence[Record], leaving: Sequence[Record], *, is_movable: bool) -> Crew:
+    held: Counter[str | None] = Counter()
+    for record in staying:
+        if record.report is not None:
+            held[record.place_id] += record.report.held_count
+    return Crew(
+        size=size,
+        target=target,
+        staying=Counter(record.place_id for record in staying),
+        leaving=Counter(record.place_id for record in leaving),
+        held=held,
+        is_movable=is_movable,
+    )

@@ -9,7 +9,7 @@ from functools import partial
 
 from hermes_ray.config.settings import topic_params
 from hermes_ray.core.model import TopicParams
-from hermes_ray.core.resources import Resources
+from hermes_ray.core.resources import Resources, Size, size_of
 from hermes_ray.scaler.lifecycle import Limits, Team, silence_s, team_of
 from hermes_ray.scaler.plan import Plan, worker_spec
 from hermes_ray.scaler.ports import WorkerPool
@@ -63,6 +63,14 @@ class Workforce:
     def size(self, record: Record) -> Resources:
         """What a worker of a configured topic was started with; an apply may have changed it since."""
         return self.params[record.topic].worker if record.size is None else record.size
+
+    def former(self, topic: str, now_s: float) -> dict[Size, list[Record]]:
+        """Those that stay and take what they took before an apply, by that size."""
+        wanted, former = self.params[topic].worker, dict[Size, list[Record]]()
+        for record in self.team(topic, now_s).staying:
+            if record.size is not None and record.size != wanted and (size := size_of(record.size)) != size_of(wanted):
+                former.setdefault(size, []).append(record)
+        return former
 
     def drain_timeout_s(self, topic: str) -> float:
         """How long its last handlers have; of a topic that was removed the settings are gone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -116,11 +116,17 @@ class Scene:
         self.fleet = Fleet(self.plan, self.pool, self.view, Roster({}, self.fleet.roster.remembered(), self.now_s))
 
     def tick(
-        self, after_s: float = 1.0, capacity: Capacity | None = PLENTY, *, light: int = 0, heavy: int = 0
+        self,
+        after_s: float = 1.0,
+        capacity: Capacity | None = PLENTY,
+        *,
+        light: int = 0,
+        heavy: int = 0,
+        kept: Collection[str] = (),
     ) -> list[str]:
         self.now_s += after_s
         lines = self.fleet.refresh(self.now_s)
-        return lines + self.fleet.reconcile({"light": light, "heavy": heavy}, capacity, self.now_s)
+        return lines + self.fleet.reconcile({"light": light, "heavy": heavy}, capacity, self.now_s, kept)
 
     def says(self, worker: str, **said: Any) -> None:
         topic = worker.partition("/")[0]

@@ -47,7 +47,9 @@ class World:
         ]
         grants = allocate(wants, self.capacity)
         crews = {
-            topic: Crew(size=self.sizes[topic], target=n, staying=+self.staying[topic], leaving=+self.leaving[topic])
+            topic: Crew(
+                size=size_of(self.sizes[topic]), target=n, staying=+self.staying[topic], leaving=+self.leaving[topic]
+            )
             for topic, n in grants.items()
         }
         moves = plan_moves(crews, self.capacity)
@@ -106,7 +108,7 @@ def test_equals_that_take_several_resources_come_to_rest() -> None:
 @given(NODES, TARGETS)
 def test_a_place_that_is_ordered_has_room(nodes: list[dict[str, int]], targets: dict[str, int]) -> None:
     capacity = Capacity(nodes=tuple(Node(node_id=f"n{i}", available=free) for i, free in enumerate(nodes)))
-    crews = {topic: Crew(size=SIZES[topic], target=count) for topic, count in targets.items()}
+    crews = {topic: Crew(size=size_of(SIZES[topic]), target=count) for topic, count in targets.items()}
     free = {node.node_id: free_of(node.available) for node in capacity.nodes}
     for topic, node_ids in plan_moves(crews, capacity).starts.items():
         for node_id in node_ids:

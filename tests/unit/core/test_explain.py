@@ -154,3 +154,10 @@ def test_a_cut_without_knowing_the_cluster_says_so() -> None:
 )
 def test_numbers_have_as_many_digits_as_mean_something(rate_hz: float, words: str) -> None:
     assert f"arrivals {words}," in _explain(replace(DECISION, snapshot=replace(SEEN, arrival_rate_hz=rate_hz)))
+
+
+def test_workers_that_are_kept_for_want_of_a_place_for_new_ones_are_said_with_what_is_missing() -> None:
+    kept = replace(DECISION, before=3, target=3, is_kept=True, reason=Reason.STEADY)
+    said = explain(kept, PARAMS, is_capacity_known=True, lack="1 GPU short on every node")
+    assert said.startswith("3 workers: 412 waiting")
+    assert said.endswith("; those of the former size work on, no room for one of the new: 1 GPU short on every node")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.core.placement import ANYWHERE, Crew, Room, plan_moves
-from hermes_ray.core.resources import Resources
+from hermes_ray.core.resources import Resources, size_of
 
 
 def cluster(*nodes: Resources) -> Capacity:
@@ -23,7 +23,7 @@ def crew(
     held: dict[str | None, int] | None = None,
     is_movable: bool = True,
 ) -> Crew:
-    return Crew(size=size, target=target, staying=staying or {}, held=held or {}, is_movable=is_movable)
+    return Crew(size=size_of(size), target=target, staying=staying or {}, held=held or {}, is_movable=is_movable)
 
 
 def test_two_light_ones_make_room_for_a_heavy_one_and_start_on_the_other_node() -> None:
@@ -42,7 +42,7 @@ def test_living_workers_keep_their_places() -> None:
 
 
 def test_the_same_move_is_not_ordered_again_while_those_drain() -> None:
-    draining = Crew(size=ONE, target=4, staying={"n1": 4}, leaving={"n0": 2})
+    draining = Crew(size=size_of(ONE), target=4, staying={"n1": 4}, leaving={"n0": 2})
     moves = plan_moves({"light": draining, "heavy": crew(FOUR, 1)}, TWO_NODES)
     assert (moves.drains, moves.starts, moves.waiting) == ({}, {}, {"heavy": 1})
 
@@ -53,12 +53,12 @@ def test_room_of_those_that_leave_is_free_when_they_are_gone() -> None:
 
 
 def test_the_place_of_one_that_waits_is_given_to_nobody() -> None:
-    crews = {"light": Crew(size=ONE, target=6, staying={"n1": 4}, leaving={"n0": 2}), "heavy": crew(FOUR, 1)}
+    crews = {"light": Crew(size=size_of(ONE), target=6, staying={"n1": 4}, leaving={"n0": 2}), "heavy": crew(FOUR, 1)}
     moves = plan_moves(crews, TWO_NODES)
     assert moves.starts == {}
     assert moves.waiting == {"heavy": 1}
     assert set(moves.lacks) == {"light"}
-    assert moves.room.take(ONE) is None, "nor to the surge of a roll-out"
+    assert moves.room.start(size_of(ONE)) is None, "nor to the surge of a roll-out"
 
 
 def test_surplus_goes_where_it_makes_room() -> None:
@@ -106,8 +106,8 @@ def test_nobody_moves_where_there_is_room() -> None:
 
 def test_a_worker_that_takes_nothing_starts_anywhere() -> None:
     assert plan_moves({"free": crew({}, 2)}, cluster()).starts == {"free": [ANYWHERE, ANYWHERE]}
-    assert Room(cluster()).take({}) == ANYWHERE
-    assert Room(cluster()).take(ONE) is None
+    assert Room(cluster()).start(()) == ANYWHERE
+    assert Room(cluster()).start(size_of(ONE)) is None
 
 
 def test_a_worker_somewhere_unknown_holds_room_before_anybody_new() -> None:

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from hermes_ray.core.allocate import Want, allot
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.core.resources import free_of, size_of, take
+from hermes_ray.core.share import Share, share
 from hermes_ray.scaler.fleet import PLACED_WITHIN_S
 from tests.support.fleet_scene import Scene
 
@@ -43,16 +43,15 @@ class Cluster(Scene):
             for worker in self.pool.workers:
                 self.says(worker, node_id=self.pool.nodes[worker], acked=1)
             capacity = self.capacity()
-            params = self.fleet.params
-            wants = [
-                Want(topic=t, weight=params[t].weight, minimum=0, target=count, size=params[t].worker)
-                for t, count in (("light", light), ("heavy", heavy))
-            ]
-            grants = allot(wants, capacity)
-            self.lines += self.tick(capacity=capacity, light=grants.grant("light"), heavy=grants.grant("heavy"))
+            shares = self.shares(capacity, light=light, heavy=heavy)
+            kept = {topic for topic, share in shares.items() if share.is_kept}
+            self.lines += self.tick(capacity=capacity, kept=kept, **{t: share.granted for t, share in shares.items()})
             for worker, _timeout_s in self.pool.drained:
                 self.asked_s.setdefault(worker, self.now_s)
             self._nobody_is_squeezed_in()
+
+    def shares(self, capacity: Capacity, **targets: int) -> dict[str, Share]:
+        return share(targets, self.fleet.params, capacity, self.fleet.former(self.now_s))
 
     def _nobody_is_squeezed_in(self) -> None:
         free = {node_id: free_of({"CPU": cpus}) for node_id, cpus in self.cpus.items()}
@@ -152,8 +151,15 @@ def test_a_roll_out_surges_only_into_room_that_nobody_was_granted() -> None:
     assert not old & set(scene.pool.workers)
 
 
-@pytest.mark.parametrize("heavy_cpus", [0.5, 2.0, 4.0, 5.0])
-@pytest.mark.parametrize("cpus", [(4.0, 4.0), (5.0, 3.0), (8.0,)])
+@pytest.mark.parametrize(
+    ("heavy_cpus", "cpus"),
+    [
+        (cpus, nodes)
+        for cpus in (0.5, 2.0, 4.0, 5.0)
+        for nodes in ((4.0, 4.0), (5.0, 3.0), (8.0,))
+        if cpus <= max(nodes)
+    ],
+)
 def test_a_roll_out_to_another_size_finds_room_beside_workers_of_the_former(
     heavy_cpus: float, cpus: tuple[float, ...]
 ) -> None:
@@ -164,15 +170,24 @@ def test_a_roll_out_to_another_size_finds_room_beside_workers_of_the_former(
     scene.applied(*scene.words)
     scene.play(120, light=2, heavy=6)
     assert all(scene.pool.sizes[worker]["CPU"] == heavy_cpus for worker in scene.pool.workers if "heavy" in worker)
-    granted = allot(
-        [
-            Want(topic=t, weight=scene.fleet.params[t].weight, minimum=0, target=n, size=scene.fleet.params[t].worker)
-            for t, n in (("light", 2), ("heavy", 6))
-        ],
-        scene.capacity(),
-    )
-    assert scene.counts() == (granted.grant("light"), granted.grant("heavy"))
+    shares = scene.shares(scene.capacity(), light=2, heavy=6)
+    assert scene.counts() == (shares["light"].granted, shares["heavy"].granted)
     assert scene.rests(light=2, heavy=6)
+
+
+@pytest.mark.parametrize("light", [5, 6, 7])
+def test_workers_of_the_former_size_work_on_as_far_as_it_goes_while_none_of_the_new_has_a_place(light: int) -> None:
+    scene = Cluster(4.0, 4.0, light=1.0, heavy=1.0, words=("topics.light.weight=20",))
+    scene.play(14, light=2, heavy=3)
+    scene.words = (*scene.words, "topics.heavy.worker.num_cpus=4.0")
+    scene.applied(*scene.words)
+    scene.play(60, light=light, heavy=3)
+    assert scene.counts() == (light, min(3, 8 - light))
+    assert scene.rests(light=light, heavy=3)
+    scene.play(60, light=2, heavy=3)
+    assert scene.counts() == (2, 1), "the new size has its place when others leave it"
+    assert {scene.pool.sizes[worker]["CPU"] for worker in scene.pool.workers if "heavy" in worker} == {4.0}
+    assert scene.rests(light=2, heavy=3)
 
 
 def test_what_a_worker_was_started_with_is_what_it_holds_until_it_is_gone() -> None:

@@ -1,0 +1,70 @@
+"""What each topic gets of the cluster, also in the middle of a roll-out to workers of another size.
+
+Grants are for the size of now. A topic of which no worker of that size finds a place, since others hold what it takes,
+keeps those it has of a former size as far as its share of the cluster goes: an apply that asks for what is not there
+takes no worker away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from hermes_ray.core.allocate import Want, allot
+from hermes_ray.core.model import Capacity, TopicParams
+from hermes_ray.core.resources import Resources
+
+__all__ = ["NONE_FORMER", "Former", "Share", "share"]
+
+Former = Mapping[str, Sequence[tuple[Resources, int]]]
+"""Topic -> what its workers from before an apply take, and how many of them there are."""
+
+NONE_FORMER: Former = MappingProxyType({})
+
+
+class Share(NamedTuple):
+    """``granted`` workers, of a former size where ``is_kept``; ``lack``: what keeps one more of the size of now from a
+    place, empty where nothing does.
+    """
+
+    granted: int
+    lack: str
+    is_kept: bool
+
+
+def share(
+    targets: Mapping[str, int], params: Mapping[str, TopicParams], capacity: Capacity, former: Former = NONE_FORMER
+) -> dict[str, Share]:
+    """What each topic of ``targets`` gets."""
+    wants = {topic: [_want(topic, params[topic], target)] for topic, target in targets.items()}
+    shared = allot([want for its_wants in wants.values() for want in its_wants], capacity)
+    placeless = [topic for topic in former if targets.get(topic) and not shared.grant(topic)]
+    if placeless:
+        for topic in placeless:
+            wants[topic] += _kept(params[topic], targets[topic], former[topic])
+        shared = allot([want for its_wants in wants.values() for want in its_wants], capacity)
+    return {
+        topic: Share(
+            granted=sum(shared.grant(want.topic) for want in its_wants),
+            lack=shared.lacks.get(topic, ""),
+            is_kept=len(its_wants) > 1,
+        )
+        for topic, its_wants in wants.items()
+    }
+
+
+def _want(topic: str, params: TopicParams, target: int) -> Want:
+    minimum = min(params.workers_min, target)
+    return Want(topic=topic, weight=params.weight, minimum=minimum, target=target, size=params.worker)
+
+
+def _kept(params: TopicParams, target: int, former: Sequence[tuple[Resources, int]]) -> list[Want]:
+    """To keep those of a former size, ``target`` of them at most, each size under a name of its own."""
+    minimum, wants = min(params.workers_min, target), []
+    for n, (size, count) in enumerate(former):
+        kept = min(count, target)
+        least = min(minimum, kept)
+        wants.append(Want(topic=f"{params.topic}/{n}", weight=params.weight, minimum=least, target=kept, size=size))
+        minimum, target = minimum - least, target - kept
+    return wants
