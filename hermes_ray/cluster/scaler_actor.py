@@ -79,7 +79,9 @@ class Scaler:
         anchor = memory.header.anchor
         self._clock = SteadyClock(anchor, boot=boot_id())
         counters = {topic: past.counters for topic, past in memory.topics.items()}
-        roster = Roster(counters, memory.workers.values(), self._clock())
+        now_s = self._clock()
+        away_s = 0.0 if anchor is None else now_s - anchor.at_s
+        roster = Roster(counters, memory.workers.values(), now_s, away_s)
         self._fleet = Fleet(plan, pool, ClusterView(), roster)
         self._prober = DepthProber(
             config.broker.urls,

@@ -159,10 +159,11 @@ class ControlLoop:
             roster.take(report, at_s, self._fleet.report_interval_s)
         for line in self._fleet.refresh(now_s, failures.keys()):
             self.say(line)
+        self._left_out.count(roster)
         probes, interval_s, waits = self._prober.probes(), self._fleet.report_interval_s, self._prober.known_waits()
         for topic in self._topics:
             self._count(topic, waits.get(topic, ()))
-            if roster.is_complete(topic, now_s, interval_s):
+            if roster.is_complete(topic, now_s, interval_s) and not self._fleet.team(topic, now_s).is_unheard:
                 self._learnt[topic] = self._learn(topic, probes.get(topic), now_s)
 
     def _count(self, topic: str, wait_rungs_ms: tuple[int, ...]) -> None:

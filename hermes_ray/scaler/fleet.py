@@ -8,7 +8,17 @@ from collections.abc import Collection, Iterable, Mapping
 from hermes_ray.core.model import Capacity, TopicParams
 from hermes_ray.core.resources import Resources
 from hermes_ray.core.share import Former
-from hermes_ray.scaler.lifecycle import EARLY_DEATH_S, START_DEADLINE_S, Limits, Overdue, Team, overdue, silence_s
+from hermes_ray.scaler.lifecycle import (
+    EARLY_DEATH_S,
+    START_DEADLINE_S,
+    Limits,
+    Overdue,
+    Team,
+    is_given_up,
+    is_silent,
+    overdue,
+    silence_s,
+)
 from hermes_ray.scaler.plan import Plan
 from hermes_ray.scaler.ports import CapacityView, WorkerPool
 from hermes_ray.scaler.reconcile import Reconciler
@@ -82,7 +92,10 @@ class Fleet:
         return None
 
     def capacity(self, now_s: float) -> Capacity | None:
-        """What the cluster can hold of our workers; None when Ray does not say."""
+        """What the cluster can hold of our workers; None when Ray does not say.
+
+        A worker that was given up holds its room for nobody, as if it were somebody else's.
+        """
         sizes = [params.worker for params in self.params.values()]
         waiting = {
             worker
@@ -92,7 +105,10 @@ class Fleet:
         holding = [
             record
             for record in self.roster.all()
-            if record.topic in self.params and not record.holds_nothing and record.worker not in waiting
+            if record.topic in self.params
+            and not record.holds_nothing
+            and record.worker not in waiting
+            and not is_given_up(record, self._force.limits(record.topic), now_s)
         ]
         return self._view.capacity(self._by_node(holding), self._unplaced(holding), sizes, now_s)
 
@@ -126,6 +142,9 @@ class Fleet:
         for topic in self.roster.topics():
             limits, backoff = self._force.limits(topic), self._force.backoffs.get(topic)
             for record in list(self.roster.of(topic)):
+                if record.silent_since_s is None and is_silent(record, limits, now_s):
+                    record.silent_since_s = record.heard_s
+                    self._force.noted(record)
                 if (due := overdue(record, limits, now_s)) is not None:
                     self._end_overdue(record, due, limits, now_s)
                 is_old_enough = record.is_consuming and now_s - record.since_s > EARLY_DEATH_S

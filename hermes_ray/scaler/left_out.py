@@ -7,6 +7,7 @@ from collections.abc import Container
 from msgspec import structs
 
 from hermes_ray.scaler.memory import Memory, TopicMemory
+from hermes_ray.scaler.roster import Roster
 
 __all__ = ["LeftOut"]
 
@@ -17,6 +18,12 @@ class LeftOut:
     def __init__(self, memory: Memory, configured: Container[str]) -> None:
         self.topics = {topic: past for topic, past in memory.topics.items() if topic not in configured}
         self.learnt = {topic: past for topic, past in memory.learnt.items() if topic not in configured}
+
+    def count(self, roster: Roster) -> None:
+        """What their last workers settle while they drain is counted too."""
+        for topic, past in self.topics.items():
+            if past.counters is not (counters := roster.counters(topic)):
+                self.topics[topic] = structs.replace(past, counters=counters)
 
     def forget(self, topic: str) -> bool:
         """Forget a topic; False if there is none of that name."""

@@ -20,7 +20,7 @@ from hermes_ray.scaler.record import Record
 from hermes_ray.worker.report import Phase
 
 __all__ = ["DRAIN_GRACE_S", "EARLY_DEATH_S", "REPLACED_AFTER_S", "START_DEADLINE_S", "Limits", "Overdue", "Team"]
-__all__ += ["is_proven", "overdue", "silence_s", "team_of"]
+__all__ += ["is_given_up", "is_proven", "is_silent", "overdue", "silence_s", "team_of"]
 
 START_DEADLINE_S = 120.0  # to be placed and to consume; a handler that loads a model takes its time
 EARLY_DEATH_S = 10.0  # a worker that died sooner has failed to start, whatever it reported
@@ -72,7 +72,7 @@ class Team:
     """The workers of one topic by what they are good for; a worker is in one of ``staying``, ``leaving``, ``given_up``.
 
     ``given_up`` ones live, but are replaced: they are silent or do not consume. ``silent`` and ``not_consuming`` are
-    those that a person should hear of, whatever list they are in.
+    those that a person should hear of, whatever list they are in; ``unheard`` the silent ones that are not leaving.
     """
 
     staying: list[Record] = field(default_factory=list)
@@ -81,7 +81,13 @@ class Team:
     consuming_count: int = 0
     slot_count: int = 0
     silent_count: int = 0
+    unheard_count: int = 0
     not_consuming_count: int = 0
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether most say nothing: what the others report is no measure of what arrives and is handled."""
+        return 2 * self.unheard_count > len(self.staying) + len(self.given_up)
 
     @property
     def counts(self) -> WorkerCounts:
@@ -98,6 +104,16 @@ def silence_s(record: Record, now_s: float) -> float:
     return 0.0 if record.reported_s is None else now_s - record.heard_s
 
 
+def is_silent(record: Record, limits: Limits, now_s: float) -> bool:
+    """Whether it has been silent for long enough to be said."""
+    return silence_s(record, now_s) > limits.said_after_s
+
+
+def is_given_up(record: Record, limits: Limits, now_s: float) -> bool:
+    """Whether it has been silent for so long that another one takes its part; it holds its room until it is ended."""
+    return silence_s(record, now_s) > limits.replaced_after_s
+
+
 def not_consuming_s(record: Record, limits: Limits, now_s: float) -> float:
     """For how long a worker has reported and not consumed although the broker was there."""
     since_s, reachable_s = record.not_consuming_since_s, limits.reachable_since_s
@@ -109,13 +125,13 @@ def team_of(records: Iterable[Record], limits: Limits, now_s: float) -> Team:
     team, said_after_s, replaced_after_s = Team(), limits.said_after_s, limits.replaced_after_s
     for record in records:
         silent_s = silence_s(record, now_s)
-        is_silent = silent_s > said_after_s
-        idle_s = not_consuming_s(record, limits, now_s)
-        team.silent_count += is_silent
+        is_quiet = silent_s > said_after_s
+        team.silent_count += is_quiet
         if record.failed or record.is_draining:
             team.leaving.append(record)
             continue
-        team.not_consuming_count += idle_s > said_after_s
+        team.unheard_count += is_quiet
+        team.not_consuming_count += not_consuming_s(record, limits, now_s) > said_after_s
         if silent_s > replaced_after_s or record.kill_asked_s is not None:
             team.given_up.append(record)
             continue
@@ -151,8 +167,12 @@ def _not_up(record: Record, limits: Limits, now_s: float) -> Overdue | None:
     return Overdue.START_FAILED if is_late else None
 
 
-def is_proven(record: Record, now_s: float) -> bool:
-    """Whether a worker has shown that it works: it consumes, and has settled a message or lived for 10 s."""
-    if not record.is_consuming or record.consuming_since_s is None:
+def is_proven(record: Record, limits: Limits, now_s: float) -> bool:
+    """Whether a worker shows that it works: it is heard, consumes, and has settled a message or done so for 10 s.
+
+    It has said so twice then: one that hangs after its first words has shown nothing.
+    """
+    since_s, reported_s = record.consuming_since_s, record.reported_s
+    if not record.is_consuming or since_s is None or reported_s is None or is_silent(record, limits, now_s):
         return False
-    return record.settled_count > 0 or now_s - record.consuming_since_s > EARLY_DEATH_S
+    return record.settled_count > 0 or (reported_s > since_s and now_s - since_s > EARLY_DEATH_S)

@@ -55,7 +55,8 @@ class WorkerMemory(Struct, kw_only=True):
 
     ``before_s`` and ``before_taken``: when the report before the last came, and what it had taken (see ``roster``);
     ``settled_count`` since it was first seen; ``asked_node_id``: where it was to start; ``size``: what it takes, None
-    if it is not ours or older; ``failed``: its start did; Ray may list it for a moment yet.
+    if it is not ours or older; ``failed``: its start did; Ray may list it for a moment yet;
+    ``silent_since_s``: when it was heard last, once it has been silent for so long that it was said.
     """
 
     worker: str
@@ -71,6 +72,7 @@ class WorkerMemory(Struct, kw_only=True):
     asked_node_id: str | None = None
     size: dict[str, float] | None = None
     failed: bool = False
+    silent_since_s: float | None = None
 
 
 class Header(Struct, frozen=True, kw_only=True):

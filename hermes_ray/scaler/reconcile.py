@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
 from hermes_ray.core.resources import Size, size_of
-from hermes_ray.scaler.lifecycle import is_proven
+from hermes_ray.scaler.lifecycle import is_given_up, is_proven
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
+from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 from hermes_ray.scaler.workforce import Workforce
 
 __all__ = ["Reconciler"]
@@ -69,8 +70,9 @@ class Reconciler:
         force, size = self._force, size_of(self._force.params[topic].worker)
         team, former = force.team(topic, now_s), force.former(topic, now_s)
         leaving: dict[Size, list[Record]] = {}
+        limits = force.limits(topic)
         for record in (*team.leaving, *team.given_up):
-            if not record.holds_nothing:
+            if not record.holds_nothing and not is_given_up(record, limits, now_s):
                 leaving.setdefault(size_of(force.size(record)), []).append(record)
         kept = {record.worker for records in former.values() for record in records}
         staying = [record for record in team.staying if record.worker not in kept]
@@ -125,7 +127,7 @@ class Reconciler:
         """
         old, new = self._parted(topic, now_s)
         rollout = self._rollout(topic, target, old, new, now_s)
-        missing = self._startable(topic, wanted_new_count(rollout) - len(new), [*old, *new], now_s)
+        missing = self._startable(topic, wanted_new_count(rollout) - len(new), target, now_s)
         places, size = list(moves.starts.get(topic, ())), size_of(self._force.params[topic].worker)
         while missing > 0:
             node_id = places.pop(0) if places else moves.room.start(size) if old else None
@@ -140,17 +142,25 @@ class Reconciler:
         if not is_one_missing and len(new) == rollout.proven_count:
             self._drain(self._victims(old)[0], now_s)
 
-    def _startable(self, topic: str, missing: int, staying: Sequence[Record], now_s: float) -> int:
-        """How many of the ``missing`` may be started now: after a failure one shows whether the others can start."""
-        backoff = self._force.backoffs[topic]
+    def _startable(self, topic: str, missing: int, target: int, now_s: float) -> int:
+        """How many of the ``missing`` may be started now: after a failure one shows whether the others can start.
+
+        Silent ones are replaced, but with them there are never more than twice ``workers.max``: what silences each of
+        them would fill the cluster with processes that do nothing. Where nobody is left, one tries every 5 minutes.
+        """
+        team, backoff = self._force.team(topic, now_s), self._force.backoffs[topic]
         if now_s < backoff.next_s:
             return 0
         if backoff.failures:
-            return 0 if backoff.is_trying(record.since_s for record in staying) else min(missing, 1)
-        return missing
+            return 0 if backoff.is_trying(record.since_s for record in team.staying) else min(missing, 1)
+        most = 2 * max(target, self._force.params[topic].workers_max) - len(team.staying) - len(team.given_up)
+        if most <= 0 and not team.staying:
+            return now_s - max((record.since_s for record in team.given_up), default=0.0) > MAX_BACKOFF_S
+        return min(missing, most)
 
     def _rollout(self, topic: str, target: int, old: Sequence[Record], new: Sequence[Record], now_s: float) -> Rollout:
-        proven = sum(is_proven(record, now_s) for record in new) if old else len(new)
+        limits = self._force.limits(topic)
+        proven = sum(is_proven(record, limits, now_s) for record in new) if old else len(new)
         return Rollout(
             target=target,
             old_count=len(old),

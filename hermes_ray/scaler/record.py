@@ -111,12 +111,12 @@ def new_record(worker: str, now_s: float) -> Record:
     return Record(worker=worker, topic=worker.rpartition("/")[0], since_s=now_s, heard_s=now_s)
 
 
-def restored_record(memory: WorkerMemory, now_s: float) -> Record:
-    """The record of a worker of before, whose silence counts from now on: nobody was there to listen."""
+def restored_record(memory: WorkerMemory, now_s: float, away_s: float) -> Record:
+    """The record of a worker of before. Silence while nobody was there to listen, for ``away_s``, does not count."""
     is_consuming = memory.report is not None and memory.report.phase is Phase.CONSUMING
     return Record(
         **structs.asdict(memory),
         topic=memory.worker.rpartition("/")[0],
-        heard_s=now_s,
+        heard_s=now_s if memory.silent_since_s is None else min(now_s, memory.silent_since_s + away_s),
         consuming_since_s=memory.reported_s if is_consuming else None,
     )

@@ -15,7 +15,7 @@ from hermes_ray.worker.report import Phase, Report, UnknownReport
 
 __all__ = ["Departure", "Roster"]
 
-PATIENCE_INTERVALS = 5.0
+PATIENCE_S, PATIENCE_INTERVALS = 5.0, 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class _Topic:
 class Roster:
     """Living workers by name and the counters of their topics. A late or repeated report changes nothing.
 
-    One goes on from another's ``counters`` and ``remembered`` workers, at ``now_s``.
+    One goes on from another's ``counters`` and ``remembered`` workers, at ``now_s``, when that one was ``away_s`` ago.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Roster:
         counters: Mapping[str, Counters] | None = None,
         remembered: Iterable[WorkerMemory] = (),
         now_s: float = 0.0,
+        away_s: float = 0.0,
     ) -> None:
         self._records: dict[str, Record] = {}
         self._topics: dict[str, _Topic] = {
@@ -57,8 +58,9 @@ class Roster:
         }
         self._changed: set[str] = set()
         for memory in remembered:
-            self._add(restored_record(memory, now_s))
-            self._topic(self._records[memory.worker].topic).unheard[memory.worker] = now_s
+            record = self._add(restored_record(memory, now_s, away_s))
+            if memory.reported_s is not None and memory.silent_since_s is None:
+                self._topic(record.topic).unheard[memory.worker] = now_s
 
     # What happens
 
@@ -74,7 +76,7 @@ class Roster:
         if record is None:
             return
         topic = self._topic(record.topic)
-        record.heard_s = now_s
+        record.heard_s, record.silent_since_s = now_s, None
         topic.unheard.pop(record.worker, None)
         if isinstance(report, UnknownReport):
             record.reported_s = now_s
@@ -142,7 +144,8 @@ class Roster:
         enough. Those of a scaler before us would make all that was settled since look like arrivals of this second.
         """
         unheard = self._topic(topic).unheard
-        return not unheard or all(now_s - since_s > PATIENCE_INTERVALS * interval_s for since_s in unheard.values())
+        patience_s = max(PATIENCE_S, PATIENCE_INTERVALS * interval_s)
+        return not unheard or all(now_s - since_s > patience_s for since_s in unheard.values())
 
     def arrived(self, topic: str, probes: Sequence[Probe], now_s: float, interval_s: float = 1.0) -> Arrived | None:
         """Arrivals as of the latest of ``probes`` that every worker's reports cover, None if there is none."""

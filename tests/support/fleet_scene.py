@@ -147,7 +147,9 @@ class Scene:
     def up(self, *, light: int = 0, heavy: int = 0) -> list[str]:
         """Workers that consume and have done so for a while."""
         self.tick(light=light, heavy=heavy)
-        for worker in self.pool.started:
-            self.says(worker)
-        self.tick(after_s=EARLY_DEATH_S + 1, light=light, heavy=heavy)
+        for after_s in (0.0, EARLY_DEATH_S):
+            self.now_s += after_s
+            for worker in self.pool.started:
+                self.says(worker)
+        self.tick(light=light, heavy=heavy)
         return list(self.pool.started)

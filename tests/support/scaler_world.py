@@ -91,6 +91,7 @@ class Consumer:
     seq: int = 0
     acked: int = 0
     is_draining: bool = False
+    revision: str = ""  # of the code that it was started with
 
 
 class ScalerWorld:
@@ -105,7 +106,8 @@ class ScalerWorld:
         self.handled: Counter[str] = Counter()
         self.unwell: set[str] = set()  # topics whose probes fail,
         self.broken: set[str] = set()  # and whose new workers do not start
-        self.unheard: set[str] = set()  # workers whose reports are lost
+        self.unheard: set[str] = set()  # workers whose reports are lost,
+        self.hung: set[str] = set()  # and whose processes are stopped
         self.store = FakeStore()
         self.write_s = 0.0
         self.scaler_starts(None)
@@ -117,7 +119,10 @@ class ScalerWorld:
         counters = {topic: past.counters for topic, past in known.topics.items()}
         self.prober = FakeProber()
         self.store.wants_whole = True
-        self.fleet = Fleet(self.plan, self.pool, self.view, Roster(counters, known.workers.values(), self.now_s))
+        away_s = 0.0 if known.header.anchor is None else self.now_s - known.header.anchor.at_s
+        self.fleet = Fleet(
+            self.plan, self.pool, self.view, Roster(counters, known.workers.values(), self.now_s, away_s)
+        )
         self.loop = ControlLoop(self.plan, known, self.fleet, self.prober, self._writer())
         self.loop.save(self.now_s, at_once=True)
 
@@ -133,13 +138,13 @@ class ScalerWorld:
             self._world_goes_on()
         self.scaler_starts(self.memory())
 
-    def applied(self, *words: str, owner: Owner | None = None) -> None:
+    def applied(self, *words: str, owner: Owner | None = None, code: str = "") -> None:
         """The next plan; the scaler before has left its memory."""
         generation = self.plan.generation + 1
         self.loop.save(self.now_s, at_once=True, whole=True)
         made = config(*words)
         slots = dict.fromkeys(made.topics, SLOTS)
-        self.plan = Plan(config=made, concurrency=slots, generation=generation, owner=owner)
+        self.plan = Plan(config=made, concurrency=slots, generation=generation, owner=owner, code=code)
         self.scaler_starts(self.memory())
 
     def _writer(self) -> MemoryWriter:
@@ -207,8 +212,11 @@ class ScalerWorld:
 
     def _work(self, worker: str, is_asked_to_drain: bool) -> Report | None:
         topic = worker.partition("/")[0]
-        consumer = self.consumers.setdefault(worker, Consumer(since_s=self.now_s))
-        if self.now_s - consumer.since_s < START_S:
+        is_known = topic in self.plan.config.topics
+        spec = worker_spec(self.plan, topic) if is_known else None
+        revision = "" if spec is None else spec.revision
+        consumer = self.consumers.setdefault(worker, Consumer(since_s=self.now_s, revision=revision))
+        if self.now_s - consumer.since_s < START_S or worker in self.hung:
             return None
         consumer.is_draining = is_asked_to_drain
         taken = 0 if is_asked_to_drain else min(self.ready[topic], int(SLOTS / SERVICE_S))
@@ -218,13 +226,11 @@ class ScalerWorld:
         consumer.seq += 1
         service = [0] * BUCKET_COUNT
         service[bucket(SERVICE_S)] = consumer.acked
-        is_known = topic in self.plan.config.topics
-        spec = worker_spec(self.plan, topic) if is_known else None
         return report(
             worker,
             consumer.seq,
             phase="drained" if is_asked_to_drain else "consuming",
-            revision="" if spec is None else spec.revision,
+            revision=consumer.revision,
             settings="" if spec is None else spec.queue.settings,
             concurrency=SLOTS,
             received=consumer.acked,

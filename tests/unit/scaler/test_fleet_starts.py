@@ -211,11 +211,12 @@ def test_a_worker_whose_reports_we_cannot_read_is_alive_and_replaced_first() -> 
     scene.pool.workers = ["heavy/new", "heavy/old"]
     scene.tick(heavy=2)
     for _ in range(int(START_DEADLINE_S / 30) + 2):
+        scene.now_s += 29.0
         scene.fleet.roster.take(UnknownReport(worker="heavy/old", version=99), scene.now_s)
         scene.says("heavy/new", held=1, acked=1)
         for worker in scene.pool.started:
             scene.says(worker, held=1, acked=1)
-        scene.tick(after_s=30.0, heavy=2)
+        scene.tick(heavy=2)
     assert scene.pool.killed == []
     assert len(scene.pool.started) == 1, "its replacement"
     assert {worker for worker, _ in scene.pool.drained} == {"heavy/old"}

@@ -70,3 +70,20 @@ def test_the_end_of_a_deployment_ends_pauses_of_topics_that_are_left_out_too() -
     world.tick(5)
     assert world.loop.result is not None
     assert world.memory().topics["extra"].override == Override()
+
+
+def test_what_the_last_workers_of_a_left_out_topic_settle_is_counted() -> None:
+    world = ScalerWorld()
+    world.applied("topics.seasonal.handler=m:f", "topics.seasonal.workers.min=1")
+    world.tick(5)
+    (worker,) = world.of("seasonal")
+    world.applied()
+    for _ in range(2):
+        world.consumers[worker].acked += 2
+        world.handled["seasonal"] += 2
+        world.tick()
+    world.tick()
+    assert not world.of("seasonal")
+    world.applied("topics.seasonal.handler=m:f")
+    world.tick()
+    assert world.acked("seasonal") == world.handled["seasonal"] > 0

@@ -1,0 +1,126 @@
+"""Workers that say nothing any more, in the middle of everything else."""
+
+from __future__ import annotations
+
+import pytest
+
+from hermes_ray.core.conditions import Condition
+from hermes_ray.scaler.lifecycle import REPLACED_AFTER_S
+from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
+from tests.support.fleet_scene import Scene
+from tests.support.scaler_world import ScalerWorld
+
+FIXED = "topics.light.scaling.policy=fixed"
+
+
+class SlowReports(ScalerWorld):
+    """Workers report every 20 s, each at its own second."""
+
+    def scaler_starts(self, *args: object) -> None:
+        super().scaler_starts(*args)  # type: ignore[arg-type]
+        self.fleet.report_interval_s = 20.0
+
+    def _work(self, worker: str, is_asked_to_drain: bool) -> object:  # type: ignore[override]
+        said = super()._work(worker, is_asked_to_drain)
+        is_due = said is not None and (said.seq <= 2 or (int(self.now_s) + 7 * int(worker[-8:], 16)) % 20 == 0)
+        return said if is_due or is_asked_to_drain else None
+
+
+def working(world: ScalerWorld, topic: str) -> list[str]:
+    return [worker for worker in world.of(topic) if worker not in world.hung]
+
+
+def spoken(world: ScalerWorld) -> set[str]:
+    """Those of ``light`` that have reported."""
+    return {worker for worker in world.of("light") if worker in world.consumers and world.consumers[worker].seq}
+
+
+def test_new_code_that_hangs_after_its_first_words_costs_the_canaries_and_no_old_one() -> None:
+    world = ScalerWorld(FIXED, "topics.light.workers.max=8")
+    world.tick(30)
+    old = set(world.of("light"))
+    world.applied(FIXED, "topics.light.workers.max=8", code="new")
+    for _ in range(300):
+        world.tick()
+        world.hung |= spoken(world) - old
+    assert old <= set(world.of("light"))
+    assert not old & {worker for worker, _ in world.pool.drained}
+    assert Condition.UNRESPONSIVE in world.figures("light").conditions
+
+
+@pytest.mark.parametrize("away_s", [0, 30, 1_000])
+def test_those_that_were_given_up_stay_so_over_a_restart_and_cost_no_healthy_one(away_s: int) -> None:
+    world = ScalerWorld(FIXED, "topics.light.workers.max=6")
+    world.tick(20)
+    world.hung = set(world.of("light")[:3])
+    world.tick(int(REPLACED_AFTER_S) + 20)
+    healthy = set(working(world, "light"))
+    assert len(healthy) == 6
+    world.scaler_is_killed(away_s)
+    world.tick(120)
+    assert set(working(world, "light")) == healthy
+    assert world.pool.drained == []
+    world.tick(840)
+    assert set(world.pool.killed) == world.hung, "a restart does not put off their end"
+
+
+def test_what_hangs_every_worker_does_not_fill_the_cluster_with_them() -> None:
+    world = ScalerWorld(FIXED, "topics.light.workers.max=3")
+    living = []
+    for _ in range(800):
+        world.tick()
+        world.hung |= spoken(world)
+        living.append(len(world.of("light")))
+    assert max(living) <= 2 * 3 + 800 // int(MAX_BACKOFF_S)
+    world.tick(1)
+    world.hung.clear()
+    world.tick(40)
+    assert len(working(world, "light")) >= 3
+
+
+def test_the_room_of_one_that_was_given_up_is_granted_to_nobody() -> None:
+    scene = Scene("topics.heavy.worker.num_cpus=2")
+    silent, other = scene.up(heavy=2)
+    for _ in range(int(REPLACED_AFTER_S) + 1):
+        scene.says(other)
+        scene.tick(heavy=1)
+    scene.fleet.capacity(scene.now_s)
+    assert scene.view.asked[-1] == ({"node": {"CPU": 2.0}}, [])
+    scene.says(silent)
+    scene.fleet.capacity(scene.now_s)
+    assert scene.view.asked[-1] == ({"node": {"CPU": 4.0}}, [])
+
+
+def test_while_most_say_nothing_the_pool_is_held_and_no_arrivals_are_made_up() -> None:
+    world = ScalerWorld("topics.light.workers.max=20")
+    world.rate_hz["light"] = 60
+    world.tick(120)
+    target = world.figures("light").target
+    assert target
+    world.unheard = set(world.of("light"))
+    for second in range(int(REPLACED_AFTER_S) + 5):
+        world.tick()
+        assert world.figures("light").target == target
+        is_dark = 15 <= second < REPLACED_AFTER_S - 1
+        assert not is_dark or world.figures("light").snapshot.arrival_rate_hz is None
+
+
+@pytest.mark.parametrize("kind", ["asked for", "silent"])
+def test_one_worker_that_says_nothing_does_not_blind_the_next_scaler_to_a_topic(kind: str) -> None:
+    world = SlowReports("topics.light.workers.max=50", "topics.light.workers.min=4")
+    world.rate_hz["light"] = 16
+    world.tick(200)
+    if kind == "silent":
+        world.hung = set(world.of("light")[:1])
+        world.tick(70)
+    else:
+        world.loop.override("light", lambda override: override)
+        before = set(world.pool.workers)
+        world.rate_hz["light"] = 60
+        while not set(world.pool.workers) - before:
+            world.tick()
+        world.hung = set(world.pool.workers) - before
+    world.scaler_is_killed()
+    world.rate_hz["light"] = 200
+    world.tick(55)
+    assert (world.figures("light").target or 0) > 20
