@@ -10,20 +10,20 @@ Nobody starves beside its equals: where a class would leave no place for the fir
 weight, those are placed before its extras, each on the node where it costs the class the fewest. (Whether all firsts
 fit is searched for with a bounded effort: certain for ten of them on a few nodes, a way may be missed for more.)
 
-Raising a topic's weight never lowers its grant. Reservations are the same before and after. A class sees what the
-classes before it left, and placing k workers of one size lowers the number of that size that still fit by exactly k,
-wherever they are put. So a topic that moves ahead of others finds at least the room it found before, and one that
-joins a class gets at least what the class would have left it. For the same reason the heavier of two like topics
-never gets less. (Sharing one by one between *different* sizes of equal weight would break this: a worker that takes
-another's node pushes it onto a third one's.) One thing comes first: an equal that had nothing may get its first worker
-in place of the extras of a topic that was raised to its weight.
+Raising a topic's weight never lowers its grant while the minimums fit. Reservations are the same before and after. A
+class sees what the classes before it left, and placing k workers of one size lowers the number of that size that still
+fit by exactly k, wherever they are put. So a topic that moves ahead of others finds at least the room it found before,
+and one that joins a class gets at least what the class would have left it. For the same reason the heavier of two like
+topics never gets less. (Sharing one by one between *different* sizes of equal weight would break this: a worker that
+takes another's node pushes it onto a third one's.) One thing comes first: an equal that had nothing may get its first
+worker in place of the extras of a topic that was raised to its weight.
 
 Who lives where does not enter, and nobody can pass it in: on constant demand grants stay what they are, whatever moves.
 (Where it did, with several resources, two grants each made the state that led to the other, and workers came and went
 every 2 s.)
 
-When the minimums do not all fit, only they are served, by the same rule, and nobody gets more: a minimum that does
-not fit even into the empty cluster is first cut to what does, so one impossible topic does not hold back the others.
+When the minimums do not all fit, they are served first, by the same rule, and what is left, where none of the others
+fits, goes out as always. A minimum that does not fit even into the empty cluster is first cut to what does.
 
 The packing shows that the grants are possible; where workers really go, beside those that live, is for ``placement``.
 """
@@ -95,6 +95,7 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
     else:
         placed, rest = {claim.topic: {} for claim in claims}, free
         _share(claims, floors, placed, rest, effort)
+        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, effort)
     lacks: dict[Size, str] = {}
     short = [claim for claim in claims if sum(placed[claim.topic].values()) < claim.target]
     for claim in short:
@@ -141,7 +142,11 @@ def _reserve_beside_firsts(
 
     None where that is not so, or not all fit side by side; else what the minimums use leaves ``free``.
     """
-    firsts = [(claim.size, claim.topic) for claim in claims if claim.size and claim.target and not floors[claim.topic]]
+    firsts = [
+        (claim.size, claim.topic)
+        for claim in claims
+        if claim.size and claim.target and not floors[claim.topic] and _room(free, claim.size, 1)
+    ]
     sized = [claim for claim in claims if claim.size and floors[claim.topic]]
     count = sum(floors[claim.topic] for claim in sized) + len(firsts)
     if not sized or count > MOST_FIRSTS or len(first_places(rest, firsts, effort)) == len(firsts):

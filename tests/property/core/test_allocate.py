@@ -53,6 +53,12 @@ def _used(placement: Placement, wants: list[Want], node_id: str, name: str) -> f
     return sum(placement[want.topic].get(node_id, 0) * want.size.get(name, 0.0) for want in wants)
 
 
+def _fit_together(wants: list[Want], capacity: Capacity) -> bool:
+    """Whether all the minimums fit."""
+    granted = allocate([replace(want, target=want.minimum) for want in wants], capacity)
+    return all(granted[want.topic] == want.minimum for want in wants)
+
+
 def _alone(want: Want, capacity: Capacity) -> int:
     return allocate([replace(want, minimum=0)], capacity)[want.topic]
 
@@ -76,8 +82,7 @@ def test_a_placement_names_real_nodes_unless_a_worker_takes_nothing(wants: list[
 @given(_wants(), _clusters())
 def test_grants_stay_between_minimum_and_target_where_the_minimums_fit(wants: list[Want], capacity: Capacity) -> None:
     grants = allocate(wants, capacity)
-    only_minimums = allocate([replace(want, target=want.minimum) for want in wants], capacity)
-    all_fit = all(only_minimums[want.topic] == want.minimum for want in wants)
+    all_fit = _fit_together(wants, capacity)
     for want in wants:
         assert 0 <= grants[want.topic] <= want.target
         if all_fit:
@@ -87,10 +92,7 @@ def test_grants_stay_between_minimum_and_target_where_the_minimums_fit(wants: li
 @given(_wants(), _clusters())
 def test_workers_that_take_nothing_always_get_their_target(wants: list[Want], capacity: Capacity) -> None:
     wants[0] = replace(wants[0], size={}, minimum=0)
-    minimums_fit = sum(allocate([replace(w, target=w.minimum) for w in wants], capacity).values()) == sum(
-        w.minimum for w in wants
-    )
-    if minimums_fit:
+    if capacity.nodes:
         assert allocate(wants, capacity)[wants[0].topic] == wants[0].target
 
 
@@ -98,6 +100,8 @@ def test_workers_that_take_nothing_always_get_their_target(wants: list[Want], ca
 def test_raising_a_weight_never_lowers_the_grant_but_for_the_first_worker_of_a_new_equal(
     wants: list[Want], capacity: Capacity, which: int, weight: float
 ) -> None:
+    if not _fit_together(wants, capacity):
+        wants = [replace(want, minimum=0) for want in wants]
     want = wants[which % len(wants)]
     raised = [replace(w, weight=max(weight, w.weight)) if w is want else w for w in wants]
     before, after = allocate(wants, capacity), allocate(raised, capacity)
@@ -161,6 +165,27 @@ def test_in_a_cluster_too_small_for_the_minimums_they_alone_are_served_the_heavi
     wants = [Want(topic=t, weight=w, minimum=3, target=9, size=size) for t, w in (("a", 1), ("b", 2), ("c", 1))]
     capacity = Capacity(nodes=(Node(node_id="n", available={"CPU": 5.0}),))
     assert allocate(wants, capacity) == {"a": 1, "b": 3, "c": 1}
+
+
+def test_where_not_all_minimums_fit_what_none_of_the_others_fits_goes_on() -> None:
+    gpu = {"GPU": 1.0}
+    wants = [
+        Want(topic="a", weight=1, minimum=1, target=1, size=gpu),
+        Want(topic="b", weight=1, minimum=1, target=1, size=gpu),
+        Want(topic="c", weight=10, minimum=0, target=50, size={"CPU": 1.0}),
+    ]
+    capacity = Capacity(nodes=(Node(node_id="n", available={"CPU": 1_000.0, "GPU": 1.0}),))
+    assert allocate(wants, capacity) == {"a": 1, "b": 0, "c": 50}
+
+
+def test_a_topic_that_fits_nowhere_takes_no_place_from_the_first_of_another() -> None:
+    wants = [
+        Want(topic="light", weight=1, minimum=2, target=2, size={"CPU": 1.0}),
+        Want(topic="heavy", weight=10, minimum=0, target=1, size={"CPU": 2.0}),
+        Want(topic="nowhere", weight=1, minimum=0, target=1, size={"CPU": 9.0}),
+    ]
+    nodes = tuple(Node(node_id=f"n{i}", available={"CPU": cpus}) for i, cpus in enumerate((3.0, 1.0)))
+    assert allocate(wants, Capacity(nodes=nodes)) == {"light": 2, "heavy": 1, "nowhere": 0}
 
 
 def test_twenty_topics_on_a_hundred_nodes_take_less_than_fifty_milliseconds() -> None:
