@@ -55,7 +55,8 @@ def oldest_at_s(queue: Queue, ready_count: int) -> float | None:
     points = queue.points
     if ready_count == 0 or not points:
         return None
-    number = points[-1][1] - ready_count + 1
+    # Counts are sums of fractions: what is one message may come out a hair beyond the last count.
+    number = min(points[-1][1], points[-1][1] - ready_count + 1)
     after = bisect_left(points, number, key=_counted)
     if after == 0:
         return points[0][0]

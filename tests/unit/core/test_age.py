@@ -97,3 +97,9 @@ def test_after_a_purge_the_age_starts_afresh() -> None:
 def test_retries_that_come_back_to_an_empty_queue_are_as_young_as_they_are() -> None:
     queue = _watch(range(100), lambda _: 500.0, lambda at_s: 80 if at_s >= 90 else 0)
     assert oldest_at_s(queue, 80) == 89.0
+
+
+@pytest.mark.parametrize("count", [0.3, 0.1 + 0.2, 0.7])
+def test_a_count_that_is_no_whole_message_yet_has_an_age_too(count: float) -> None:
+    """Reports are interpolated: 0.3 of a message had been taken when one was seen ready."""
+    assert oldest_at_s(Queue(points=((0.0, 0.0), (1.0, count))), 1) == 1.0
