@@ -76,9 +76,11 @@ class Worker:
             heartbeat_s=spec.heartbeat_s,
         )
         spare_the_collector()
+        # It is heard of before it consumes: a first handler that keeps the interpreter would let no word out.
+        interval_s = self._outlet.report(encode(self._report()))
         self._slots.start(self._consumer.settle)
         self._consumer.start()
-        threading.Thread(target=self._report_for_ever, name="reports", daemon=True).start()
+        threading.Thread(target=self._report_for_ever, args=(interval_s,), name="reports", daemon=True).start()
 
     def __repr__(self) -> str:
         return f"Worker({self._spec.worker})"
@@ -136,8 +138,8 @@ class Worker:
             raise ValueError(f"this deployment has no topic {topic!r} to publish to, only {', '.join(sorted(routes))}")
         check_headers(headers)
 
-    def _report_for_ever(self) -> None:
-        interval_s = self._spec.report_interval_s
+    def _report_for_ever(self, wanted_s: float | None) -> None:
+        interval_s = self._spec.report_interval_s if wanted_s is None else wanted_s
         while True:
             # Spread: workers that started together, or that a scaler's absence has kept waiting, would report together.
             self._standstill.wait(self._changed, interval_s * random.uniform(*REPORT_SPREAD))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import subprocess
 import sys
@@ -97,6 +98,8 @@ class Slow:
         deadline_s = time.monotonic() + self._seconds
         if self._way == "sleep":
             time.sleep(self._seconds)
+        if self._way == "lock":
+            ctypes.PyDLL(None).usleep(int(self._seconds * 1e6))  # unlike CDLL, it keeps the interpreter's lock
         while time.monotonic() < deadline_s:  # with the interpreter's lock as much as it is given
             pass
         self._ledger.note(message)

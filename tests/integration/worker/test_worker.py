@@ -18,7 +18,8 @@ from hermes_ray import Message
 from hermes_ray.broker.outgoing import ATTEMPT, fresh
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.publisher import Answer
-from tests.support.ledger import Ledger, publish, queue_exists, ready_count, sending, take, until
+from hermes_ray.broker.topology import queue_arguments
+from tests.support.ledger import Ledger, declare, publish, queue_exists, ready_count, sending, take, until
 from tests.support.workers import Gate, Started, Working, working
 
 Handle = Callable[[Message], Awaitable[None] | None]
@@ -75,6 +76,17 @@ def test_a_long_handler_under_a_short_heartbeat_neither_reconnects_nor_runs_twic
         assert worker.ledger.handled() == {ids[name][0]: 1}
         assert worker.last()["reconnects"] == 0
         assert worker.last()["received"] == 1
+
+
+def test_a_worker_is_heard_of_before_a_first_handler_that_keeps_the_interpreter_from_everybody(
+    start: Callable[..., Started], vhost_url: str
+) -> None:
+    declare(vhost_url, "lock.q", queue_arguments("quorum"))
+    publish(vhost_url, 1, queue="lock.q")
+    worker = start("lock", "Slow", concurrency=1, options={"seconds": 6, "way": "lock"})
+    until(worker.last, "it has said something")
+    assert worker.last()["phase"] == "connecting"
+    until(partial(worker.says, "acked", 1), "it is through", 60)
 
 
 @pytest.mark.parametrize("drains", [10, pytest.param(50, marks=pytest.mark.slow)])
