@@ -9,7 +9,6 @@ from hermes_ray.core.model import Capacity, TopicParams
 from hermes_ray.core.resources import Resources
 from hermes_ray.core.share import Former
 from hermes_ray.scaler.lifecycle import (
-    EARLY_DEATH_S,
     START_DEADLINE_S,
     Limits,
     Overdue,
@@ -24,7 +23,7 @@ from hermes_ray.scaler.ports import CapacityView, WorkerPool
 from hermes_ray.scaler.reconcile import Reconciler
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.roster import Departure, Roster
-from hermes_ray.scaler.start_backoff import FIRST_BACKOFF_S
+from hermes_ray.scaler.start_backoff import EARLY_DEATH_S, FIRST_BACKOFF_S, MAX_BACKOFF_S
 from hermes_ray.scaler.workforce import ASK_AGAIN_S, Workforce
 
 __all__ = ["PLACED_WITHIN_S", "Fleet"]
@@ -140,16 +139,9 @@ class Fleet:
             self._departed(departure, now_s)
         self._force.look_anew()
         for topic in self.roster.topics():
-            limits, backoff = self._force.limits(topic), self._force.backoffs.get(topic)
+            limits = self._force.limits(topic)
             for record in list(self.roster.of(topic)):
-                if record.silent_since_s is None and is_silent(record, limits, now_s):
-                    record.silent_since_s = record.heard_s
-                    self._force.noted(record)
-                if (due := overdue(record, limits, now_s)) is not None:
-                    self._end_overdue(record, due, limits, now_s)
-                is_old_enough = record.is_consuming and now_s - record.since_s > EARLY_DEATH_S
-                if backoff is not None and backoff.failures and is_old_enough:
-                    backoff.succeeded(record.since_s)
+                self._look_at(record, limits, now_s)
         return self._force.take_lines()
 
     # What to do
@@ -176,6 +168,17 @@ class Fleet:
         return len(self.roster) > 0
 
     # What became of workers
+
+    def _look_at(self, record: Record, limits: Limits, now_s: float) -> None:
+        if record.silent_since_s is None and is_silent(record, limits, now_s):
+            record.silent_since_s = record.heard_s
+            self._force.noted(record)
+        if (due := overdue(record, limits, now_s)) is not None:
+            self._end_overdue(record, due, limits, now_s)
+        backoff = self._force.backoffs.get(record.topic)
+        is_trial = backoff is not None and backoff.failures and record.is_consuming
+        if backoff is not None and is_trial and now_s - record.since_s > backoff.proof_s:
+            backoff.succeeded(record.since_s)
 
     def _end_overdue(self, record: Record, due: Overdue, limits: Limits, now_s: float) -> None:
         if due is Overdue.NOT_CONSUMING:
@@ -205,17 +208,21 @@ class Fleet:
         if record.topic not in self._force.backoffs:
             self._force.lines.append(f"{worker} did not start: {error}")
             return
-        backoff = self._force.backoffs[record.topic]
+        backoff, old = self._force.backoffs[record.topic], self._old_count(record.topic)
         if record.report is not None:
             # It consumed, then failed: the message that ended it will probably end the next one. A pause that does not
             # grow keeps the topic working and the cluster from starting processes as fast as they die.
-            pause_s = backoff.failed(error, record.since_s, now_s, FIRST_BACKOFF_S)
+            longest_s = MAX_BACKOFF_S if old else FIRST_BACKOFF_S
+            pause_s = backoff.failed(error, record.since_s, now_s, longest_s, now_s - record.since_s)
             text = f"{worker} failed: {error}; the next starts in {pause_s:.0f} s"
         else:
             pause_s = backoff.failed(error, record.since_s, now_s)
             text = f"{worker} did not start: {error}; next try in {pause_s:.0f} s"
-        old = sum(self.is_outdated(other) for other in self.roster.of(record.topic) if not other.is_draining)
         self._force.lines.append(f"{text}; the roll-out waits for it, {old} old ones work on" if old else text)
+
+    def _old_count(self, topic: str) -> int:
+        """The workers that a roll-out is yet to replace."""
+        return sum(self.is_outdated(record) for record in self.roster.of(topic) if not record.is_draining)
 
     def _departed(self, departure: Departure, now_s: float) -> None:
         record = departure.record
@@ -226,6 +233,9 @@ class Fleet:
             return
         elif not record.adopted and now_s - record.since_s < EARLY_DEATH_S:
             self._start_failed(record, f"its process died within {EARLY_DEATH_S:.0f} s", now_s)
+        elif not record.adopted and not self.is_outdated(record) and self._old_count(record.topic):
+            self.deaths[record.topic] += 1
+            self._start_failed(record, f"its process died {now_s - record.since_s:.0f} s after its start", now_s)
         else:
             self.deaths[record.topic] += 1
             self._force.lines.append(

@@ -17,13 +17,13 @@ from enum import StrEnum
 
 from hermes_ray.core.model import WorkerCounts
 from hermes_ray.scaler.record import Record
+from hermes_ray.scaler.start_backoff import EARLY_DEATH_S
 from hermes_ray.worker.report import Phase
 
-__all__ = ["DRAIN_GRACE_S", "EARLY_DEATH_S", "REPLACED_AFTER_S", "START_DEADLINE_S", "Limits", "Overdue", "Team"]
+__all__ = ["DRAIN_GRACE_S", "REPLACED_AFTER_S", "START_DEADLINE_S", "Limits", "Overdue", "Team"]
 __all__ += ["is_given_up", "is_proven", "is_silent", "overdue", "silence_s", "team_of"]
 
 START_DEADLINE_S = 120.0  # to be placed and to consume; a handler that loads a model takes its time
-EARLY_DEATH_S = 10.0  # a worker that died sooner has failed to start, whatever it reported
 REPLACED_AFTER_S = 60.0
 SAID_AFTER_INTERVALS = 3.0
 LEAST_SILENCE_S = 3.0
@@ -115,9 +115,14 @@ def is_given_up(record: Record, limits: Limits, now_s: float) -> bool:
 
 
 def not_consuming_s(record: Record, limits: Limits, now_s: float) -> float:
-    """For how long a worker has reported and not consumed although the broker was there."""
+    """For how long a worker has reported and not consumed although the broker was there.
+
+    A silent one may consume: it only says nothing.
+    """
     since_s, reachable_s = record.not_consuming_since_s, limits.reachable_since_s
-    return 0.0 if since_s is None or reachable_s is None else now_s - max(since_s, reachable_s)
+    if since_s is None or reachable_s is None or is_silent(record, limits, now_s):
+        return 0.0
+    return now_s - max(since_s, reachable_s)
 
 
 def team_of(records: Iterable[Record], limits: Limits, now_s: float) -> Team:

@@ -16,12 +16,15 @@ from hermes_ray.scaler.workforce import Workforce
 
 __all__ = ["Reconciler"]
 
+WAIT_SAID_S = 15.0  # for room that others leave; most handlers end sooner
+
 
 class Reconciler:
     """Gives the orders that are missing. ``lacks``: what keeps a topic from what it was granted, at the last look."""
 
     def __init__(self, workforce: Workforce) -> None:
         self._force = workforce
+        self._waiting_since_s: dict[str, float] = {}
         self.lacks: Mapping[str, str] = {}
 
     def reconcile(
@@ -56,9 +59,15 @@ class Reconciler:
         force = self._force
         if not rolling and all(len(force.team(topic, now_s).staying) >= n for topic, n in targets.items()):
             self.lacks = {}
+            self._waiting_since_s.clear()
             return None
         crews = {name: crew for topic, n in targets.items() for name, crew in self._crews(topic, n, now_s)}
         moves = plan_moves(crews, capacity)
+        self._waiting_since_s = {topic: self._waiting_since_s.get(topic, now_s) for topic in moves.waiting}
+        for topic, since_s in self._waiting_since_s.items():
+            if now_s - since_s > WAIT_SAID_S:
+                waiting = moves.waiting[topic]
+                moves.lacks.setdefault(topic, f"no node for {waiting} more before workers that drain are gone")
         force.lines += [f"{topic}: {lack}" for topic, lack in moves.lacks.items() if topic not in self.lacks]
         self.lacks = moves.lacks
         return moves

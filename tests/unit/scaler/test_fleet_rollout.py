@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from hermes_ray.core.model import Capacity, Node
-from hermes_ray.scaler.lifecycle import EARLY_DEATH_S
+from hermes_ray.scaler.start_backoff import EARLY_DEATH_S
 from tests.support.fleet_scene import Scene
 
 CPU = "topics.heavy.worker.num_cpus=1"
@@ -308,6 +308,22 @@ def test_of_a_hundred_only_two_canaries_are_lost_to_code_that_dies_with_its_firs
     assert len([worker for worker in scene.pool.started if worker not in old]) <= 3
     assert set(old) <= set(scene.pool.workers)
     assert any("the roll-out waits for it, 100 old ones work on" in line for line in scene.lines)
+
+
+def test_new_workers_that_die_a_while_after_they_have_worked_stop_the_roll_out_with_growing_pauses() -> None:
+    scene = Rollout(start_s=5.0, words=("topics.heavy.workers.max=100",))
+    old = scene.begun(100)
+    scene.handled = 1
+    for _ in range(900):
+        for worker, up_s in scene.up_since_s.items():
+            if worker in scene.pool.workers and worker not in old and scene.now_s - up_s >= 12.0:
+                scene.gone(worker)
+        scene.play(1, heavy=100)
+    assert len(set(old) & set(scene.pool.workers)) >= 20, "three waves were through before the first death"
+    assert len(scene.pool.started) - len(old) <= 100
+    assert scene.fleet.start_failure_count("heavy") > 0
+    assert "s after its start" in (scene.fleet.start_error("heavy") or "")
+    assert scene.lines[-1].endswith("old ones work on")
 
 
 def test_a_larger_surge_is_live_in_the_middle() -> None:

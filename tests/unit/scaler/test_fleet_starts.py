@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from hermes_ray.core.model import Capacity, Node
-from hermes_ray.scaler.lifecycle import EARLY_DEATH_S, START_DEADLINE_S
+from hermes_ray.scaler.lifecycle import START_DEADLINE_S
 from hermes_ray.scaler.plan import worker_spec
-from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
+from hermes_ray.scaler.start_backoff import EARLY_DEATH_S, MAX_BACKOFF_S
 from hermes_ray.worker.report import UnknownReport
 from tests.support.fleet_scene import Scene
 

@@ -6,10 +6,11 @@ from msgspec import structs
 
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.scaler.fleet import Fleet
-from hermes_ray.scaler.lifecycle import DRAIN_GRACE_S, EARLY_DEATH_S
+from hermes_ray.scaler.lifecycle import DRAIN_GRACE_S
 from hermes_ray.scaler.memory import Changes, Header, WorkerMemory, decode, encode
 from hermes_ray.scaler.plan import worker_spec
 from hermes_ray.scaler.roster import Roster
+from hermes_ray.scaler.start_backoff import EARLY_DEATH_S
 from hermes_ray.scaler.workforce import ASK_AGAIN_S, LEAVING_S
 from hermes_ray.worker.report import UnknownReport
 from tests.support.fleet_scene import Scene
