@@ -43,10 +43,14 @@ def pause_s(failures: int, first_s: float = 1.0, longest_s: float = LONGEST_PAUS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeFailure:
-    """Why a topic has no fresh depth: the last ``text``, and how often in a row (>= 1)."""
+    """Why a topic has no fresh depth: the last ``text``, and how often in a row (>= 1).
+
+    ``is_answer``: the broker is there and refuses.
+    """
 
     count: int
     text: str
+    is_answer: bool = False
 
 
 @dataclass(slots=True)
@@ -156,15 +160,17 @@ class TopicDepth:
             self._forget(ask.delay_ms, now_s)
         elif not self._is_failing:
             why = text if code is None else f"{code} {text}"
-            self.fail(why if ask.arguments is None or code is None else str(refusal(topology, ask.queue, code, text)))
+            why = why if ask.arguments is None or code is None else str(refusal(topology, ask.queue, code, text))
+            self.fail(why, is_answer=code is not None)
             self.pause(now_s)
         self._close_one()
         return None
 
-    def fail(self, text: str) -> None:
+    def fail(self, text: str, *, is_answer: bool = False) -> None:
         """This look told nothing."""
         self._is_failing = True
-        self.failure = ProbeFailure(count=1 if self.failure is None else self.failure.count + 1, text=text)
+        count = 1 if self.failure is None else self.failure.count + 1
+        self.failure = ProbeFailure(count=count, text=text, is_answer=is_answer)
         self.failure_count += 1
 
     def pause(self, now_s: float) -> None:

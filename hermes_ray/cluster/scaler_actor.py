@@ -32,6 +32,7 @@ from hermes_ray.scaler.memory import Memory, recalled
 from hermes_ray.scaler.memory_writer import MemoryWriter
 from hermes_ray.scaler.orders import Permit, all_of
 from hermes_ray.scaler.plan import Owner, Plan, probed_topology
+from hermes_ray.scaler.report_interval import ReportInterval
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.scaler.status_rows import (
     decision_row,
@@ -42,7 +43,7 @@ from hermes_ray.scaler.status_rows import (
     topic_rows,
     worker_row,
 )
-from hermes_ray.scaler.tick_thread import TICK_S, TickThread
+from hermes_ray.scaler.tick_thread import TickThread
 from hermes_ray.telemetry.exporter import Exporter
 from hermes_ray.worker.report import Report, UnknownReport, decode
 
@@ -50,9 +51,8 @@ __all__ = ["Scaler"]
 
 log = logging.getLogger(__name__)
 
-MAX_CALLS_PER_S = 240  # an actor saturates at 850 a second; more workers report less often instead
-MAX_REPORT_INTERVAL_S = 40.0
 DRIVER_SILENT_S = 5.0
+SLEEP_S = 1.0  # a shorter sleep of the machine ends no pin too late
 
 
 class Scaler:
@@ -69,6 +69,7 @@ class Scaler:
         self._started_s = time.time()
         self._reports: SimpleQueue[tuple[Report | UnknownReport, float]] = SimpleQueue()
         self._driver_seen_s = 0.0
+        self._slept_s = 0.0
         self._warnings: list[str] = []
         checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, name))
         pool = RayWorkerPool(name)
@@ -99,6 +100,7 @@ class Scaler:
             self._loop.say(f"there is no checkpoint at {checkpoint.path}: rates are learnt anew")
         for warning in self._warnings:
             self._loop.say(warning)
+        self._report_interval = ReportInterval()
         self._set_report_interval()
         self._loop.save(self._clock(), at_once=True)
         self._prober.start()
@@ -129,7 +131,7 @@ class Scaler:
         except ValueError:  # of a version before reports were bytes
             said = _old_report(report)
         self._reports.put((said, self._clock()))
-        return self._fleet.report_interval_s
+        return self._report_interval.told_s
 
     def status(self) -> dict[str, Any]:
         """What ``hermes status --json`` prints."""
@@ -264,6 +266,9 @@ class Scaler:
     def _tick(self) -> None:
         self._set_report_interval()
         self._loop.clock_offset_s = self._clock.ahead_s()
+        if (slept_s := self._clock.slept_s()) - self._slept_s > SLEEP_S:
+            self._loop.slept(slept_s - self._slept_s)
+            self._slept_s = slept_s
         self._loop.tick(all_of(self._reports), self._clock())
         if not self._plan.has_worked and rules_alone(self._loop.figures):
             self._plan = dataclasses.replace(self._plan, has_worked=True)
@@ -274,8 +279,8 @@ class Scaler:
         ray.get_runtime_context().current_actor.__ray_terminate__.options(max_task_retries=0).remote()
 
     def _set_report_interval(self) -> None:
-        wanted_s = len(self._fleet.roster) / MAX_CALLS_PER_S
-        self._fleet.report_interval_s = min(max(TICK_S, wanted_s), MAX_REPORT_INTERVAL_S)
+        self._report_interval.update(len(self._fleet.roster), self._clock())
+        self._fleet.report_interval_s = self._report_interval.kept_s
 
     def _claim(self, checkpoint: Checkpoint, pool: RayWorkerPool) -> str | None:
         """Take the checkpoint; why this deployment is not to be started, if that is another one's.

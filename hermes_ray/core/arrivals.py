@@ -69,7 +69,7 @@ def arrived(
     A worker that had taken 100 at 10 s and 140 at 30 s had taken 120 at 20 s; with 7 ready then, 127 had arrived.
     """
     since_s = now_s - SILENT_INTERVALS * report_interval_s
-    covered_s = min((taken.to_s for taken in living if taken.to_s > since_s), default=now_s)
+    covered_s = min((taken.to_s for taken in living if taken.to_s >= since_s), default=now_s)
     for probe in reversed(probes):
         if since_s < probe.at_s <= covered_s:
             at_s = probe.at_s

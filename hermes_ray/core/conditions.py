@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from hermes_ray.core.model import Decision, Reason, Snapshot, TopicParams
 from hermes_ray.core.service import recent_s
-from hermes_ray.core.stall import hangs
+from hermes_ray.core.stall import hangs, is_first_run
 
 __all__ = ["MEANINGS", "Condition", "Troubles", "conditions"]
 
@@ -99,7 +99,7 @@ def _is_ignored(seen: Snapshot, long_s: float) -> bool:
 
 
 def _is_saturated(seen: Snapshot) -> bool:
-    return bool(seen.ready_count) and (seen.utilisation_ratio or 0.0) >= _BUSY_RATIO
+    return bool(seen.ready_count) and not is_first_run(seen) and (seen.utilisation_ratio or 0.0) >= _BUSY_RATIO
 
 
 def _is_cut(decision: Decision) -> bool:

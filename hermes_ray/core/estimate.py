@@ -52,16 +52,21 @@ def observe(
     *,
     report_interval_s: float = 1.0,
     is_interpolated: bool = False,
+    heard_again_s: float | None = None,
 ) -> History:
     """The history after what was seen now. ``probe`` is None when the broker gave no answer; repeats are harmless.
 
     ``arrived_at_probe`` counts arrivals for a moment that both a probe and the reports cover. Where there is none, the
     fresh depth is put beside totals of up to a report interval ago, which errs by what moved in between; or arrivals
-    go uncounted for the moment, if it ``is_interpolated`` otherwise.
+    go uncounted for the moment, if it ``is_interpolated`` otherwise. ``heard_again_s``: when a worker was heard last
+    that has been silent since and reports now; what was counted without it is forgotten.
     """
     is_beside = arrived_at_probe is None and not is_interpolated
     counted = _beside(probe, totals, now_s) if is_beside else arrived_at_probe
     arrived, queue, rate_hz = history.arrived, history.queue, history.arrival_rate_hz
+    if heard_again_s is not None:
+        arrived = tuple(point for point in arrived if point.at_s <= heard_again_s)
+        queue = Queue(points=tuple(point for point in queue.points if point[0] <= heard_again_s))
     if counted is not None:
         point = Counted(counted.at_s, counted.count, totals.finished_count)
         arrived = with_count(arrived, point, report_interval_s=report_interval_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hermes_ray.core.demand import clearing_s, slack_s
 from hermes_ray.core.model import Decision, Reason, Snapshot, TopicParams
+from hermes_ray.core.stall import is_first_run
 
 __all__ = ["explain"]
 
@@ -33,9 +34,14 @@ def _seen(seen: Snapshot) -> str:
         f"oldest {seen.oldest_age_s:.0f} s" if seen.ready_count and seen.oldest_age_s is not None else "",
         f"{seen.held_count} held" if seen.held_count else "",
         f"arrivals {_short(seen.arrival_rate_hz)}/s" if seen.arrival_rate_hz is not None else "arrivals unknown",
-        f"one slot does {_short(seen.service_rate_hz)}/s" if seen.service_rate_hz is not None else "",
+        f"one slot does {_at_most(seen)}{_short(seen.service_rate_hz)}/s" if seen.service_rate_hz is not None else "",
     ]
     return ", ".join(filter(None, facts))
+
+
+def _at_most(seen: Snapshot) -> str:
+    """Before any handler has ended the rate is a bound, from the one that runs for longest."""
+    return "at most " if is_first_run(seen) else ""
 
 
 def _promise(decision: Decision, params: TopicParams) -> str:

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 KEPT_LINES = 1_000
 KILL_GRACE_S = 2.0  # for a worker to end itself at its deadline
+AWAY_S = 5.0  # between two ticks: the process stood still, and its workers' reports with it
 
 Reports = Iterable[tuple[Report | UnknownReport, float]]
 
@@ -79,6 +80,7 @@ class ControlLoop:
         self._is_capacity_known = False
         self._killed_before = fleet.killed_count
         self._kill_now = False
+        self._ticked_s: float | None = None
         self._kept_decisions = kept_decision_count(len(self._topics))
         self.owner = memory.header.owner
         self.stop_by_s = memory.header.stop_by_s
@@ -108,6 +110,13 @@ class ControlLoop:
         memory = self._topics[topic]
         self._topics[topic] = structs.replace(memory, override=change(memory.override))
         return self._topics[topic].override
+
+    def slept(self, slept_s: float) -> None:
+        """The machine slept for so long, which no clock of ours has counted, but whoever said when a pin is to end."""
+        for topic, memory in self._topics.items():
+            if (until_s := memory.override.pinned_until_s) is not None:
+                moved = dataclasses.replace(memory.override, pinned_until_s=until_s - slept_s)
+                self._topics[topic] = structs.replace(memory, override=moved)
 
     def forget(self, topic: str) -> bool:
         """Forget a topic that is not configured any more; False if there is none of that name."""
@@ -146,6 +155,9 @@ class ControlLoop:
 
     def tick(self, reports: Reports, now_s: float) -> None:
         """One round."""
+        if self._ticked_s is not None and (away_s := now_s - self._ticked_s) > AWAY_S:
+            self._fleet.roster.was_away(away_s, now_s)
+        self._ticked_s = now_s
         self._collect(reports, now_s)
         if self.stop_by_s is None:
             self._act(self._decide(now_s), now_s)
@@ -157,7 +169,8 @@ class ControlLoop:
         roster, failures = self._fleet.roster, self._prober.failures
         for report, at_s in reports:
             roster.take(report, at_s, self._fleet.report_interval_s)
-        for line in self._fleet.refresh(now_s, failures.keys()):
+        unreachable = {topic for topic, failure in failures.items() if not failure.is_answer}
+        for line in self._fleet.refresh(now_s, unreachable):
             self.say(line)
         self._left_out.count(roster)
         probes, interval_s, waits = self._prober.probes(), self._fleet.report_interval_s, self._prober.known_waits()
@@ -208,6 +221,7 @@ class ControlLoop:
             roster.arrived(topic, self._probes[topic], now_s, interval_s),
             report_interval_s=interval_s,
             is_interpolated=True,
+            heard_again_s=roster.take_heard_again_s(topic),
         )
         return structs.replace(past, history=history)
 

@@ -37,6 +37,7 @@ class _Topic:
     takings: list[Taken] | None = None
     left: list[Taken] = field(default_factory=list)  # those of workers that left lately
     unheard: dict[str, float] = field(default_factory=dict)  # not heard of by this scaler yet: since when we listen
+    heard_again_s: float | None = None  # when one was heard last that was silent and has reported since
 
 
 class Roster:
@@ -76,6 +77,8 @@ class Roster:
         if record is None:
             return
         topic = self._topic(record.topic)
+        if record.reported_s is not None and now_s - record.heard_s > SILENT_INTERVALS * interval_s:
+            topic.heard_again_s = min(record.heard_s, topic.heard_again_s or record.heard_s)
         record.heard_s, record.silent_since_s = now_s, None
         topic.unheard.pop(record.worker, None)
         if isinstance(report, UnknownReport):
@@ -113,6 +116,15 @@ class Roster:
     def remembered(self) -> list[WorkerMemory]:
         """All living workers."""
         return [record.remembered() for record in self._records.values()]
+
+    def was_away(self, away_s: float, now_s: float) -> None:
+        """Nobody has listened for so long: that was no silence, and what the workers say first is of that time too."""
+        for record in self._records.values():
+            record.heard_s = min(now_s, record.heard_s + away_s)
+            if record.reported_s is None:
+                record.since_s = min(now_s, record.since_s + away_s)
+            elif record.silent_since_s is None:
+                self._topic(record.topic).unheard[record.worker] = now_s
 
     # Looks
 
@@ -164,6 +176,12 @@ class Roster:
             gone=found.left,
             gone_count=found.counters.settlements.settled - counted,
         )
+
+    def take_heard_again_s(self, topic: str) -> float | None:
+        """When a worker was heard last that has been silent since, and reports again since the last call."""
+        found = self._topic(topic)
+        heard_s, found.heard_again_s = found.heard_again_s, None
+        return heard_s
 
     def totals(self, topic: str) -> Totals:
         """What the policy sees of a topic's workers."""

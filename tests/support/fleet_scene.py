@@ -13,10 +13,10 @@ from hermes_ray.config.settings import Config
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.fleet import Fleet
-from hermes_ray.scaler.lifecycle import EARLY_DEATH_S
 from hermes_ray.scaler.plan import Plan, worker_spec
 from hermes_ray.scaler.ports import StartResult
 from hermes_ray.scaler.roster import Roster
+from hermes_ray.scaler.start_backoff import EARLY_DEATH_S
 from hermes_ray.worker.spec import WorkerSpec
 from tests.support.reports import report
 

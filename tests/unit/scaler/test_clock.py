@@ -18,9 +18,20 @@ class Machine:
     wall_s: float = NOW_S
     uptime_s: float = 500.0
     boot: str | None = "first"
+    slept_s: float = 0.0
 
     def clock(self, anchor: Anchor | None = None) -> SteadyClock:
-        return SteadyClock(anchor, wall=lambda: self.wall_s, uptime=lambda: self.uptime_s, boot=self.boot)
+        return SteadyClock(
+            anchor,
+            wall=lambda: self.wall_s,
+            uptime=lambda: self.uptime_s,
+            since_boot=lambda: self.uptime_s + self.slept_s,
+            boot=self.boot,
+        )
+
+    def sleeps(self, seconds: float) -> None:
+        self.wall_s += seconds
+        self.slept_s += seconds
 
     def passes(self, seconds: float) -> None:
         self.wall_s += seconds
@@ -56,6 +67,32 @@ def test_on_another_boot_the_wall_counts_but_never_behind_what_is_remembered(ahe
     clock = Machine().clock(anchor)
     assert clock() == anchor.at_s + expected_s
     assert clock() - clock.ahead_s() == NOW_S
+
+
+@pytest.mark.parametrize("was_off_s", [-3_600.0, 0.0, 86_400.0])
+@pytest.mark.parametrize("away_s", [20.0, 3_600.0])
+def test_on_another_machine_as_much_has_passed_as_the_wall_went_on_however_wrong_it_once_was(
+    was_off_s: float, away_s: float
+) -> None:
+    machine = Machine(wall_s=NOW_S + was_off_s)
+    clock = machine.clock()
+    machine.wall_s = NOW_S
+    machine.passes(100.0)
+    anchor = clock.anchor()
+    machine.passes(away_s)
+    machine.boot, machine.uptime_s = "another", 9_000.0
+    assert machine.clock(anchor)() == pytest.approx(anchor.at_s + away_s)
+
+
+def test_a_sleep_of_the_machine_is_no_time_but_is_told() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    before_s = clock()
+    machine.sleeps(3_600.0)
+    machine.passes(1.0)
+    assert clock() == before_s + 1.0
+    assert clock.slept_s() == 3_600.0
+    assert clock() - clock.ahead_s() == machine.wall_s
 
 
 def test_without_an_anchor_it_begins_as_unix_time() -> None:

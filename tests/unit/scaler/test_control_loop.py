@@ -138,3 +138,13 @@ def test_a_stopped_topic_is_left_out_until_the_next_plan() -> None:
     world.tick()
     assert world.loop.stopped() == []
     assert len(world.of("light")) == 1
+
+
+def test_a_pin_ends_when_it_was_said_to_though_the_machine_slept_meanwhile() -> None:
+    world = ScalerWorld()
+    world.loop.override("light", lambda override: replace(pin_to_3(override), pinned_until_s=world.now_s + 600.0))
+    world.tick(60)
+    assert world.figures("light").override is Reason.PINNED
+    world.loop.slept(3_600.0)
+    world.tick()
+    assert world.figures("light").override is None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hermes_ray.core.conditions import Condition
+from hermes_ray.core.model import Capacity, Node
 from hermes_ray.scaler.lifecycle import REPLACED_AFTER_S
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
+from hermes_ray.worker.report import Report
 from tests.support.fleet_scene import Scene
 from tests.support.scaler_world import ScalerWorld
 
@@ -124,3 +126,54 @@ def test_one_worker_that_says_nothing_does_not_blind_the_next_scaler_to_a_topic(
     world.rate_hz["light"] = 200
     world.tick(55)
     assert (world.figures("light").target or 0) > 20
+
+
+@pytest.mark.parametrize("unheard_count", [10, 5, 1])
+@pytest.mark.parametrize("gap_s", [4, 12, 40])
+def test_reports_that_were_lost_for_a_while_make_no_burst_of_what_was_handled_meanwhile(
+    unheard_count: int, gap_s: int
+) -> None:
+    world = ScalerWorld("topics.light.workers.max=40")
+    world.rate_hz["light"] = 60
+    world.tick(150)
+    started, target = len(world.pool.started), world.figures("light").target
+    world.unheard = set(world.of("light")[:unheard_count])
+    world.tick(gap_s)
+    world.unheard.clear()
+    for _ in range(90):
+        world.tick()
+        assert (world.figures("light").snapshot.arrival_rate_hz or 0.0) < 75.0
+    assert (len(world.pool.started), world.figures("light").target) == (started, target)
+
+
+@pytest.mark.parametrize("gap_s", [20.0, 65.0, 2_000.0])
+def test_a_scaler_that_stood_still_blames_nobody_and_counts_no_burst(gap_s: float) -> None:
+    world = ScalerWorld("topics.light.workers.max=40")
+    world.rate_hz["light"] = 60
+    world.tick(150)
+    started, target = len(world.pool.started), world.figures("light").target
+    queued: list[tuple[Report, float]] = []
+    for _ in range(int(min(gap_s, 60.0))):
+        queued = world._world_goes_on()
+    world.now_s += max(0.0, gap_s - 60.0)
+    world.loop.tick((), world.now_s)
+    world.loop.tick([(said, world.now_s) for said, _ in queued], world.now_s)
+    world.tick(90)
+    assert (world.pool.killed, world.pool.drained) == ([], [])
+    assert (len(world.pool.started), world.figures("light").target) == (started, target)
+
+
+def test_room_that_others_leave_slowly_is_waited_for_and_said() -> None:
+    scene = Scene("topics.light.worker.num_cpus=4", "topics.heavy.worker.num_cpus=4")
+    room = Capacity(nodes=(Node(node_id="node", available={"CPU": 4.0}),))
+    scene.tick(capacity=room, light=1)
+    lines = []
+    for _ in range(60):
+        for worker in scene.pool.workers:
+            scene.says(worker, phase="draining" if scene.pool.drained else "consuming")
+        lines += scene.tick(capacity=room, heavy=1)
+    assert lines == ["heavy: no node for 1 more before workers that drain are gone"]
+    assert scene.fleet.lack("heavy") == "no node for 1 more before workers that drain are gone"
+    scene.gone(*scene.pool.workers)
+    scene.tick(capacity=room, heavy=1)
+    assert scene.fleet.lack("heavy") is None
