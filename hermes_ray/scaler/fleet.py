@@ -107,7 +107,7 @@ class Fleet:
             if record.topic in self.params
             and not record.holds_nothing
             and record.worker not in waiting
-            and not is_given_up(record, self._force.limits(record.topic), now_s)
+            and (record.silent_since_s is None or not is_given_up(record, self._force.limits(record.topic), now_s))
         ]
         return self._view.capacity(self._by_node(holding), self._unplaced(holding), sizes, now_s)
 

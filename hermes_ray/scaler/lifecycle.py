@@ -53,18 +53,14 @@ class Limits:
     report_interval_s: float
     silent_timeout_s: float
     reachable_since_s: float | None
+    said_after_s: float = field(init=False)
+    killed_after_s: float = field(init=False)
+    replaced_after_s: float = field(init=False)
 
-    @property
-    def said_after_s(self) -> float:
-        return max(LEAST_SILENCE_S, SAID_AFTER_INTERVALS * self.report_interval_s)
-
-    @property
-    def killed_after_s(self) -> float:
-        return max(self.silent_timeout_s, self.said_after_s)
-
-    @property
-    def replaced_after_s(self) -> float:
-        return max(REPLACED_AFTER_S, self.said_after_s)
+    def __post_init__(self) -> None:
+        said_after_s = max(LEAST_SILENCE_S, SAID_AFTER_INTERVALS * self.report_interval_s)
+        for name, least_s in (("said", 0.0), ("killed", self.silent_timeout_s), ("replaced", REPLACED_AFTER_S)):
+            object.__setattr__(self, f"{name}_after_s", max(least_s, said_after_s))
 
 
 @dataclass(slots=True)
