@@ -46,6 +46,7 @@ from hermes_ray.scaler.status_rows import (
 from hermes_ray.scaler.tick_thread import TickThread
 from hermes_ray.telemetry.exporter import Exporter
 from hermes_ray.worker.report import Report, UnknownReport, decode
+from hermes_ray.worker.standstill import Standstill
 
 __all__ = ["Scaler"]
 
@@ -70,6 +71,7 @@ class Scaler:
         self._reports: SimpleQueue[tuple[Report | UnknownReport, float]] = SimpleQueue()
         self._driver_seen_s = 0.0
         self._slept_s = 0.0
+        self._standstill, self._looked_s = Standstill(), time.monotonic()
         self._warnings: list[str] = []
         checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, name))
         pool = RayWorkerPool(name)
@@ -104,6 +106,7 @@ class Scaler:
         self._set_report_interval()
         self._loop.save(self._clock(), at_once=True)
         self._prober.start()
+        threading.Thread(target=self._standstill.watch, args=(ticks.over,), name="standstill", daemon=True).start()
         ticks.start()
         kept = packages_of(plan.environment, *([plan.former.environment] if plan.former else []))
         if kept:
@@ -266,6 +269,9 @@ class Scaler:
     def _tick(self) -> None:
         self._set_report_interval()
         self._loop.clock_offset_s = self._clock.ahead_s()
+        since_s, self._looked_s = self._looked_s, time.monotonic()
+        if (away_s := self._standstill.within_s(since_s)) > 0.0:
+            self._loop.was_away(away_s, self._clock())
         if (slept_s := self._clock.slept_s()) - self._slept_s > SLEEP_S:
             self._loop.slept(slept_s - self._slept_s)
             self._slept_s = slept_s

@@ -7,9 +7,11 @@ retry moves inside it and is not counted again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hermes_ray.core.age import Queue, arrive, oldest_at_s
+from hermes_ray.core.arrivals import Taken
 from hermes_ray.core.flow import Look, busy_slots, finish_rate_hz, growth_rate_hz, with_look
 from hermes_ray.core.model import Arrived, Probe, Snapshot, Totals, WorkerCounts
 from hermes_ray.core.rate import Counted, arrival_rate_hz, with_count
@@ -52,21 +54,23 @@ def observe(
     *,
     report_interval_s: float = 1.0,
     is_interpolated: bool = False,
-    heard_again_s: float | None = None,
+    late: Sequence[Taken] = (),
 ) -> History:
     """The history after what was seen now. ``probe`` is None when the broker gave no answer; repeats are harmless.
 
     ``arrived_at_probe`` counts arrivals for a moment that both a probe and the reports cover. Where there is none, the
     fresh depth is put beside totals of up to a report interval ago, which errs by what moved in between; or arrivals
-    go uncounted for the moment, if it ``is_interpolated`` otherwise. ``heard_again_s``: when a worker was heard last
-    that has been silent since and reports now; what was counted without it is forgotten.
+    go uncounted for the moment, if it ``is_interpolated`` otherwise. ``late``: what workers took in a silence that has
+    ended now; what was counted without it is made good.
     """
     is_beside = arrived_at_probe is None and not is_interpolated
     counted = _beside(probe, totals, now_s) if is_beside else arrived_at_probe
     arrived, queue, rate_hz = history.arrived, history.queue, history.arrival_rate_hz
-    if heard_again_s is not None:
-        arrived = tuple(point for point in arrived if point.at_s <= heard_again_s)
-        queue = Queue(points=tuple(point for point in queue.points if point[0] <= heard_again_s))
+    if late:
+        arrived = tuple(
+            point._replace(arrived_count=point.arrived_count + _missed(late, point.at_s)) for point in arrived
+        )
+        queue = Queue(points=tuple((at_s, count + _missed(late, at_s)) for at_s, count in queue.points))
     if counted is not None:
         point = Counted(counted.at_s, counted.count, totals.finished_count)
         arrived = with_count(arrived, point, report_interval_s=report_interval_s)
@@ -139,6 +143,11 @@ def learnt(history: History) -> Learnt | None:
         return serving.prior
     rate_hz, p95_s = serving.service_rate_hz, serving.service_p95_s
     return None if rate_hz is None or p95_s is None else Learnt(service_rate_hz=rate_hz, service_p95_s=p95_s)
+
+
+def _missed(late: Sequence[Taken], at_s: float) -> float:
+    """What those that were silent had taken by then, beyond what they had said."""
+    return sum(taken.at(at_s) - taken.from_count for taken in late)
 
 
 def _beside(probe: Probe | None, totals: Totals, now_s: float) -> Arrived | None:

@@ -46,7 +46,7 @@ def share(
         shared = allot([want for its_wants in wants.values() for want in its_wants], capacity)
     return {
         topic: Share(
-            granted=sum(shared.grant(want.topic) for want in its_wants),
+            granted=min(targets[topic], sum(shared.grant(want.topic) for want in its_wants)),
             lack=shared.lacks.get(topic, ""),
             is_kept=len(its_wants) > 1,
         )

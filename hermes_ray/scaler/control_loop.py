@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 KEPT_LINES = 1_000
 KILL_GRACE_S = 2.0  # for a worker to end itself at its deadline
-AWAY_S = 5.0  # between two ticks: the process stood still, and its workers' reports with it
 
 Reports = Iterable[tuple[Report | UnknownReport, float]]
 
@@ -80,7 +79,6 @@ class ControlLoop:
         self._is_capacity_known = False
         self._killed_before = fleet.killed_count
         self._kill_now = False
-        self._ticked_s: float | None = None
         self._kept_decisions = kept_decision_count(len(self._topics))
         self.owner = memory.header.owner
         self.stop_by_s = memory.header.stop_by_s
@@ -110,6 +108,10 @@ class ControlLoop:
         memory = self._topics[topic]
         self._topics[topic] = structs.replace(memory, override=change(memory.override))
         return self._topics[topic].override
+
+    def was_away(self, away_s: float, now_s: float) -> None:
+        """This process stood still for so long, and what its workers said with it."""
+        self._fleet.roster.was_away(away_s, now_s)
 
     def slept(self, slept_s: float) -> None:
         """The machine slept for so long, which no clock of ours has counted, but whoever said when a pin is to end."""
@@ -155,9 +157,6 @@ class ControlLoop:
 
     def tick(self, reports: Reports, now_s: float) -> None:
         """One round."""
-        if self._ticked_s is not None and (away_s := now_s - self._ticked_s) > AWAY_S:
-            self._fleet.roster.was_away(away_s, now_s)
-        self._ticked_s = now_s
         self._collect(reports, now_s)
         if self.stop_by_s is None:
             self._act(self._decide(now_s), now_s)
@@ -176,7 +175,7 @@ class ControlLoop:
         probes, interval_s, waits = self._prober.probes(), self._fleet.report_interval_s, self._prober.known_waits()
         for topic in self._topics:
             self._count(topic, waits.get(topic, ()))
-            if roster.is_complete(topic, now_s, interval_s) and not self._fleet.team(topic, now_s).is_unheard:
+            if roster.is_complete(topic, now_s, interval_s):
                 self._learnt[topic] = self._learn(topic, probes.get(topic), now_s)
 
     def _count(self, topic: str, wait_rungs_ms: tuple[int, ...]) -> None:
@@ -206,6 +205,7 @@ class ControlLoop:
 
     def _learn(self, topic: str, probe: Probe | None, now_s: float) -> TopicLearnt:
         roster, past, interval_s = self._fleet.roster, self._learnt[topic], self._fleet.report_interval_s
+        is_unheard = self._fleet.team(topic, now_s).is_unheard
         if probe is not None:
             self._probes[topic] = with_probe(self._probes[topic], probe, report_interval_s=interval_s)
         retried = roster.counters(topic).settlements.retried
@@ -218,10 +218,10 @@ class ControlLoop:
             probe,
             roster.totals(topic),
             now_s,
-            roster.arrived(topic, self._probes[topic], now_s, interval_s),
+            None if is_unheard else roster.arrived(topic, self._probes[topic], now_s, interval_s),
             report_interval_s=interval_s,
             is_interpolated=True,
-            heard_again_s=roster.take_heard_again_s(topic),
+            late=roster.take_late(topic),
         )
         return structs.replace(past, history=history)
 

@@ -135,8 +135,10 @@ class Fleet:
             record = self.roster.get(result.worker)
             if result.error is not None and record is not None:
                 self._start_failed(record, result.error, now_s)
-        for departure in self.roster.sync(living, now_s):
-            self._departed(departure, now_s)
+        departures = self.roster.sync(living, now_s)
+        lost_nodes = self._lost_nodes(departures)
+        for departure in departures:
+            self._departed(departure, now_s, lost_nodes)
         self._force.look_anew()
         for topic in self.roster.topics():
             limits = self._force.limits(topic)
@@ -220,11 +222,21 @@ class Fleet:
             text = f"{worker} did not start: {error}; next try in {pause_s:.0f} s"
         self._force.lines.append(f"{text}; the roll-out waits for it, {old} old ones work on" if old else text)
 
+    def _is_new_in_rollout(self, record: Record) -> bool:
+        return not record.adopted and not self.is_outdated(record) and self._old_count(record.topic) > 0
+
     def _old_count(self, topic: str) -> int:
         """The workers that a roll-out is yet to replace."""
         return sum(self.is_outdated(record) for record in self.roster.of(topic) if not record.is_draining)
 
-    def _departed(self, departure: Departure, now_s: float) -> None:
+    def _lost_nodes(self, departures: Collection[Departure]) -> set[str | None]:
+        """The nodes that had several workers and have none now: the node died, not each of them."""
+        gone = Counter(departure.record.node_id for departure in departures)
+        if len(departures) < 2:
+            return set()
+        return {node_id for node_id, count in gone.items() if count > 1} - {r.node_id for r in self.roster.all()}
+
+    def _departed(self, departure: Departure, now_s: float, lost_nodes: Collection[str | None]) -> None:
         record = departure.record
         self.killed_count += departure.killed_count
         if departure.expected:
@@ -233,7 +245,7 @@ class Fleet:
             return
         elif not record.adopted and now_s - record.since_s < EARLY_DEATH_S:
             self._start_failed(record, f"its process died within {EARLY_DEATH_S:.0f} s", now_s)
-        elif not record.adopted and not self.is_outdated(record) and self._old_count(record.topic):
+        elif self._is_new_in_rollout(record) and record.node_id not in lost_nodes:
             self.deaths[record.topic] += 1
             self._start_failed(record, f"its process died {now_s - record.since_s:.0f} s after its start", now_s)
         else:

@@ -68,7 +68,7 @@ class Team:
     """The workers of one topic by what they are good for; a worker is in one of ``staying``, ``leaving``, ``given_up``.
 
     ``given_up`` ones live, but are replaced: they are silent or do not consume. ``silent`` and ``not_consuming`` are
-    those that a person should hear of, whatever list they are in; ``unheard`` the silent ones that are not leaving.
+    those that a person should hear of, whatever list they are in; ``unheard`` are the silent ones of ``staying``.
     """
 
     staying: list[Record] = field(default_factory=list)
@@ -82,8 +82,8 @@ class Team:
 
     @property
     def is_unheard(self) -> bool:
-        """Whether most say nothing: what the others report is no measure of what arrives and is handled."""
-        return 2 * self.unheard_count > len(self.staying) + len(self.given_up)
+        """Whether nobody says anything: how fast messages arrive is not to be seen, but what the rate was is known."""
+        return bool(self.staying) and self.unheard_count == len(self.staying)
 
     @property
     def counts(self) -> WorkerCounts:
@@ -131,12 +131,12 @@ def team_of(records: Iterable[Record], limits: Limits, now_s: float) -> Team:
         if record.failed or record.is_draining:
             team.leaving.append(record)
             continue
-        team.unheard_count += is_quiet
         team.not_consuming_count += not_consuming_s(record, limits, now_s) > said_after_s
         if silent_s > replaced_after_s or record.kill_asked_s is not None:
             team.given_up.append(record)
             continue
         team.staying.append(record)
+        team.unheard_count += is_quiet
         if record.is_consuming and record.report is not None:
             team.consuming_count += 1
             team.slot_count += record.report.concurrency

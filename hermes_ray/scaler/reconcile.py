@@ -154,18 +154,21 @@ class Reconciler:
     def _startable(self, topic: str, missing: int, target: int, now_s: float) -> int:
         """How many of the ``missing`` may be started now: after a failure one shows whether the others can start.
 
-        Silent ones are replaced, but with them there are never more than twice ``workers.max``: what silences each of
-        them would fill the cluster with processes that do nothing. Where nobody is left, one tries every 5 minutes.
+        Silent ones are replaced, but with them there are never more than twice ``workers.max`` of one code: what
+        silences each of them would fill the cluster with processes that do nothing. Where nobody is left, one tries
+        every 5 minutes.
         """
-        team, backoff = self._force.team(topic, now_s), self._force.backoffs[topic]
+        force, backoff = self._force, self._force.backoffs[topic]
+        staying = [record for record in force.team(topic, now_s).staying if not force.is_outdated(record)]
+        given_up = [record for record in force.team(topic, now_s).given_up if not force.is_outdated(record)]
         if now_s < backoff.next_s:
             return 0
         if backoff.failures:
-            return 0 if backoff.is_trying(record.since_s for record in team.staying) else min(missing, 1)
-        most = 2 * max(target, self._force.params[topic].workers_max) - len(team.staying) - len(team.given_up)
-        if most <= 0 and not team.staying:
-            return now_s - max((record.since_s for record in team.given_up), default=0.0) > MAX_BACKOFF_S
-        return min(missing, most)
+            return 0 if backoff.is_trying(record.since_s for record in staying) else min(missing, 1)
+        most = 2 * max(target, force.params[topic].workers_max) - len(staying) - len(given_up)
+        if most <= 0 and not staying:
+            return int(now_s - max((record.since_s for record in given_up), default=0.0) > MAX_BACKOFF_S)
+        return max(0, min(missing, most))
 
     def _rollout(self, topic: str, target: int, old: Sequence[Record], new: Sequence[Record], now_s: float) -> Rollout:
         limits = self._force.limits(topic)

@@ -114,9 +114,10 @@ def new_record(worker: str, now_s: float) -> Record:
 def restored_record(memory: WorkerMemory, now_s: float, away_s: float) -> Record:
     """The record of a worker of before. Silence while nobody was there to listen, for ``away_s``, does not count."""
     is_consuming = memory.report is not None and memory.report.phase is Phase.CONSUMING
+    heard_s = now_s if memory.silent_since_s is None else min(now_s, memory.silent_since_s + away_s)
     return Record(
-        **structs.asdict(memory),
+        **structs.asdict(memory) | {"silent_since_s": None if memory.silent_since_s is None else heard_s},
         topic=memory.worker.rpartition("/")[0],
-        heard_s=now_s if memory.silent_since_s is None else min(now_s, memory.silent_since_s + away_s),
+        heard_s=heard_s,
         consuming_since_s=memory.reported_s if is_consuming else None,
     )

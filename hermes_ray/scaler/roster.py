@@ -37,7 +37,7 @@ class _Topic:
     takings: list[Taken] | None = None
     left: list[Taken] = field(default_factory=list)  # those of workers that left lately
     unheard: dict[str, float] = field(default_factory=dict)  # not heard of by this scaler yet: since when we listen
-    heard_again_s: float | None = None  # when one was heard last that was silent and has reported since
+    late: list[Taken] = field(default_factory=list)  # what silent ones had taken by when they were heard again
 
 
 class Roster:
@@ -77,8 +77,7 @@ class Roster:
         if record is None:
             return
         topic = self._topic(record.topic)
-        if record.reported_s is not None and now_s - record.heard_s > SILENT_INTERVALS * interval_s:
-            topic.heard_again_s = min(record.heard_s, topic.heard_again_s or record.heard_s)
+        silent, before = now_s - record.heard_s > SILENT_INTERVALS * interval_s, (record.reported_s, record.taken)
         record.heard_s, record.silent_since_s = now_s, None
         topic.unheard.pop(record.worker, None)
         if isinstance(report, UnknownReport):
@@ -88,6 +87,8 @@ class Roster:
             topic.totals = topic.takings = None
             if counted is not None:
                 topic.counters = plus(topic.counters, counted)
+                if silent and before[0] is not None:
+                    topic.late.append(Taken(before[0], before[1], now_s, record.taken))
         self._changed.add(record.worker)
 
     def sync(self, living: Collection[str], now_s: float) -> list[Departure]:
@@ -121,10 +122,15 @@ class Roster:
         """Nobody has listened for so long: that was no silence, and what the workers say first is of that time too."""
         for record in self._records.values():
             record.heard_s = min(now_s, record.heard_s + away_s)
+            if record.not_consuming_since_s is not None:
+                record.not_consuming_since_s = min(now_s, record.not_consuming_since_s + away_s)
             if record.reported_s is None:
                 record.since_s = min(now_s, record.since_s + away_s)
             elif record.silent_since_s is None:
                 self._topic(record.topic).unheard[record.worker] = now_s
+            else:
+                record.silent_since_s = record.heard_s
+                self.note(record)
 
     # Looks
 
@@ -177,11 +183,11 @@ class Roster:
             gone_count=found.counters.settlements.settled - counted,
         )
 
-    def take_heard_again_s(self, topic: str) -> float | None:
-        """When a worker was heard last that has been silent since, and reports again since the last call."""
+    def take_late(self, topic: str) -> list[Taken]:
+        """What workers took while they were silent, of those that have reported again since the last call."""
         found = self._topic(topic)
-        heard_s, found.heard_again_s = found.heard_again_s, None
-        return heard_s
+        late, found.late = found.late, []
+        return late
 
     def totals(self, topic: str) -> Totals:
         """What the policy sees of a topic's workers."""

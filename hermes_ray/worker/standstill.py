@@ -40,6 +40,11 @@ class Standstill:
         with self._lock:
             self._waiting = None
 
+    def watch(self, end: threading.Event) -> None:
+        """Do nothing else until ``end``."""
+        while not end.is_set():
+            self.wait(end, 60.0)
+
     def within_s(self, since_s: float) -> float:
         """How long the process stood still since ``since_s``, monotonic."""
         self._look()

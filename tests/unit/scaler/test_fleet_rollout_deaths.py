@@ -1,0 +1,45 @@
+"""Workers of new code that die in the middle of their roll-out."""
+
+from __future__ import annotations
+
+from tests.support.rollout_scene import Rollout
+
+
+def test_of_a_hundred_only_two_canaries_are_lost_to_code_that_dies_with_its_first_message() -> None:
+    scene = Rollout(start_s=3.0, words=("topics.heavy.workers.max=100",))
+    old = scene.begun(100)
+    scene.fragile = lambda worker: worker not in old
+    scene.play(20, heavy=100)
+    assert len([worker for worker in scene.pool.started if worker not in old]) <= 3
+    assert set(old) <= set(scene.pool.workers)
+    assert any("the roll-out waits for it, 100 old ones work on" in line for line in scene.lines)
+
+
+def test_new_workers_that_die_a_while_after_they_have_worked_stop_the_roll_out_with_growing_pauses() -> None:
+    scene = Rollout(start_s=5.0, words=("topics.heavy.workers.max=100",))
+    old = scene.begun(100)
+    scene.handled = 1
+    for _ in range(900):
+        for worker, up_s in scene.up_since_s.items():
+            if worker in scene.pool.workers and worker not in old and scene.now_s - up_s >= 12.0:
+                scene.gone(worker)
+        scene.play(1, heavy=100)
+    assert len(set(old) & set(scene.pool.workers)) >= 20, "three waves were through before the first death"
+    assert len(scene.pool.started) - len(old) <= 100
+    assert scene.fleet.start_failure_count("heavy") > 0
+    assert "s after its start" in (scene.fleet.start_error("heavy") or "")
+    assert scene.lines[-1].endswith("old ones work on")
+
+
+def test_workers_that_died_with_their_node_say_nothing_about_new_code() -> None:
+    scene = Rollout(start_s=3.0, words=("topics.heavy.workers.max=20",))
+    old = set(scene.begun(20))
+    scene.handled = 1
+    scene.play(20, heavy=20)
+    new = [worker for worker in scene.pool.workers if worker not in old]
+    assert len(new) > 3
+    for worker in new:
+        scene.says(worker, node_id="other")
+    scene.gone(*new)
+    scene.play(1, heavy=20)
+    assert scene.fleet.start_failure_count("heavy") == 0
