@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hermes_ray.scaler.start_backoff import EARLY_DEATH_S
 from tests.support.rollout_scene import Rollout
 
 
@@ -32,14 +33,15 @@ def test_new_workers_that_die_a_while_after_they_have_worked_stop_the_roll_out_w
 
 
 def test_workers_that_died_with_their_node_say_nothing_about_new_code() -> None:
-    scene = Rollout(start_s=3.0, words=("topics.heavy.workers.max=20",))
-    old = set(scene.begun(20))
+    scene = Rollout(start_s=5.0, words=("topics.heavy.workers.max=100",))
+    old = set(scene.begun(100))
     scene.handled = 1
-    scene.play(20, heavy=20)
-    new = [worker for worker in scene.pool.workers if worker not in old]
-    assert len(new) > 3
-    for worker in new:
-        scene.says(worker, node_id="other")
-    scene.gone(*new)
-    scene.play(1, heavy=20)
+    scene.play(18, heavy=100)
+    of_age = [w for w, up_s in scene.up_since_s.items() if w not in old and scene.now_s - up_s > EARLY_DEATH_S]
+    assert len(of_age) > 1
+    for worker in of_age:
+        scene.says(worker, node_id="other", acked=1)
+    scene.gone(*of_age)
+    scene.play(1, heavy=100)
+    assert old & set(scene.pool.workers)
     assert scene.fleet.start_failure_count("heavy") == 0
