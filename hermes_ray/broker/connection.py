@@ -34,9 +34,10 @@ def parameters(url: str, *, name: str, heartbeat_s: int = 60, blocked_timeout_s:
     """
     try:
         result = pika.URLParameters(url)
-    except (ValueError, SyntaxError):  # its words, and its traceback, repeat what they could not read
+    except Exception as error:  # anything, since it evaluates literals; its words may repeat what it could not read
+        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         raise UserMistake(
-            f"broker.url is {refused_url(url)!r}, whose parameters pika cannot read: correct them"
+            f"broker.url is {refused_url(url)!r}, whose parameters pika cannot use{why}: correct them"
         ) from None
     result.client_properties = {"connection_name": name, "product": "hermes_ray", "version": __version__}
     if result.heartbeat is None:

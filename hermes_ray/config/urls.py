@@ -7,16 +7,27 @@ import difflib
 import ipaddress
 import re
 import warnings
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 __all__ = ["QUERY", "is_host", "url_problem"]
 
-NUMERIC_QUERY = {"blocked_connection_timeout", "channel_max", "connection_attempts", "frame_max", "heartbeat"}
-NUMERIC_QUERY |= {"retry_delay", "socket_timeout", "stack_timeout"}
+LONGEST_S = 1_000_000
+NUMERIC_QUERY = {  # the least and the most that pika and the protocol take
+    "blocked_connection_timeout": (0, LONGEST_S),
+    "channel_max": (1, 65_535),
+    "connection_attempts": (1, 1_000),
+    "frame_max": (4_096, 131_072),
+    "heartbeat": (0, 65_535),
+    "retry_delay": (0, LONGEST_S),
+    "socket_timeout": (1, LONGEST_S),
+    "stack_timeout": (1, LONGEST_S),
+}
 MAPPING_QUERY = {"client_properties", "ssl_options", "tcp_options"}
-QUERY = NUMERIC_QUERY | MAPPING_QUERY | {"locale"}
+QUERY = {*NUMERIC_QUERY, *MAPPING_QUERY, "locale"}
 
 MAX_HOST_CHARACTERS = 253
+MAX_VHOST_BYTES = 255
 _HOST = re.compile(r"[\w-]+(?:\.[\w-]+)*\.?")
 
 
@@ -36,7 +47,9 @@ def is_host(text: str) -> bool:
 
 
 def url_problem(url: str) -> str | None:
-    """What keeps ``url`` from being an AMQP URL; None if nothing does."""
+    """What keeps ``url`` from being an AMQP URL that pika can connect with; None if nothing does."""
+    if not url.isascii() and not _is_utf8(url):
+        return "it is no UTF-8 text"
     if re.search(r"[\s\x00-\x1f\x7f]", url):
         return "it holds spaces or control characters"
     scheme, colon, rest = url.partition(":")
@@ -46,12 +59,29 @@ def url_problem(url: str) -> str | None:
         return "after the scheme comes ://"
     try:
         parts = urlsplit(url)
-        problem = _place_problem(parts.hostname, parts.port)
+        problem = _login_problem(parts.username, parts.password) or _place_problem(parts.hostname, parts.port)
     except ValueError:
         return "its host or port (1 to 65535) cannot be read"
     if problem is None and (parts.fragment or "/" in parts.path[1:]):
         problem = "the virtual host must not hold '/' or '#'"
+    if problem is None and len(unquote(parts.path[1:]).encode()) > MAX_VHOST_BYTES:
+        problem = f"the virtual host must have {MAX_VHOST_BYTES} bytes at most"
     return problem or _query_problem(parts.query)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether ``text`` can be sent; what came from the environment may hold bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _login_problem(user: str | None, password: str | None) -> str | None:
+    if user is not None and password is None:
+        return "before the '@' stands no password (USER:PASSWORD)"
+    return None
 
 
 def _place_problem(host: str | None, port: int | None) -> str | None:
@@ -65,23 +95,44 @@ def _place_problem(host: str | None, port: int | None) -> str | None:
 
 
 def _query_problem(query: str) -> str | None:
+    seen = set()
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in QUERY:
             near = difflib.get_close_matches(key, sorted(QUERY), n=1)
             hint = f"perhaps {near[0]} is meant" if near else f"known are {', '.join(sorted(QUERY))}"
             return f"it has an unknown URL parameter, {hint}"
-        if key in NUMERIC_QUERY and not re.fullmatch(r"[0-9]{1,9}", value):
-            return f"the URL parameter {key} must be a whole number"
-        if key in MAPPING_QUERY and not _is_mapping(value):
-            return f"the URL parameter {key} must be a mapping such as {{'name': 'value'}}, percent-encoded"
+        if key in seen:
+            return f"the URL parameter {key} is given twice"
+        seen.add(key)
+        if problem := _value_problem(key, value):
+            return f"the URL parameter {key} must be {problem}"
     return None
 
 
-def _is_mapping(text: str) -> bool:
-    """Whether pika, which evaluates it as a Python literal, gets a mapping of ``text``."""
+def _value_problem(key: str, value: str) -> str | None:
+    """What the URL parameter must be and is not; None if ``value`` is good."""
+    if key in NUMERIC_QUERY:
+        low, high = NUMERIC_QUERY[key]
+        is_good = re.fullmatch(r"[0-9]{1,9}", value) is not None and low <= int(value) <= high
+        return None if is_good else f"a whole number from {low} to {high}"
+    mapping = _literal(value) if key in MAPPING_QUERY else None
+    if not isinstance(mapping, dict | None):
+        return "a mapping such as {'name': 'value'}, percent-encoded"
+    if key == "tcp_options" and not all(map(_is_socket_option, (mapping or {}).items())):
+        return "a mapping of names to whole numbers, such as {'TCP_KEEPIDLE': 60}, percent-encoded"
+    return None
+
+
+def _is_socket_option(option: tuple[object, object]) -> bool:
+    name, value = option
+    return isinstance(name, str) and isinstance(value, int) and 0 <= value < 2**31
+
+
+def _literal(text: str) -> Any:
+    """What pika, which evaluates it as a Python literal, gets of ``text``; an empty tuple where it gets nothing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a backslash, which they would quote
         try:
-            return isinstance(ast.literal_eval(text), dict | None)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return False
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return ()

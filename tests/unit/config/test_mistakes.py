@@ -152,7 +152,8 @@ IN_FILE = [
     (f"broker: {{url: 'amqp://h:x'}}\n{TOPIC}", "broker.url is 'amqp://***': its host or port (1 to 65535) cannot be"),
     (f"broker: {{url: 'amqp://h:0'}}\n{TOPIC}", "broker.url is 'amqp://***': the port must be 1 to 65535"),
     (f"broker: {{url: 'amqp://h/a/b'}}\n{TOPIC}", "broker.url is 'amqp://***': the virtual host must not hold '/'"),
-    (f"broker: {{url: 'amqp://h?heartbeat=x'}}\n{TOPIC}", "the URL parameter heartbeat must be a whole number"),
+    (f"broker: {{url: 'amqp://me@h/'}}\n{TOPIC}", "broker.url is 'amqp://***@h/': before the '@' stands no password"),
+    (f"broker: {{url: 'amqp://h?heartbeat=x'}}\n{TOPIC}", "heartbeat must be a whole number from 0 to 65535"),
     (
         f"broker: {{url: 'amqps://h?ssl_options=%7Bpw'}}\n{TOPIC}",
         "the URL parameter ssl_options must be a mapping such as {'name': 'value'}, percent-encoded; write amqp://",
