@@ -21,7 +21,7 @@ from ray.experimental.internal_kv import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-__all__ = ["cluster_addresses", "draining_nodes", "drop_raylet_news", "free_by_node", "has_package", "is_class"]
+__all__ = ["class_of", "cluster_addresses", "draining_nodes", "drop_raylet_news", "free_by_node", "has_package"]
 __all__ += ["kept_value", "near", "node_types", "refer_to_package", "send_token", "try_token", "waiting_actors"]
 
 
@@ -108,7 +108,8 @@ def waiting_actors() -> set[str]:
     return {actor_id for actor_id, actor in pending.items() if not actor["Pid"]}
 
 
-def is_class(handle: Any, module: str, name: str) -> bool:
-    """Whether an actor is of this class; its name alone may be anybody's."""
+def class_of(handle: Any) -> str:
+    """An actor's class with its module, ``package.module.Class``; its name alone may be anybody's."""
     descriptor = handle._ray_actor_creation_function_descriptor
-    return bool((descriptor.module_name, descriptor.class_name) == (module, name))
+    module = getattr(descriptor, "module_name", "java")  # an actor of Ray's Java workers has none
+    return f"{module}.{descriptor.class_name}"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hermes_ray.cluster.capacity import head_node_id
 from hermes_ray.cluster.outlet import SCALER_NAME
+from hermes_ray.cluster.ray_private import class_of
+from hermes_ray.errors import UserMistake
 
-__all__ = ["create_scaler", "deployment_names", "find_scaler", "packed", "unpacked"]
+__all__ = ["SCALER_CLASS", "create_scaler", "deployment_names", "find_scaler", "packed", "unpacked"]
 
+SCALER_CLASS = "hermes_ray.cluster.scaler_actor.Scaler"  # by its name: that module imports this one
 INLINE_BYTES = 64_000  # Ray's limit is 100 KiB
 
 
@@ -37,17 +41,31 @@ def create_scaler(cls: type, namespace: str, plan: object) -> Any:
 
 
 def find_scaler(namespace: str) -> Any | None:
-    """The scaler of ``namespace``, None if there is none."""
+    """The scaler of ``namespace``, None if there is none; raises ``UserMistake`` if its name is somebody else's."""
     try:
-        return ray.get_actor(SCALER_NAME, namespace=namespace)
+        handle = ray.get_actor(SCALER_NAME, namespace=namespace)
     except ValueError:
         return None
+    if (found := class_of(handle)) != SCALER_CLASS:
+        raise UserMistake(
+            f"the actor {SCALER_NAME!r} in the Ray namespace {namespace} is a {found} and no scaler of hermes_ray: set "
+            "another deployment.name, or end that actor"
+        )
+    return handle
 
 
 def deployment_names() -> list[str]:
     """The deployments on this cluster, by name."""
     actors = ray.util.list_named_actors(all_namespaces=True)
-    return sorted(actor["namespace"] for actor in actors if actor["name"] == SCALER_NAME)
+    return sorted(actor["namespace"] for actor in actors if actor["name"] == SCALER_NAME and _is_ours(actor))
+
+
+def _is_ours(actor: Mapping[str, str]) -> bool:
+    """Whether a scaler's name is a scaler's; one that ends while it is looked at was one."""
+    try:
+        return class_of(ray.get_actor(actor["name"], namespace=actor["namespace"])) == SCALER_CLASS
+    except (ValueError, RayError):
+        return True
 
 
 def packed(value: object) -> list[bytes]:

@@ -15,7 +15,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.cluster.outlet import RayOutlet
 from hermes_ray.cluster.process_end import ProcessEnds
-from hermes_ray.cluster.ray_private import is_class, near, waiting_actors
+from hermes_ray.cluster.ray_private import class_of, near, waiting_actors
 from hermes_ray.cluster.tasks import cause_text
 from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.ports import StartResult
@@ -133,7 +133,7 @@ class RayWorkerPool:
             handle = ray.get_actor(worker, namespace=self._namespace)
         except (ValueError, RayError):  # gone meanwhile, or not there yet
             return True
-        if is_class(handle, Worker.__module__, Worker.__qualname__):
+        if class_of(handle) == f"{Worker.__module__}.{Worker.__qualname__}":
             self._handles[worker] = handle
             return True
         self._foreign.add(worker)

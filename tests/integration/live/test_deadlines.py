@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from hermes_ray.cluster.client import Deployment
+from hermes_ray.cluster.scalers import deployment_names
 from tests.support.live import Cluster, Project, actors, wait_until
 
 Status = Callable[[], dict[str, Any]]
@@ -89,3 +90,16 @@ def is_running(pid: int) -> bool:
 
 def project_workers(project: Project) -> list[dict[str, Any]]:
     return list(Deployment.find(project.name).workers())
+
+
+def test_a_foreign_actor_called_as_the_scaler_is_named_and_left_alone(project: Project) -> None:
+    project.configure({"work": {"handler": "Sync"}})
+    with stranger(project.name, "scaler") as theirs:
+        for command in (["apply", "config=my.yaml"], ["stop", f"deployment.name={project.name}"]):
+            refused = project.hermes(*command, check=False)
+            assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused
+            assert f"the actor 'scaler' in the Ray namespace {project.name} is a {Stranger.__module__}.Stranger" in (
+                refused.stderr
+            )
+        assert project.name not in deployment_names()
+        assert ray.get(theirs.ping.remote()) == "here"
