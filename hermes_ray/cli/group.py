@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from hermes_ray.cli.completion import Words
+from hermes_ray.config.secrets import without_words
 from hermes_ray.errors import HermesError
 
 __all__ = ["Command", "Commands", "Section"]
@@ -46,12 +47,9 @@ class Command(click.Command):
             self.params.insert(0, words)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it and leave with its exit code; what it raises for the user becomes one sentence."""
+        """Run it and leave with its exit code; what it raises for the user is told by the group."""
         try:
             code = super().invoke(ctx)
-        except HermesError as error:
-            click.echo(f"hermes: {error}", err=True)
-            code = error.exit_code
         except KeyboardInterrupt:
             code = INTERRUPTED
         sys.exit(code)
@@ -75,8 +73,10 @@ class Commands(click.Group):
     command_class = Command
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """As click's; what is wrong with the words or the output is one sentence, as all else is."""
+        """As click's; what is wrong with the words, the output or all else is one sentence, without passwords."""
         code: int | str | None = 1
+        words = args[0] if args else settings.get("args")
+        words = sys.argv[1:] if words is None else words
         try:
             code = super().main(*args, **{**settings, "standalone_mode": False})
         except SystemExit as end:
@@ -85,8 +85,12 @@ class Commands(click.Group):
             error.show()
             code = error.exit_code
         except click.UsageError as error:
-            said, command = " ".join(error.format_message().split()), error.ctx and error.ctx.command_path
-            click.echo(f"hermes: {said[:1].lower()}{said[1:].rstrip('.')}: see {command or 'hermes'} -h", err=True)
+            said = " ".join(without_words(error.format_message(), words).split())
+            command = error.ctx.command_path if error.ctx else "hermes"
+            click.echo(f"hermes: {said[:1].lower()}{said[1:].rstrip('.')}: see {command} -h", err=True)
+            code = error.exit_code
+        except HermesError as error:
+            click.echo(f"hermes: {without_words(str(error), words)}", err=True)
             code = error.exit_code
         except click.Abort:
             code = INTERRUPTED

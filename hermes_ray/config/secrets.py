@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 from hermes_ray.config.urls import QUERY
 
 __all__ = ["MASK", "Hidden", "looks_secret", "mask_url", "masked_tree", "mentions_secret", "refused_url"]
-__all__ += ["secret_spans", "without_secrets"]
+__all__ += ["secret_spans", "without_secrets", "without_words"]
 
 MASK = "***"
 
@@ -177,6 +177,19 @@ def without_secrets(text: str, options: Any) -> str:
     for secret in sorted(forms, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return mask_url(text) if "://" in text else text
+
+
+_WITH_LOGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^\s:@/=]+:[^@]+@.*", re.DOTALL)
+
+
+def without_words(text: str, words: Iterable[str]) -> str:
+    """``text`` without the passwords of URLs among ``words``, those of a command line, which it may quote anywhere."""
+    logins = {found[0] for word in words if (found := _WITH_LOGIN.search(word))}
+    logins |= {login.partition("=")[0] for login in logins}  # how an option that does not exist is quoted
+    for login in sorted(logins, key=len, reverse=True):
+        for form in (login, repr(login)[1:-1]):
+            text = text.replace(form, mask_url(form))
+    return text
 
 
 def _forms(secret: str) -> set[str]:

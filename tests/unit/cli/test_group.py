@@ -14,6 +14,7 @@ from hermes_ray.cli.completion import Words
 from hermes_ray.cli.group import Command, Commands, Section
 from hermes_ray.cli.main import cli
 from hermes_ray.errors import OperationFailed, UserMistake
+from tests.support.canaries import leaks
 
 
 def test_the_help_page_lists_every_command_once_under_the_heading_it_names() -> None:
@@ -105,6 +106,23 @@ def test_a_reader_that_has_enough_is_no_traceback() -> None:
 def test_a_mistake_in_the_words_is_a_sentence(words: list[str], said: str) -> None:
     done = CliRunner().invoke(cli, words, prog_name="hermes")
     assert (done.exit_code, done.stderr) == (2, said)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "URL", "--URL", "broker URL", "broker --port URL", "broker --port=URL", "completion URL", "scale x URL",
+        "pause x URL", "decisions --since URL", "publish topic=x trace=URL", "publish topic=x rate_hz=URL",
+        "publish topic=x body=@URL", "publish topic=x ids=URL", "try URL topics.x.handler=json:dumps --body 1",
+        "try x topics.x.handler=json:dumps --body @URL", "config URL", "apply detach=URL",
+    ],
+)  # fmt: skip
+def test_a_url_in_a_place_of_another_word_is_quoted_without_its_password(command: str) -> None:
+    words = [word.replace("URL", "amqp://me:Zq7=Zq7@h/") for word in command.split()]
+    done = CliRunner().invoke(cli, words, prog_name="hermes")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("hermes: ")
+    assert not leaks(done.output)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from hermes_ray.config.loading import masked_yaml
-from hermes_ray.config.secrets import looks_secret, mask_url, without_secrets
+from hermes_ray.config.secrets import looks_secret, mask_url, without_secrets, without_words
+from tests.support.canaries import PASSWORDS, leaks
 
 
 def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,4 +90,21 @@ def test_secrets_among_options_are_hidden_in_what_a_driver_says_about_them() -> 
     text = "cannot parse 'postgres//app:s3cret@db/x' with abc123: see /data/orders.db after 3 tries"
     assert without_secrets(text, options) == (
         "cannot parse 'postgres//app:***@db/x' with ***: see /data/orders.db after 3 tries"
+    )
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+@pytest.mark.parametrize("word", ["amqp://me:{}@h/v", "trace=amqp://me:{}@h", "body=@amqp://me:{}@h"])
+def test_a_word_of_a_command_is_quoted_without_the_password_of_a_url_in_it(word: str, password: str) -> None:
+    word = word.format(password)
+    value = word.removeprefix("trace=").removeprefix("body=@")
+    for quoted in (word, repr(word), value, repr(value)):
+        assert not leaks(without_words(f"there is no topic {quoted}: it has orders", [word]))
+    assert without_words("there is no topic me:pw@h", ["me:pw@h"]) == "there is no topic ***@h"
+
+
+@pytest.mark.parametrize("word", ["body=@nofile", "config=a@b", "x", "http://h:80/x", "-1"])
+def test_a_word_without_a_password_is_quoted_as_it_is(word: str) -> None:
+    assert without_words(f"{word} is not there, nor is USER:PASSWORD@HOST", [word]) == (
+        f"{word} is not there, nor is USER:PASSWORD@HOST"
     )
