@@ -26,6 +26,7 @@ from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.resources import words
 from hermes_ray.deploy.preflight import import_paths, try_handlers
+from hermes_ray.deploy.scaler_place import metrics_problem, on_scalers_node, state_problem
 from hermes_ray.errors import HermesError
 from hermes_ray.scaler.plan import topology_of
 from hermes_ray.worker.handlers import ASYNC_CONCURRENCY, load_handler, run_close
@@ -92,6 +93,7 @@ def _findings(config: Config) -> Iterator[Finding]:
     for topic in config.topics:
         yield _handler(config, topic, on_cluster=is_joined)
     yield from _queues(config)
+    yield from _scaler(config, on_cluster=is_joined)
     if is_joined:
         yield from _cluster(config)
     else:
@@ -125,6 +127,29 @@ def _default_slots_here(config: Config, topic: str) -> int:
         handler = load_handler(chosen.handler, chosen.options)
         run_close(handler, asyncio.run, CLOSE_TIMEOUT_S)
     return handler.default_concurrency
+
+
+def _scaler(config: Config, *, on_cluster: bool) -> Iterator[Finding]:
+    """Whether the scaler would have its file and its port where it will be."""
+    problem = on_scalers_node(state_problem, config) if on_cluster else state_problem(config)
+    text = problem or f"{config.state_dir} can be written"
+    yield Finding(about="state_dir", topic=None, ok=problem is None, text=text)
+    url = _metrics_url(config.deployment.name) if on_cluster else None
+    if config.metrics.port == 0 or (url is not None and url.endswith(f":{config.metrics.port}/metrics")):
+        yield Finding(about="metrics", topic=None, ok=True, text=f"served at {url}" if url else "none are wanted")
+        return
+    problem = on_scalers_node(metrics_problem, config) if on_cluster else metrics_problem(config)
+    text = problem or f"metrics.port {config.metrics.port} is free on {config.metrics.host}"
+    yield Finding(about="metrics", topic=None, ok=problem is None, text=text)
+
+
+def _metrics_url(name: str) -> str | None:
+    """Where the deployment that runs serves its metrics."""
+    try:
+        url: str | None = Deployment.find(name).status()["metrics_url"]
+    except HermesError:
+        return None
+    return url
 
 
 def _queues(config: Config) -> Iterator[Finding]:

@@ -36,8 +36,8 @@ def cli() -> None:
 def check(words: Sequence[str], as_json: bool) -> int:
     """Say what of a configuration would work now.
 
-    A line each for handlers, broker, queues, cluster and the room for workers; exit code 1 if one would not work.
-    Changes nothing.
+    A line each for handlers, broker, queues, state_dir, metrics, cluster and the room for workers; exit code 1 if one
+    would not work. Changes nothing.
     """
     from hermes_ray.cli.check import check as command
 

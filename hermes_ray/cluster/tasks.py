@@ -8,6 +8,9 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+from hermes_ray.cluster.capacity import head_node_id
+from hermes_ray.cluster.ray_private import near
+
 __all__ = ["TaskFailed", "TaskTimedOut", "cause_text", "start_once"]
 
 
@@ -23,12 +26,14 @@ class TaskFailed(Exception):
         self.is_its_own = is_its_own
 
 
-def start_once(function: Callable[..., Any], *arguments: Any) -> Callable[[float], Any]:
-    """Start ``function`` in a fresh worker process of the cluster that reserves nothing.
+def start_once(function: Callable[..., Any], *arguments: Any, on_head: bool = False) -> Callable[[float], Any]:
+    """Start ``function`` in a fresh worker process of the cluster that reserves nothing, where scalers are or anywhere.
 
     Returns what waits for its result, for so many seconds, and raises ``TaskTimedOut`` or ``TaskFailed``.
     """
-    result = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(function).remote(*arguments)
+    head = head_node_id() if on_head else None
+    where: dict[str, Any] = {} if head is None else {"scheduling_strategy": near(head)}
+    result = ray.remote(num_cpus=0, max_retries=0, max_calls=1, **where)(function).remote(*arguments)
 
     def collect(timeout_s: float) -> Any:
         try:

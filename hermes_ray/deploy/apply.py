@@ -24,6 +24,7 @@ from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.deploy.fingerprint import code_identity
 from hermes_ray.deploy.former import former_of
 from hermes_ray.deploy.preflight import import_paths, try_handlers
+from hermes_ray.deploy.scaler_place import on_scalers_node, state_problem
 from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.scaler.plan import Owner, Plan, revision, topology_of
 
@@ -139,6 +140,7 @@ def _bring(
         before = None if running is None else _before(running)
         plan = _tried(wanted(before), before)
         changes = None if before is None else compare(before.applied, plan)
+        _refuse_a_place_not_to_write(config, before)
         before_touching()
         if running is not None and changes == []:
             running.own(owner)
@@ -225,6 +227,15 @@ def _tried(draft: Plan, before: _Before | None) -> Plan:
     tried = try_handlers(config, changed, draft.import_paths)
     plan = replace(draft, concurrency={topic: tried.get(topic) or slots[topic] for topic in config.topics})
     return replace(plan, applied=applied(plan))
+
+
+def _refuse_a_place_not_to_write(config: Config, before: _Before | None) -> None:
+    """Raise ``UserMistake`` for a new ``state_dir`` that takes no checkpoint: a restarted scaler would know nothing."""
+    running = None if before is None else before.plan
+    if running is not None and running.config.state_dir == config.state_dir:
+        return  # what is wrong with it now, such as a full disk, is told by the scaler that uses it
+    if problem := on_scalers_node(state_problem, config):
+        raise UserMistake(f"nothing was applied: {problem}")
 
 
 def _refuse_what_fits_nowhere(config: Config, topics: Iterable[str]) -> None:

@@ -119,6 +119,18 @@ def test_a_dead_letter_queue_with_other_arguments_is_refused_too(connection: Blo
         ensure(connection, [TopicTopology(topic="crawl", queue="mine")])
 
 
+def test_a_queue_that_is_refused_leaves_no_other_one_declared(
+    broker: LocalBroker, vhost: str, connection: BlockingConnection
+) -> None:
+    connection.channel().queue_declare("old", durable=True)
+    before = declared(broker, vhost)
+
+    with pytest.raises(UserMistake, match="'old' of topic 'old' exists as a classic queue"):
+        ensure(connection, [TopicTopology(topic="new", queue="new"), TopicTopology(topic="old", queue="old")])
+
+    assert declared(broker, vhost) == before
+
+
 def test_an_exclusive_queue_of_somebody_else_is_refused(connection: BlockingConnection, vhost_url: str) -> None:
     other = connect([vhost_url], name="test/other")
     other.channel().queue_declare("mine", exclusive=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -43,16 +44,18 @@ def test_check_says_line_by_line_what_holds_and_changes_nothing(project: Project
     project.publish("work", count=3)
     lines = project.hermes("check", "config=my.yaml").stdout.splitlines()
     url = project.url.replace("guest:guest", "guest:***")
-    assert lines[:6] == [
+    assert lines[:8] == [
         "ok      configuration: valid, new, work",
         "ok      handler new: handlers:Async imports on the cluster: async, 7 slots a worker",
         "ok      handler work: handlers:Sync imports on the cluster: sync, 4 slots a worker",
         f"ok      broker: {url} answers",
         "ok      queue new: new will be declared, new.dead will be declared",
         "ok      queue work: work holds 3, work.dead holds 0",
+        f"ok      state_dir: {cluster.state_home}/hermes_ray can be written",
+        f"ok      metrics: metrics.port {project.metrics_port} is free on 127.0.0.1",
     ]
-    assert lines[6].startswith("ok      cluster: 1 node, ")
-    assert lines[7:] == [
+    assert lines[8].startswith("ok      cluster: 1 node, ")
+    assert lines[9:] == [
         "ok      room new: 10 of workers.max 10 fit now, each takes 0.25 CPU",
         "ok      room work: 10 of workers.max 10 fit now, each takes 0.25 CPU",
     ]
@@ -72,9 +75,13 @@ def test_all_checks_still_run_when_some_fail_and_each_says_what_to_do(project: P
     connection = connect([project.url], name="test")
     ensure(connection, [TopicTopology(topic="plain", queue="plain", queue_type="classic")])
     connection.close()
-    found = findings(project, code=1)
+    with socket.create_server(("127.0.0.1", project.metrics_port)):
+        found = findings(project, "state_dir=/proc/nowhere", code=1)
     failed = {key: finding["text"] for key, finding in found.items() if not finding["ok"]}
-    assert set(failed) == {("handler", "work"), ("queue", "plain"), ("queue", "given"), ("room", "large")}
+    everywhere = {("state_dir", None), ("metrics", None)}
+    assert set(failed) == {("handler", "work"), ("queue", "plain"), ("queue", "given"), ("room", "large"), *everywhere}
+    assert "state_dir is '/proc/nowhere', where the scaler cannot write its checkpoint" in failed["state_dir", None]
+    assert f"metrics.port {project.metrics_port} is taken on 127.0.0.1" in failed["metrics", None]
     assert failed["handler", "work"].startswith("handler handlers:Nowhere cannot be imported: AttributeError")
     assert "exists as a classic queue, not quorum: set topics.plain.queue_type=classic" in failed["queue", "plain"]
     assert "must exist with topology=passive" in failed["queue", "given"]

@@ -129,13 +129,14 @@ def test_what_cannot_work_is_refused_in_a_sentence_and_nothing_is_touched(
     assert refused.returncode == 1
     assert "not in this version" in refused.stderr
     assert "Traceback" not in refused.stderr
-    for word, code, said in (
-        ("state_dir=/proc/nowhere", 1, "nothing was applied: the checkpoint cannot be written"),
-        ("topics.work.worker.num_cpus=500", 2, "takes 500 CPU, which no node has"),
+    for word, said in (
+        ("state_dir=/proc/nowhere", "nothing was applied: state_dir is '/proc/nowhere', where the scaler cannot write"),
+        ("topics.work.worker.num_cpus=500", "takes 500 CPU, which no node has"),
     ):
-        refused = project.hermes("apply", "config=my.yaml", word, check=False)
-        assert (refused.returncode, refused.stderr.count("\n")) == (code, 1), refused
+        refused = project.hermes("apply", "config=my.yaml", "topics.work.queue=other", word, check=False)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused
         assert said in refused.stderr
+    assert not queue_exists(project.url, "other"), "what is refused declares nothing"
     assert pids(cluster, project) == before
     assert Deployment.find(project.name).status()["generation"] == generation
     ids = load()

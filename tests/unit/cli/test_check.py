@@ -61,7 +61,7 @@ def test_without_a_cluster_handlers_are_tried_here_and_serve_would_start_one(
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "checked_here.py").write_text("print('a module may print')\nasync def handle(message): ...\n")
     topics = ["topics.a.handler=checked_here:handle", "topics.b.handler=checked_here:gone"]
-    done = CliRunner().invoke(cli, ["check", "--json", *topics])
+    done = CliRunner().invoke(cli, ["check", "--json", *topics, f"state_dir={tmp_path}", "metrics.port=0"])
     texts = {(finding["about"], finding["topic"]): finding["text"] for finding in json.loads(done.stdout)["findings"]}
     assert done.exit_code == 1
     assert texts == {
@@ -70,5 +70,7 @@ def test_without_a_cluster_handlers_are_tried_here_and_serve_would_start_one(
         ("handler", "b"): "handler checked_here:gone cannot be imported: AttributeError: module 'checked_here' has no "
         "attribute 'gone'",
         ("broker", None): "no broker answered",
+        ("state_dir", None): f"{tmp_path} can be written",
+        ("metrics", None): "none are wanted",
         ("cluster", None): "no Ray cluster runs here: hermes serve would start one",
     }
