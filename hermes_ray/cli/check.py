@@ -90,9 +90,12 @@ def _findings(config: Config) -> Iterator[Finding]:
         is_joined = join_running_cluster(config.deployment.name)
     except HermesError as raised:
         error = str(raised)
+    no_broker = _no_broker(config)
+    # A broker that is away is said once, below: handlers are tried without one then.
+    tried = config if no_broker is None else replace(config, broker=replace(config.broker, url=[]))
     for topic in config.topics:
-        yield _handler(config, topic, on_cluster=is_joined)
-    yield from _queues(config)
+        yield _handler(tried, topic, on_cluster=is_joined)
+    yield from _queues(config, no_broker)
     yield from _scaler(config, on_cluster=is_joined)
     if is_joined:
         yield from _cluster(config)
@@ -152,12 +155,20 @@ def _metrics_url(name: str) -> str | None:
     return url
 
 
-def _queues(config: Config) -> Iterator[Finding]:
+def _no_broker(config: Config) -> str | None:
+    """Why no broker answers here; None if one does."""
     try:
-        connection = connect(config.broker.urls, name=f"{config.deployment.name}/check")
+        connect(config.broker.urls, name=f"{config.deployment.name}/check").close()
     except HermesError as error:
-        yield Finding(about="broker", topic=None, ok=False, text=str(error))
+        return str(error)
+    return None
+
+
+def _queues(config: Config, no_broker: str | None) -> Iterator[Finding]:
+    if no_broker is not None:
+        yield Finding(about="broker", topic=None, ok=False, text=no_broker)
         return
+    connection = connect(config.broker.urls, name=f"{config.deployment.name}/check")
     with contextlib.closing(connection):
         urls = " or ".join(map(mask_url, config.broker.urls))
         yield Finding(about="broker", topic=None, ok=True, text=f"{urls} answers")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError, WorkerCrashedError
 
 from hermes_ray.cluster.capacity import head_node_id
 from hermes_ray.cluster.ray_private import near
 
-__all__ = ["TaskFailed", "TaskTimedOut", "cause_text", "start_once"]
+__all__ = ["TaskDied", "TaskFailed", "TaskTimedOut", "cause_text", "start_once"]
 
 
 class TaskTimedOut(Exception):
@@ -24,6 +24,10 @@ class TaskFailed(Exception):
     def __init__(self, text: str, *, is_its_own: bool) -> None:
         super().__init__(text)
         self.is_its_own = is_its_own
+
+
+class TaskDied(TaskFailed):
+    """The process that ran the function ended with it."""
 
 
 def start_once(function: Callable[..., Any], *arguments: Any, on_head: bool = False) -> Callable[[float], Any]:
@@ -42,6 +46,8 @@ def start_once(function: Callable[..., Any], *arguments: Any, on_head: bool = Fa
             raise TaskTimedOut from error
         except RayTaskError as error:
             raise TaskFailed(str(error.cause), is_its_own=True) from error
+        except WorkerCrashedError as error:
+            raise TaskDied(cause_text(error), is_its_own=False) from error
         except RayError as error:
             raise TaskFailed(cause_text(error), is_its_own=False) from error
 

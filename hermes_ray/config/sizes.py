@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
-__all__ = ["EXAMPLES", "PATTERN", "parse_bytes"]
+__all__ = ["EXAMPLES", "PATTERN", "parse_bytes", "size_text"]
 
 EXAMPLES = "a size such as 500MB or 4GiB"
 
@@ -27,3 +28,10 @@ def parse_bytes(text: str) -> int | None:
         return None
     factor: int = (1024 if size["binary"] else 1000) ** _POWERS[size["power"]]
     return round(Fraction(size["count"]) * factor)
+
+
+def size_text(count: float) -> str:
+    """``count`` bytes as people write them, rounded down: 4,294,967,296 is ``4GiB``, 1,500,000,000 is ``1.39GiB``."""
+    power = max((power for power in _POWERS.values() if 1024**power <= count), default=0)
+    unit = next(unit for unit, each in _POWERS.items() if each == power)
+    return f"{math.floor(count * 100 / 1024**power) / 100:.15g}{unit}{'iB' if unit else 'B'}"

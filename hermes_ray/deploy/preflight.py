@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hermes_ray.broker.connection import connect
-from hermes_ray.cluster.tasks import TaskFailed, TaskTimedOut, start_once
+from hermes_ray.cluster.tasks import TaskDied, TaskFailed, TaskTimedOut, start_once
 from hermes_ray.config.settings import Config
-from hermes_ray.errors import OperationFailed
+from hermes_ray.errors import HermesError, OperationFailed
 from hermes_ray.scaler.plan import digest
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
 
@@ -31,7 +31,8 @@ def try_handlers(config: Config, topics: Iterable[str], paths: tuple[str, ...]) 
     """Slots per worker of each topic, once its handler was imported and built, and its process reached the broker.
 
     A few at once, each in a process of its own that reserves nothing; topics that share a handler and its options share
-    a process. Raises ``OperationFailed`` with the text of the first that fails.
+    a process. Without any ``broker.urls`` handlers alone are tried. Raises ``OperationFailed`` with the text of the
+    first that fails.
     """
     chosen = {topic: digest([config.topics[topic].handler, config.topics[topic].options]) for topic in topics}
     first_of = {handler: topic for topic, handler in reversed(chosen.items())}
@@ -60,6 +61,11 @@ def _slots(config: Config, topic: str, collect: Any) -> int:
         raise OperationFailed(
             f"topic {topic}: handler {chosen.handler} did not load in {LOAD_TIMEOUT_S:.0f} s"
         ) from error
+    except TaskDied as error:
+        raise OperationFailed(
+            f"topic {topic}: handler {chosen.handler} ends its process while it is imported or built, by os._exit or a "
+            "crash of native code: correct it"
+        ) from error
     except TaskFailed as error:
         text = str(error) if error.is_its_own else f"{chosen.handler} cannot be tried: {error}"
         raise OperationFailed(f"topic {topic}: {text}") from error
@@ -72,7 +78,14 @@ def _loaded_once(
     import asyncio
 
     import_from(paths)
-    loaded = load_handler(handler, options)
-    connect(urls, name=name).close()
+    try:
+        loaded = load_handler(handler, options)
+    except HermesError:
+        raise
+    except BaseException as error:  # such as KeyboardInterrupt: Ray would tell of a task that was cancelled
+        said = f"handler {handler} raises {type(error).__name__} while it is imported or built: correct it"
+        raise OperationFailed(said) from error
+    if urls:
+        connect(urls, name=name).close()
     run_close(loaded, asyncio.run, 10.0)
     return loaded.default_concurrency

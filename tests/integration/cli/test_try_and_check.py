@@ -99,6 +99,23 @@ def test_a_broker_and_a_cluster_that_do_not_answer_are_findings(project: Project
     assert found["handler", "work"]["ok"]
 
 
+def test_a_broker_that_is_away_is_no_fault_of_the_handlers(project: Project) -> None:
+    project.configure({"work": {"handler": "Sync"}, "gone": {"handler": "Nowhere"}})
+    found = findings(project, code=1, settings={"HERMES_BROKER_URL": "amqp://guest:guest@127.0.0.1:1/%2F"})
+    failed = {key for key, finding in found.items() if not finding["ok"]}
+    assert failed == {("broker", None), ("handler", "gone")}
+
+
+def test_a_handler_that_ends_its_process_is_told_by_topic_and_name(project: Project) -> None:
+    (project.directory / "dies.py").write_text("import os\nos._exit(5)\n")
+    (project.directory / "raises.py").write_text("raise KeyboardInterrupt\n")
+    project.configure({"work": {"handler": "Sync"}})
+    for name, said in (("dies", "ends its process"), ("raises", "raises KeyboardInterrupt")):
+        refused = project.hermes("apply", "config=my.yaml", f"topics.work.handler={name}:handle", check=False)
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert f"topic work: handler {name}:handle {said} while it is imported or built" in refused.stderr
+
+
 def test_a_mistake_in_the_configuration_is_one_sentence_and_exit_code_2(project: Project) -> None:
     project.configure({"work": {"handler": "Sync", "weight": -1}})
     done = project.hermes("check", "config=my.yaml", check=False)

@@ -17,12 +17,13 @@ Status = Callable[[], dict[str, Any]]
 
 
 def test_a_first_serve_of_a_size_that_no_node_has_is_refused_in_a_sentence(project: Project) -> None:
-    project.configure({"work": {"handler": "Sync", "worker": {"num_cpus": 500}}})
+    project.configure({"work": {"handler": "Sync", "worker": {"num_cpus": 500, "memory": "1GiB"}}})
     refused = project.hermes("serve", "config=my.yaml", check=False)
     assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1].endswith(
-        "topics.work.worker takes 500 CPU, which no node has: lower it or add a larger node"
-    )
+    assert (
+        "topics.work.worker takes 500 CPU, 1GiB memory, which no node has: lower it or add a larger node (at most a "
+        "node has 64 CPU, "
+    ) in refused.stderr
     assert "Traceback" not in refused.stderr
     assert Deployment.running(project.name) is None
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_ray.config.loading import load, masked_yaml
-from hermes_ray.config.sizes import PATTERN, parse_bytes
+from hermes_ray.config.sizes import PATTERN, parse_bytes, size_text
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,19 @@ def test_memory_is_kept_in_bytes_and_what_is_shown_can_be_read_again(tmp_path: P
         file.write_text(masked_yaml(file).replace("guest:***", "guest:guest"))
         assert load(file) == config
     assert load(None, ["topics.a.handler=m:f", "topics.a.worker.memory=1.5 GB"]).topics["a"].worker.memory == 1.5e9
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0B"),
+        (1023, "1023B"),
+        (4 * 2**30, "4GiB"),
+        (1_500_000_000, "1.39GiB"),
+        (2**40 - 1, "1023.99GiB"),
+        (2**52, "4096TiB"),
+    ],
+)
+def test_a_size_is_shown_in_the_largest_unit_and_never_as_more_than_it_is(count: int, text: str) -> None:
+    assert size_text(count) == text
+    assert (parse_bytes(text) or 0) <= count
