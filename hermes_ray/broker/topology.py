@@ -14,8 +14,8 @@ from pika.exceptions import ChannelClosedByBroker
 
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["NOT_FOUND", "Arguments", "TopicTopology", "dead_queue", "ensure", "queue_arguments", "refusal", "survey"]
-__all__ += ["wait_arguments", "wait_queue"]
+__all__ = ["NOT_FOUND", "Arguments", "TopicTopology", "dead_queue", "ensure", "queue_arguments", "queue_exists"]
+__all__ += ["refusal", "survey", "wait_arguments", "wait_queue"]
 
 DELIVERY_LIMIT_COUNT = 1_000_000  # the broker's own default of 20 drops messages that only saw connections close
 
@@ -125,6 +125,17 @@ def _declare(connection: BlockingConnection, topology: TopicTopology, name: str,
     except ChannelClosedByBroker as error:
         raise refusal(topology, name, error.reply_code, error.reply_text) from None
     channel.close()
+
+
+def queue_exists(connection: BlockingConnection, name: str) -> bool:
+    """Whether the broker has a queue of this name; one that it does not tell about, or does not let us use, counts."""
+    channel = connection.channel()
+    try:
+        channel.queue_declare(name, passive=True)
+    except ChannelClosedByBroker as error:
+        return bool(error.reply_code != NOT_FOUND)
+    channel.close()
+    return True
 
 
 def _ready_count(connection: BlockingConnection, topology: TopicTopology, name: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import threading
@@ -17,8 +18,11 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.link import IoThread
 from hermes_ray.broker.outgoing import Outgoing, fresh
 from hermes_ray.broker.publisher import Answer, Publisher
+from hermes_ray.broker.topology import queue_exists
 from hermes_ray.cli.load import LOAD_WORDS, SHAPES, Load, shaped_load, trace_load
 from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
+from hermes_ray.config.settings import Config
+from hermes_ray.config.validation import nearest
 from hermes_ray.errors import OperationFailed, UserMistake
 
 __all__ = ["Run", "publish"]
@@ -42,7 +46,7 @@ def publish(words: Sequence[str]) -> int:
         raise UserMistake("topic=NAME is missing: name the topic, or a queue, to publish to")
     queue = topic if topic not in config.topics else config.topics[topic].queue or topic
     load, make_body, ids = _load(own), _body(own.get("body", DEFAULT_BODY)), _ids_file(own.get("ids"))
-    connect(config.broker.urls, name=f"{config.deployment.name}/publish", wait_s=CONNECT_WAIT_S).close()
+    _refuse_without(queue, topic, config)
     run = Run(config.broker.urls, name=f"{config.deployment.name}/publish", ids=ids)
     try:
         run.play(load, lambda n: fresh(queue, make_body(n)))
@@ -52,14 +56,25 @@ def publish(words: Sequence[str]) -> int:
     complete = run.finish(ANSWER_WAIT_S)
     answers = run.answers
     if answers["returned"]:
-        came_back = f"{answers['returned']} messages came back: there is no queue {queue}; start hermes serve first"
-        click.echo(f"hermes: {came_back}", err=True)
+        click.echo(f"hermes: {answers['returned']} messages came back: the queue {queue} was deleted", err=True)
     if not complete:
         click.echo(f"hermes: the broker did not answer to all messages within {ANSWER_WAIT_S:g} s", err=True)
     click.echo(json.dumps(answers))
     if interrupted:
         return 130
     return 0 if complete and not answers["returned"] and not answers["nacked"] else 1
+
+
+def _refuse_without(queue: str, topic: str, config: Config) -> None:
+    """Wait up to 30 s for the broker; raises ``UserMistake`` if it has no such queue: all messages would come back."""
+    connection = connect(config.broker.urls, name=f"{config.deployment.name}/publish", wait_s=CONNECT_WAIT_S)
+    with contextlib.closing(connection):
+        if queue_exists(connection, queue):
+            return
+    if topic in config.topics:
+        raise UserMistake(f"there is no queue {queue} yet: hermes serve or hermes apply declares it")
+    known = nearest(topic, config.topics) if config.topics else "name one that is there, or a topic with config=FILE"
+    raise UserMistake(f"there is no queue {queue}, and no such topic in the configuration: {known}")
 
 
 class Run:

@@ -184,7 +184,14 @@ def test_commands_say_in_one_sentence_what_is_not_there(project: Project) -> Non
         (["stop", "deployment.name=nobody"], {}, 2, "no deployment"),
         (["status"], unreachable, 2, "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1"),
         (["serve", "config=my.yaml"], unreachable, 2, "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1"),
-        (["publish", "topic=work", "count=3"], {}, 1, "there is no queue work"),
+        (["publish", "topic=work", "count=3"], {}, 2, "there is no queue work, and no such topic in the configuration"),
+        (["publish", "config=my.yaml", "topic=wrk"], {}, 2, "no such topic in the configuration: did you mean work?"),
+        (
+            ["publish", "config=my.yaml", "topic=work"],
+            {},
+            2,
+            "there is no queue work yet: hermes serve or hermes apply",
+        ),
     ]
     for command, settings, code, words in cases:
         done = project.hermes(*command, check=False, settings=settings)
