@@ -22,6 +22,7 @@ __all__ = ["end_session", "end_with_parent", "members_of", "run_apart"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TIMEOUT_S = 5.0
+CLEAN_UP_S = 5.0
 LOOK_S = 0.02
 STDIN = 0
 
@@ -29,17 +30,19 @@ STDIN = 0
 def run_apart(command: Sequence[str]) -> tuple[int, bool]:
     """Run ``command`` in a session of its own, then end what is left of it; its exit code, and whether a signal came.
 
-    The terminal's Ctrl-C reaches this process alone. Each signal is handed on as SIGTERM, of which a Python that is not
-    yet prepared for one dies without a word. The command's standard input ends with this process: see
-    ``end_with_parent``.
+    The terminal's Ctrl-C reaches this process alone. A signal is handed on as SIGTERM, of which a Python that is not
+    yet prepared for one dies without a word; one within 5 s of that is not, because the command cleans up then, and Ray
+    as it ends makes SIGTERM deadly again. The command's standard input ends with this process: see ``end_with_parent``.
     """
     signalled = False
     child: subprocess.Popen[bytes] | None = None
+    quiet_until_s = 0.0
 
     def hand_on(_number: int, _frame: FrameType | None) -> None:
-        nonlocal signalled
+        nonlocal signalled, quiet_until_s
         signalled = True
-        if child is not None:
+        if child is not None and time.monotonic() >= quiet_until_s:
+            quiet_until_s = time.monotonic() + CLEAN_UP_S
             child.send_signal(signal.SIGTERM)
 
     for number in SIGNALS:

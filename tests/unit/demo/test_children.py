@@ -74,6 +74,24 @@ def test_a_signal_is_handed_on_and_nothing_is_left(number: signal.Signals) -> No
     assert not lives(orphan)
 
 
+def test_a_second_signal_does_not_cut_the_cleaning_up_short() -> None:
+    script = """
+import os, signal, sys, time
+def clean_up(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(0.5)  # in which a signal that is handed on would end this
+    sys.exit(7)
+signal.signal(signal.SIGTERM, clean_up)
+os.kill(os.getppid(), signal.SIGINT)
+time.sleep(600)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", OUTSIDE, script], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert done.stdout == "ended 7 True\n"
+
+
 def test_what_runs_apart_ends_when_the_process_outside_is_killed_outright() -> None:
     child, orphan = outside()
     inside = int(Path(f"/proc/{orphan}/stat").read_text().rpartition(")")[2].split()[3])  # the session bears its pid
