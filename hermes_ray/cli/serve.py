@@ -226,6 +226,8 @@ def _detach(applied: Applied, signals: _Signals, driver: str) -> int:
         if news is not None and news["superseded_by"]:
             click.echo(f"superseded by {news['superseded_by']}")
             return 0
+        if news is not None and (news["stopping"] or news["result"] is not None):
+            raise OperationFailed(f"deployment {deployment.name} was stopped while its workers started")
         states = _status(deployment)["topics"]
         errors = [
             f"{name}: {state['start_error']}"

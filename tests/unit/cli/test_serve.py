@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from hermes_ray.cli import serve as module
-from hermes_ray.errors import UserMistake
+from hermes_ray.cluster.client import Deployment
+from hermes_ray.config.settings import Config
+from hermes_ray.deploy.apply import Applied
+from hermes_ray.errors import OperationFailed, UserMistake
 
 
 def test_detaching_is_refused_where_no_cluster_runs_before_anything_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,3 +22,18 @@ def test_detaching_is_refused_where_no_cluster_runs_before_anything_is_reached(m
     monkeypatch.setattr(module, "reach_broker", too_far)
     with pytest.raises(UserMistake, match="detach=true needs a running Ray cluster"):
         module.serve(["topics.a.handler=m:f", "detach=true"])
+
+
+class Stopped:
+    """A deployment that another command stops while an apply waits for its workers."""
+
+    name = "blue"
+
+    def follow(self, _cursor: int, _driver: str) -> dict[str, Any]:
+        return {"superseded_by": None, "stopping": True, "result": None, "lines": [], "cursor": 0}
+
+
+def test_an_apply_that_waits_for_workers_says_at_once_that_the_deployment_was_stopped() -> None:
+    applied = Applied(deployment=cast(Deployment, Stopped()), config=Config(topics={}), changes=None)
+    with pytest.raises(OperationFailed, match="deployment blue was stopped while its workers started"):
+        module._detach(applied, module._Signals(), "key")
