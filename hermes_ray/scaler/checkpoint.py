@@ -20,7 +20,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from hermes_ray.errors import OperationFailed
@@ -49,6 +49,7 @@ def checkpoint_path(state_dir: str, urls: Sequence[str], name: str) -> Path:
 class Checkpoint:
     """Reads and writes one file, its own from ``claim`` or the first write until ``close``: a second is refused it.
 
+    Where the file or its lock is removed or replaced meanwhile, the next whole write claims the place again.
     A file that cannot be used is set aside, never overwritten; ``warning`` says what was lost, for people.
     """
 
@@ -63,8 +64,10 @@ class Checkpoint:
 
     @property
     def wants_whole(self) -> bool:
-        """Whether the next write has to be of everything."""
-        return self._file is None or self._changes_bytes > max(LEAST_CHANGES_BYTES, CHANGES_RATIO * self._whole_bytes)
+        """Whether the next write has to be of everything: the first, now and then, and where others meddled."""
+        if self._file is None or self._is_moved():
+            return True
+        return self._changes_bytes > max(LEAST_CHANGES_BYTES, CHANGES_RATIO * self._whole_bytes)
 
     def claim(self, *, tries: int = 1) -> None:
         """Make the file ours; raises ``BlockingIOError`` saying whose it is, another ``OSError`` if it cannot be there.
@@ -159,6 +162,8 @@ class Checkpoint:
         return None
 
     def _replace(self, record: bytes) -> None:
+        if self._is_moved():
+            log.warning("%s was removed or replaced: it is written anew", self.path)
         self.claim()
         fresh = self.path.with_suffix(f".{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -185,15 +190,27 @@ class Checkpoint:
         os.fdatasync(self._file.fileno())
         self._changes_bytes += len(record)
 
+    def _is_moved(self) -> bool:
+        """Whether somebody removed or replaced our file or lock: nobody sees what we write then, or whose it is."""
+        lock = self.path.with_suffix(".lock")
+        return any(
+            file is not None and not _is_at(file, path) for file, path in ((self._file, self.path), (self._lock, lock))
+        )
+
     def _forget_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             file.close()
 
     def _take_lock(self) -> None:
+        path = self.path.with_suffix(".lock")
         if self._lock is not None:
-            return
-        lock = self.path.with_suffix(".lock").open("a+", encoding="utf-8")
+            if _is_at(self._lock, path):
+                return
+            # A lock that was removed keeps nobody out: another scaler may have made one at its place.
+            self._lock.close()
+            self._lock = None
+        lock = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -224,6 +241,14 @@ def _records(content: bytes) -> tuple[list[bytes], bytes]:
         records.append(data)
         at += RECORD.size + size
     return records, content[at:]
+
+
+def _is_at(file: IO[Any], path: Path) -> bool:
+    """Whether what is open is what others find at ``path``."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def _sync_directory(directory: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,53 @@ def test_the_end_of_a_scaler_that_is_on_its_way_out_is_waited_for(checkpoint: Ch
         assert len(pauses) == 3
         with pytest.raises(BlockingIOError):
             checkpoint.claim()
+
+
+def without_directory(place: Path) -> None:
+    shutil.rmtree(place.parent.parent)
+
+
+def without_file(place: Path) -> None:
+    place.unlink()
+
+
+def without_lock(place: Path) -> None:
+    place.with_suffix(".lock").unlink()
+
+
+def with_an_older_copy(place: Path) -> None:
+    place.with_suffix(".copy").write_bytes(place.read_bytes())
+    place.with_suffix(".copy").replace(place)
+
+
+@pytest.mark.parametrize("meddle", [without_directory, without_file, without_lock, with_an_older_copy])
+def test_a_place_that_was_removed_or_replaced_is_taken_and_filled_again(
+    checkpoint: Checkpoint, meddle: Callable[[Path], None]
+) -> None:
+    checkpoint.write(whole(filled(topics={})))
+    assert not checkpoint.wants_whole
+    meddle(checkpoint.path)
+    assert checkpoint.wants_whole
+    checkpoint.write(whole(OLD))
+    assert checkpoint.read() == OLD
+    assert not checkpoint.wants_whole
+    with contextlib.closing(Checkpoint(checkpoint.path)) as second, pytest.raises(BlockingIOError, match="belongs to"):
+        second.claim()
+
+
+def test_a_place_that_was_removed_and_is_another_scalers_by_now_is_left_to_that_one(checkpoint: Checkpoint) -> None:
+    checkpoint.write(whole(OLD))
+    shutil.rmtree(checkpoint.path.parent)
+    with contextlib.closing(Checkpoint(checkpoint.path)) as second:
+        second.write(whole(filled(topics={})))
+        assert checkpoint.wants_whole
+        for _ in range(2):
+            with pytest.raises(BlockingIOError, match="belongs to the scaler with pid"):
+                checkpoint.write(whole(OLD))
+        assert second.read() == filled(topics={})
+        assert not second.wants_whole
+    checkpoint.write(whole(OLD))
+    assert checkpoint.read() == OLD
 
 
 PLACE = ("/state", ["amqp://me:one@left:5672/shop", "amqp://me:one@right:5672/shop"], "hermes")
