@@ -14,7 +14,9 @@ from hermes_ray.scaler.roster import Roster
 
 __all__ = ["MemoryWriter"]
 
-WRITE_SHARE = 10  # a write of t seconds is followed by a pause of 10 t: a slow disk takes a tenth of the time at most
+# A write of t seconds is followed by a pause of 10 t: a slow disk takes a tenth of the time. Its bound is there because
+# status and metrics show what was written: after one write that hung they would stand still for minutes.
+WRITE_SHARE, LONGEST_PAUSE_S = 10, 30.0
 LEAST_LEARNT, LEARNT_TURN_S = 100, 10.0
 
 
@@ -80,7 +82,8 @@ class MemoryWriter:
         self._learnt_s = {name: self._learnt_s[name] for name in self._learnt_s.keys() & learnt.keys()}
         self._learnt_s |= dict.fromkeys(turn, now_s)
         self._targets |= {name: _target(past) for name, past in turn.items()}
-        self._next_s = now_s + (1 + WRITE_SHARE) * (self._stopwatch() - began_s)
+        took_s = self._stopwatch() - began_s
+        self._next_s = now_s + took_s + min(WRITE_SHARE * took_s, LONGEST_PAUSE_S)
 
     def _turn(self, learnt: Mapping[str, TopicLearnt]) -> dict[str, TopicLearnt]:
         """Those whose target changed, and as many of those that were written longest ago as a turn of 10 s takes."""
