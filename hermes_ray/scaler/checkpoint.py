@@ -24,7 +24,7 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from hermes_ray.errors import OperationFailed
-from hermes_ray.scaler.memory import Changes, Memory, decode, encode, merged
+from hermes_ray.scaler.memory import Changes, Memory, decode_what_fits, encode, merged
 
 __all__ = ["CLAIM_TRIES", "STATE_VERSION", "Checkpoint", "checkpoint_path"]
 
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 STATE_VERSION = 2
 MAGIC = b"hermes_ray memory %d\n" % STATE_VERSION
+SAID_NAMES = 5
 RECORD = struct.Struct(">II")
 LEAST_CHANGES_BYTES, CHANGES_RATIO = 1_000_000, 0.5
 # 10 s in all: too many open files or an absent file server often pass by then.
@@ -98,10 +99,13 @@ class Checkpoint:
             return None
         records, lost = _records(content)
         try:
-            memory = merged(map(decode, records))
+            decoded = list(map(decode_what_fits, records))
+            memory = merged(changes for changes, _ in decoded)
         except ValueError as error:
             self.set_aside(str(error))
             return None
+        if left_out := list(dict.fromkeys(name for _, names in decoded for name in names)):
+            self._warn(f"{self.path} is of another version, what does not fit this one was left out: {_few(left_out)}")
         if lost and (memory is None or lost.strip(b"\0")):
             self._lost(lost, memory)
         return memory
@@ -146,7 +150,7 @@ class Checkpoint:
 
     def _warn(self, warning: str) -> None:
         log.warning("%s", warning)
-        self.warning = warning
+        self.warning = warning if self.warning is None else f"{self.warning}; {warning}"
 
     def _content(self) -> bytes | None:
         for tries_left in reversed(range(READ_TRIES)):
@@ -241,6 +245,11 @@ def _records(content: bytes) -> tuple[list[bytes], bytes]:
         records.append(data)
         at += RECORD.size + size
     return records, content[at:]
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - SAID_NAMES
+    return ", ".join(names[:SAID_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_at(file: IO[Any], path: Path) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import msgspec
 from msgspec import Struct, field, structs
@@ -18,13 +17,14 @@ from hermes_ray.core.estimate import History, elsewhere, learnt
 from hermes_ray.core.model import Override
 from hermes_ray.core.policy import PolicyState, TopicState
 from hermes_ray.scaler.clock import Anchor
+from hermes_ray.scaler.fitting import Fitting
 from hermes_ray.scaler.plan import Owner, Plan
 from hermes_ray.telemetry.figures import PastDecision, TopicCounts
 from hermes_ray.worker.counters import Counters
 from hermes_ray.worker.report import Report
 
 __all__ = ["Changes", "Header", "Memory", "TopicLearnt", "TopicMemory", "WorkerMemory", "decode", "encode", "merged"]
-__all__ += ["policy_state", "recalled", "without_overrides"]
+__all__ += ["decode_what_fits", "policy_state", "recalled", "without_overrides"]
 
 
 class TopicMemory(Struct, frozen=True, kw_only=True):
@@ -114,6 +114,7 @@ class Memory(Struct, frozen=True, kw_only=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Changes)
+_DIVISIBLE = (Changes, Header, TopicMemory, TopicCounts, Counters, TopicLearnt, WorkerMemory)
 
 
 def encode(changes: Changes) -> bytes:
@@ -122,28 +123,31 @@ def encode(changes: Changes) -> bytes:
 
 
 def decode(data: bytes) -> Changes:
-    """What was encoded; raises ``ValueError`` for what is none.
-
-    A history that another version wrote, and that does not fit, is left out: it costs a minute of learning, not the
-    counters and pauses beside it.
-    """
+    """What was encoded; raises ``ValueError`` for what is none, or does not fit this version."""
     try:
         return _decoder.decode(data)
-    except msgspec.ValidationError:
-        return _without_unfit_histories(data)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
 
-def _without_unfit_histories(data: bytes) -> Changes:
-    plain = msgspec.msgpack.decode(data, type=dict[str, Any])
-    learnings = msgspec.convert(plain.get("learnt", {}), dict[str, dict[str, Any]])
-    for past in learnings.values():
-        try:
-            msgspec.convert(past.get("history", {}), History)
-        except msgspec.ValidationError:
-            del past["history"]
-    return msgspec.convert({**plain, "learnt": learnings}, Changes)
+def decode_what_fits(data: bytes) -> tuple[Changes, list[str]]:
+    """What was encoded, by another version perhaps, and the names of the parts that do not fit and were left out.
+
+    They cost what was in them, and nothing beside. Raises ``ValueError`` for what is no memory at all.
+    """
+    try:
+        return decode(data), []
+    except msgspec.ValidationError:
+        fitting = Fitting(_DIVISIBLE)
+        changes = fitting.fit(msgspec.msgpack.decode(data, type=dict), Changes)
+        return structs.replace(changes, workers=list(map(_readable, changes.workers))), fitting.left_out
+
+
+def _readable(worker: WorkerMemory) -> WorkerMemory:
+    """One whose last report was left out counts from its next one on, like an adopted one: not all of it once more."""
+    if worker.report is not None or worker.reported_s is None:
+        return worker
+    return structs.replace(worker, adopted=True, reported_s=None, before_s=None, before_taken=0.0)
 
 
 def merged(changes: Iterable[Changes]) -> Memory | None:

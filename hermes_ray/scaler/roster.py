@@ -60,7 +60,7 @@ class Roster:
         self._changed: set[str] = set()
         for memory in remembered:
             record = self._add(restored_record(memory, now_s, away_s))
-            if memory.reported_s is not None and memory.silent_since_s is None:
+            if memory.silent_since_s is None and (memory.adopted or memory.reported_s is not None):
                 self._topic(record.topic).unheard[memory.worker] = now_s
 
     # What happens

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 from msgspec import structs
 
-from hermes_ray.core.estimate import History, elsewhere, learnt
+from hermes_ray.core.estimate import elsewhere, learnt
 from hermes_ray.core.model import Override
 from hermes_ray.scaler.memory import (
     Changes,
@@ -131,16 +130,3 @@ def test_the_end_of_a_deployment_takes_what_people_said_and_leaves_what_was_coun
 
 def test_without_a_memory_everything_starts_from_nothing() -> None:
     assert recalled(None, plan(), HERE) == Memory(header=Header(generation=7, cluster_id=HERE, owner=OWNER))
-
-
-def test_a_history_of_another_version_is_left_out_and_nothing_else() -> None:
-    memory = filled()
-    plain = msgspec.msgpack.decode(encode(whole(memory)))
-    plain["learnt"]["heavy"]["history"]["looks"] = [{"at_s": 1.0, "totals": {"finished_count": 3}}]
-    read = merged([decode(msgspec.msgpack.encode(plain))])
-    assert read is not None
-    lost = structs.replace(memory.learnt["heavy"], history=History())
-    assert read == structs.replace(memory, learnt={**memory.learnt, "heavy": lost})
-    plain["workers"] = 7
-    with pytest.raises(ValueError, match="workers"):
-        decode(msgspec.msgpack.encode(plain))
