@@ -152,7 +152,7 @@ class Scaler:
             "driver": "alive" if alive else "none",
             "owner": None if owner is None else owner.label,
             "generation": self._plan.generation,
-            "applied_at": self._plan.generation / 1000,
+            "applied_at": self._plan.applied_at,
             "former": former_row(self._plan.former, has_own_copy),
             "started_at": self._started_s,
             "metrics_url": self._exporter.url,

@@ -31,11 +31,12 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``generation`` numbers applies (Unix ms of the apply, so it grows), ``rolled`` the last that forced a roll-out.
+    """What one apply wants. ``generation`` grows whatever the wall clock does; ``applied_at`` is Unix time.
 
-    ``concurrency``: slots per worker by topic; ``import_paths``: where handlers are found; ``code``: the identity of
-    the code; ``applied``: what the next apply compares with; ``former_rungs_ms``: delays of retries under settings
-    before these, which may still be under way. ``environment``: Ray's runtime environment of the job that applied,
+    ``rolled``: the generation that forced a roll-out last; ``concurrency``: slots per worker by topic;
+    ``import_paths``: where handlers are found; ``code``: the identity of the code; ``applied``: what the next apply
+    compares with; ``former_rungs_ms``: delays of retries under settings before these, which may still be under way.
+    ``environment``: Ray's runtime environment of the job that applied,
     with the package of its code; ``former``: what ``hermes rollback`` goes back to, itself without one;
     ``has_worked``: whether a deployment ran by it alone, no worker of another plan left.
     """
@@ -52,6 +53,7 @@ class Plan:
     environment: Mapping[str, Any] = field(default_factory=dict, repr=False)
     former: Plan | None = None
     has_worked: bool = False
+    applied_at: float = 0.0
 
 
 def revision(plan: Plan, topic: str) -> str:

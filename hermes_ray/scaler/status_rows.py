@@ -29,7 +29,7 @@ def former_row(former: Plan | None, has_own_copy: Callable[[Mapping[str, Any]], 
     """What ``hermes rollback`` goes back to; None if it cannot."""
     if former is None or not has_own_copy(former.environment):
         return None
-    return {"applied_at": former.generation / 1000, "code": former.code}
+    return {"applied_at": former.applied_at, "code": former.code}
 
 
 def rules_alone(figures: Figures | None) -> bool:

@@ -36,7 +36,7 @@ def test_a_plan_has_worked_once_its_workers_work_and_no_others_are_left() -> Non
 
 def test_a_rollback_is_offered_only_where_there_is_a_copy_of_the_code() -> None:
     config = load(None, ["topics.a.handler=m:f", "broker.url=amqp://h"])
-    former = Plan(config=config, concurrency={"a": 4}, generation=5_000, code="0123456789ab")
+    former = Plan(config=config, concurrency={"a": 4}, generation=99_000, applied_at=5.0, code="0123456789ab")
     assert former_row(None, has_copy) is None
     assert former_row(former, has_copy) is None
     kept = replace(former, environment={"working_dir": "gcs://_ray_pkg_1.zip"})
