@@ -44,7 +44,7 @@ def publish(words: Sequence[str]) -> int:
     topic = own.get("topic")
     if not topic:
         raise UserMistake("topic=NAME is missing: name the topic, or a queue, to publish to")
-    queue = topic if topic not in config.topics else config.topics[topic].queue or topic
+    queue = config.queue_of(topic) if topic in config.topics else topic
     load, make_body, ids = _load(own), _body(own.get("body", DEFAULT_BODY)), _ids_file(own.get("ids"))
     _refuse_without(queue, topic, config)
     run = Run(config.broker.urls, name=f"{config.deployment.name}/publish", ids=ids)

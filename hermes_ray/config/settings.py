@@ -242,13 +242,7 @@ class TopicConfig:
     )
     latency_objective_s: float = number(30.0, 0.001, 7 * DAY_S, "s", "The time a message may take, publish to settle.")
     latency_objective_ratio: float = number(
-        0.99,
-        0,
-        1,
-        "ratio",
-        "The part of the messages that should meet it; not read yet.",
-        above=True,
-        below=True,
+        0.99, 0, 1, "ratio", "The part of the messages that should meet it; not read yet.", above=True, below=True
     )
     workers: WorkersConfig = section(WorkersConfig, "How many workers.")
     worker: WorkerConfig = section(WorkerConfig, "What one worker is.")
@@ -274,6 +268,10 @@ class Config:
     )
     metrics: MetricsConfig = section(MetricsConfig, "Prometheus metrics.")
     topics: dict[str, TopicConfig] = declare(dict, Knob(meaning="The topics by name."))
+
+    def queue_of(self, topic: str) -> str:
+        """The queue of ``topic``; of its name where none is set, as in topics that were not loaded."""
+        return self.topics[topic].queue or topic
 
 
 def topic_params(topic: str, cfg: TopicConfig, concurrency: int) -> TopicParams:

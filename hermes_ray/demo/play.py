@@ -134,7 +134,7 @@ def _wait_for_first_workers(config: Config, watcher: Watcher) -> None:
 
 
 def _queues(config: Config) -> dict[str, str]:
-    return {topic: chosen.queue or topic for topic, chosen in config.topics.items()}
+    return {topic: config.queue_of(topic) for topic in config.topics}
 
 
 def _summary(config: Config, episode: _Episode) -> dict[str, Any]:

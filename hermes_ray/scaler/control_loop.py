@@ -329,7 +329,7 @@ class ControlLoop:
         if seen is None or seen.at_s != now_s:
             seen = self._snapshot(topic, now_s)
         return topic_figures(
-            self._plan.config.topics[topic].queue or topic,
+            self._plan.config.queue_of(topic),
             seen,
             self._decisions.get(topic),
             self._topics[topic],

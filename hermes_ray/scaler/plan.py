@@ -82,7 +82,7 @@ def topology_of(config: Config, topic: str) -> TopicTopology:
     chosen = config.topics[topic]
     return TopicTopology(
         topic=topic,
-        queue=chosen.queue or topic,
+        queue=config.queue_of(topic),
         queue_type=chosen.queue_type,
         declare=chosen.topology == "declare",
         rungs_ms=rungs_ms(chosen.retry.base_delay_s, chosen.retry.max_delay_s, chosen.retry.max_attempts),
@@ -106,7 +106,7 @@ def queue_spec(config: Config, topic: str) -> QueueSpec:
         declare=queues.declare,
         max_attempts=chosen.retry.max_attempts,
         rungs_ms=queues.rungs_ms,
-        routes={name: other.queue or name for name, other in config.topics.items()},
+        routes={name: config.queue_of(name) for name in config.topics},
     )
 
 
