@@ -138,7 +138,7 @@ class Consumer:
         empty, closed = threading.Event(), threading.Event()
         self._io.call(lambda: self._when_empty(empty.set))
         all_settled = empty.wait(timeout_s)
-        self._io.call(lambda: self._close(closed.set))
+        self._io.call(lambda: self._begin_close(closed.set))
         closed.wait(5.0)
         self._io.stop()
         return all_settled
@@ -238,7 +238,7 @@ class Consumer:
         else:
             self._io.loop.call_later(0.01, lambda: self._when_empty(then))
 
-    def _close(self, then: Callable[[], None]) -> None:
+    def _begin_close(self, then: Callable[[], None]) -> None:
         def close_connections() -> None:
             self._publisher.close(lambda: self._link.close(then))
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hermes_ray.cli.durations import ago
-from hermes_ray.cli.record import Moment, Record, thinned
+from hermes_ray.cli.record import Moment, Recording, thinned
 from hermes_ray.cli.remarks import Remark
 
 __all__ = ["columns", "figure", "panel", "panel_rows", "workers_text"]
@@ -29,7 +29,7 @@ def panel_rows(chart_rows: int, remark_count: int) -> int:
 
 
 def panel(
-    record: Record, topic: str, noted: Sequence[Remark], *, color: str, now_s: float, width: int, chart_rows: int
+    record: Recording, topic: str, noted: Sequence[Remark], *, color: str, now_s: float, width: int, chart_rows: int
 ) -> Panel:
     """The panel of a topic, ``panel_rows`` high; ``noted``: what a person should know of it."""
     now = record.now(topic)
@@ -130,7 +130,7 @@ def _bar(now: Moment, limit: int | None, color: str, width: int) -> Text:
     return bar
 
 
-def _last(record: Record, topic: str, now_s: float) -> Text:
+def _last(record: Recording, topic: str, now_s: float) -> Text:
     marks = record.marks[topic]
     if not marks:
         return Text("no decision yet", style="dim")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Mark", "Moment", "Record", "thinned"]
+__all__ = ["Mark", "Moment", "Recording", "thinned"]
 
 SILENT_S = 4.0  # asked twice a second or once, a scaler that is there has answered by then
 STEPS_S = (0.5, 1, 2, 3, 5, 8, 10, 15, 20, 30, 60, 120, 300, 600)
@@ -48,7 +48,7 @@ class Mark:
     text: str
 
 
-class Record:
+class Recording:
     """Grows by ``add``; one thread adds, others may read.
 
     ``zero_s``: Unix time from which moments count; ``kept_count``: of the moments and of the decisions of a topic, at

@@ -7,7 +7,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from hermes_ray.cli.record import Mark, Moment, Record
+from hermes_ray.cli.record import Mark, Moment, Recording
 
 __all__ = ["draw", "spaced"]
 
@@ -19,7 +19,7 @@ LABEL_GAP_S = 3.2
 LEAST_BACKLOG = 40.0  # messages at the top of the axis, or more: else a queue of 3 would fill the picture
 
 
-def draw(record: Record, title: str, subtitle: str, path: Path, burst: tuple[str, tuple[float, float]]) -> None:
+def draw(record: Recording, title: str, subtitle: str, path: Path, burst: tuple[str, tuple[float, float]]) -> None:
     """Write the picture to ``path`` (PNG). ``burst``: the topic and the seconds of its burst, shaded."""
     import matplotlib
 
@@ -140,7 +140,7 @@ def _shade(flow: Any, pool: Any, burst: tuple[float, float]) -> None:
     )
 
 
-def _finish(figure: Any, axes: Any, record: Record, title: str, subtitle: str) -> None:
+def _finish(figure: Any, axes: Any, record: Recording, title: str, subtitle: str) -> None:
     last_s = max((moments[-1].at_s for moments in record.moments.values() if moments), default=1.0)
     bottom = axes[-2]
     bottom.set_xlim(0, last_s)

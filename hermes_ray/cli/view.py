@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hermes_ray.cli.panel import LEAST_BACKLOG, columns, figure, panel, panel_rows, workers_text
-from hermes_ray.cli.record import Record, thinned
+from hermes_ray.cli.record import Recording, thinned
 from hermes_ray.cli.remarks import Remark, remarks
 
 __all__ = ["Head", "line", "view"]
@@ -60,7 +60,7 @@ class _Topic:
     noted: Sequence[Remark]
 
 
-def view(record: Record, head: Head, now_s: float, *, width: int, height: int) -> Layout:
+def view(record: Recording, head: Head, now_s: float, *, width: int, height: int) -> Layout:
     """The whole screen, ``width`` x ``height`` characters, at ``now_s`` (Unix time)."""
     topics, rows = _topics(record, now_s), height - HEAD_ROWS
     fit = _fit([len(topic.noted) for topic in topics], width, rows)
@@ -73,7 +73,7 @@ def view(record: Record, head: Head, now_s: float, *, width: int, height: int) -
     return layout
 
 
-def line(record: Record, title: str, now_s: float) -> str:
+def line(record: Recording, title: str, now_s: float) -> str:
     """The same in one line, for what is no terminal; of many topics those in trouble and the busiest."""
     topics = _topics(record, now_s)
     if len(topics) > TOPICS_OF_A_LINE:
@@ -88,7 +88,7 @@ def line(record: Record, title: str, now_s: float) -> str:
     return f"{now_s - record.zero_s:5.0f} s  {title}{': ' if parts else ''}{'; '.join(parts)}"
 
 
-def _topics(record: Record, now_s: float) -> list[_Topic]:
+def _topics(record: Recording, now_s: float) -> list[_Topic]:
     """The topics of the last status, before the first one those of the record, each in the colour it began with."""
     colors = dict(zip(record.moments, cycle(COLORS), strict=False))
     states = record.states
@@ -102,7 +102,7 @@ def _topics(record: Record, now_s: float) -> list[_Topic]:
     ]
 
 
-def _ranked(record: Record, topics: Sequence[_Topic]) -> list[_Topic]:
+def _ranked(record: Recording, topics: Sequence[_Topic]) -> list[_Topic]:
     """Those in trouble first, then the busiest; sizes count by powers of two, or the order would never rest."""
 
     def rank(topic: _Topic) -> tuple[int, int, int]:
@@ -130,7 +130,7 @@ def _fit(remark_counts: Sequence[int], width: int, rows: int) -> tuple[int, int]
 
 
 def _bands(
-    record: Record, topics: Sequence[_Topic], now_s: float, width: int, across: int, chart_rows: int
+    record: Recording, topics: Sequence[_Topic], now_s: float, width: int, across: int, chart_rows: int
 ) -> Iterator[Layout]:
     for n in range(0, len(topics), across):
         beside = topics[n : n + across]
@@ -146,7 +146,7 @@ def _bands(
         yield band
 
 
-def _head(record: Record, head: Head, width: int) -> RenderableType:
+def _head(record: Recording, head: Head, width: int) -> RenderableType:
     """Two lines; the link is at the right of the first that has room for it."""
     first = Text.assemble((" hermes ", "bold reverse"), "  ", (head.title, "bold"))
     second = Text(head.notice, style="yellow") if head.notice else Text(_totals(record), style="dim")
@@ -159,7 +159,7 @@ def _head(record: Record, head: Head, width: int) -> RenderableType:
     return Group(first, second)
 
 
-def _totals(record: Record) -> str:
+def _totals(record: Recording) -> str:
     """All topics together; what is unknown counts as nothing here."""
     seen = [now for topic in list(record.states) if (now := record.now(topic)) is not None]
     if len(seen) < 2:
@@ -168,7 +168,7 @@ def _totals(record: Record) -> str:
     return f"{len(seen):,} topics, {queued:,} queued, {workers:,} workers"
 
 
-def _table(record: Record, topics: Sequence[_Topic], width: int, rows: int) -> RenderableType:
+def _table(record: Recording, topics: Sequence[_Topic], width: int, rows: int) -> RenderableType:
     """A heading, a row a topic, and where not all fit a line that says how many more there are."""
     ranked = _ranked(record, topics)
     numbers = [_numbers(record, topic) for topic in ranked]
@@ -214,12 +214,12 @@ def _shown(line_counts: Sequence[int], rows: int) -> int:
     return len(ends) if ends[-1] <= rows else bisect_right(ends, rows - 1)
 
 
-def _chart(record: Record, topic: _Topic, span: int) -> str:
+def _chart(record: Recording, topic: _Topic, span: int) -> str:
     backlogs = [moment.backlog for moment in thinned(record.moments[topic.name], span)]
     return columns(backlogs, span, 1, LEAST_BACKLOG)[0]
 
 
-def _numbers(record: Record, topic: _Topic) -> list[str]:
+def _numbers(record: Recording, topic: _Topic) -> list[str]:
     now = record.now(topic.name)
     if now is None:
         return [figure(None)] * len(NUMBERS)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from hermes_ray.cli.reach import reach
-from hermes_ray.cli.record import Record
+from hermes_ray.cli.record import Recording
 from hermes_ray.cli.remarks import headline, metrics_place, notices
 from hermes_ray.cli.view import Head, line, view
 from hermes_ray.cli.watcher import Watcher
@@ -35,7 +35,7 @@ def watch(words: Sequence[str], as_json: bool) -> int:
     try:
         deployment = reach(words)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the terminal would be left on our screen
-        record = Record(zero_s=time.time(), kept_count=KEPT_COUNT)
+        record = Recording(zero_s=time.time(), kept_count=KEPT_COUNT)
         watcher = Watcher(deployment, record, EVERY_S)
         with watcher:
             if as_json:
@@ -51,7 +51,7 @@ def watch(words: Sequence[str], as_json: bool) -> int:
     return 0
 
 
-def show(console: Console, record: Record, heads: Iterable[Head], line_every_s: float = 0.0) -> None:
+def show(console: Console, record: Recording, heads: Iterable[Head], line_every_s: float = 0.0) -> None:
     """Show the record under each of ``heads``, which keep the pace: on a terminal as a screen, elsewhere as lines.
 
     These are ``line_every_s`` apart at least.
@@ -92,7 +92,7 @@ def _heads(name: str, watcher: Watcher) -> Iterator[Head]:
             return
 
 
-def _head(name: str, record: Record, now_s: float) -> Head:
+def _head(name: str, record: Recording, now_s: float) -> Head:
     if (status := record.status) is None:
         return Head(title=f"deployment {name}", brief=name, notice="the scaler has not answered yet")
     news = record.news(now_s, NEWS_S)

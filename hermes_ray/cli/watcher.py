@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from hermes_ray.cli.record import Record
+from hermes_ray.cli.record import Recording
 from hermes_ray.errors import HermesError, OperationFailed
 
 __all__ = ["Watched", "Watcher"]
@@ -33,7 +33,7 @@ class Watcher:
     more. Asking a Ray that has ended would start another one.
     """
 
-    def __init__(self, deployment: Watched, record: Record, ask_every_s: float) -> None:
+    def __init__(self, deployment: Watched, record: Recording, ask_every_s: float) -> None:
         self.record = record
         self.result: Mapping[str, int] | None = None
         self._deployment = deployment

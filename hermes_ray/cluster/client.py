@@ -24,7 +24,7 @@ from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
 from hermes_ray.scaler.memory import Changes, without_overrides
 from hermes_ray.scaler.plan import Owner, Plan
 
-__all__ = ["Deployment", "Silent", "Taken", "drain_without_scaler", "forget_overrides", "orphans"]
+__all__ = ["AlreadyStarted", "Deployment", "Silent", "drain_without_scaler", "forget_overrides", "orphans"]
 
 SCALER_START_S = 60.0
 CALL_TIMEOUT_S = 15.0
@@ -40,7 +40,7 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class Taken(OperationFailed):
+class AlreadyStarted(OperationFailed):
     """Another command has put a scaler in place at the same moment."""
 
 
@@ -84,12 +84,14 @@ class Deployment:
 
     @classmethod
     def start(cls, plan: Plan) -> Deployment:
-        """Start the scaler of ``plan``; raises ``Taken`` if there is one, ``UserMistake`` if it does not want to."""
+        """Start the scaler of ``plan``; raises ``AlreadyStarted``, or ``UserMistake`` if it does not want to."""
         name = plan.config.deployment.name
         try:
             deployment = cls(name, create_scaler(Scaler, name, plan))
         except ValueError:
-            raise Taken(f"another command has just started the deployment {name}: run this one again") from None
+            raise AlreadyStarted(
+                f"another command has just started the deployment {name}: run this one again"
+            ) from None
         except RayError as error:
             raise OperationFailed(f"the scaler did not start: {cause_text(error)}") from error
         try:

@@ -22,13 +22,13 @@ from hermes_ray.config.validation import build, unknown_key
 from hermes_ray.config.yaml_text import NotDecimal, NotPlain, NotYaml, notation, parse_yaml, write_yaml
 from hermes_ray.errors import UserMistake
 
-__all__ = ["COMMAND_WORDS", "Command", "load", "masked_command", "masked_yaml", "parse_command", "split_words"]
+__all__ = ["COMMAND_WORDS", "CommandLine", "load", "masked_command", "masked_yaml", "parse_command", "split_words"]
 
 COMMAND_WORDS = ("config", "detach", "roll")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class CommandLine:
     """A command line understood: the configuration, and the words that belong to the command only."""
 
     config: Config
@@ -45,11 +45,11 @@ def load(path: str | Path | None, dotlist: Sequence[str] = (), *, need_topics: b
     return build(resolve(_read(path, dotlist)), need_topics=need_topics)
 
 
-def parse_command(words: Sequence[str], *, need_topics: bool = True) -> Command:
+def parse_command(words: Sequence[str], *, need_topics: bool = True) -> CommandLine:
     """What the words after a command mean: ``config=FILE detach=true topics.crawl.workers.max=40``."""
     own, dotlist = _own_words(words)
     config = load(own.get("config"), dotlist, need_topics=need_topics)
-    return Command(config=config, detach=_switch(own, "detach"), roll=_switch(own, "roll"))
+    return CommandLine(config=config, detach=_switch(own, "detach"), roll=_switch(own, "roll"))
 
 
 def masked_command(words: Sequence[str]) -> str:

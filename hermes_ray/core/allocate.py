@@ -132,7 +132,7 @@ def _reserve(claims: Sequence[_Claim], floors: Mapping[str, int], free: Nodes) -
         return (-share, claim.topic)
 
     in_order = sorted(claims, key=largest_first)
-    return {claim.topic: _take(free, claim.size, floors[claim.topic]) for claim in in_order}
+    return {claim.topic: _take_up_to(free, claim.size, floors[claim.topic]) for claim in in_order}
 
 
 def _reserve_beside_firsts(
@@ -198,13 +198,13 @@ def _serve(
     have = {topic: sum(placed[topic].values()) for topic in topics}
     missing = sum(targets[topic] - have[topic] for topic in topics)
     others = [first for first in waiting if first[1] not in have]
-    places = _take(free, size, missing)
+    places = _take_up_to(free, size, missing)
     if others and len(beside := first_places(free, others, effort)) < len(others):
         _give_back(free, size, places)
         possible = first_places(free, waiting, effort)
         if any(topic in possible and topic not in beside for _, topic in others):
             take_firsts(free, size, placed, waiting, possible, have.keys(), effort)
-        places = _take(free, size, missing)
+        places = _take_up_to(free, size, missing)
     extra = _even(have, targets, sum(places.values()))
     for topic in topics:
         _move_in(placed[topic], places, extra, topic)
@@ -246,7 +246,7 @@ def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> di
     return extra
 
 
-def _take(free: Nodes, size: Size, count: int) -> dict[str, int]:
+def _take_up_to(free: Nodes, size: Size, count: int) -> dict[str, int]:
     """Use up to ``count`` places of this size, node by node in name order."""
     if not size:
         return {"": count} if free else {}

@@ -159,7 +159,7 @@ def _adaptive(draft: _Draft, now_s: float, report_interval_s: float) -> None:
     draft.limit(Reason.STABILISING, stable)
 
 
-def _threshold(draft: _Draft, now_s: float, _report_interval_s: float) -> None:
+def _by_threshold(draft: _Draft, now_s: float, _report_interval_s: float) -> None:
     checks, proposal = threshold(draft.state.checks, draft.snapshot, draft.params, draft.number, now_s)
     draft.number, draft.reason = proposal.by_ratio, proposal.reason
     draft.state = TopicState(target=draft.before, checks=checks)
@@ -172,7 +172,7 @@ def _fixed(draft: _Draft, _now_s: float, _report_interval_s: float) -> None:
     draft.state = TopicState(target=draft.before)
 
 
-_RULES = {"adaptive": _adaptive, "threshold": _threshold, "fixed": _fixed}
+_RULES = {"adaptive": _adaptive, "threshold": _by_threshold, "fixed": _fixed}
 
 
 def _share_cluster(drafts: list[_Draft], capacity: Capacity | None, former: Former) -> None:

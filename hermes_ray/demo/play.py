@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from hermes_ray.broker.dead_letters import dead_letter_ids
-from hermes_ray.cli.record import Record
+from hermes_ray.cli.record import Recording
 from hermes_ray.cli.timeline import draw
 from hermes_ray.cli.view import Head
 from hermes_ray.cli.watch import show
@@ -48,11 +48,11 @@ def demo(words: Sequence[str]) -> int:
             deployment = apply(
                 config, this_command("serve", stays=True), roll=False, say=console.print, before_touching=lambda: None
             ).deployment
-        with Watcher(deployment, Record(), ASK_EVERY_S) as watcher:
+        with Watcher(deployment, Recording(), ASK_EVERY_S) as watcher:
             with step(console, "the first workers"):
                 _wait_for_first_workers(config, watcher)
             traffic = Traffic(config.broker.urls, _queues(config), import_module(SAMPLE).body)
-            watcher.record = Record(config.topics, time.time())
+            watcher.record = Recording(config.topics, time.time())
             episode = _Episode(config, watcher.record, traffic, environment.dashboard)
             episode.play(console)
             with step(console, "draining the workers"):
@@ -69,7 +69,7 @@ def demo(words: Sequence[str]) -> int:
 class _Episode:
     """The load from its first message until all is drained and the burst's pool is small again."""
 
-    def __init__(self, config: Config, record: Record, traffic: Traffic, link: str) -> None:
+    def __init__(self, config: Config, record: Recording, traffic: Traffic, link: str) -> None:
         self.record = record
         self.traffic = traffic
         self.drained_s: float | None = None

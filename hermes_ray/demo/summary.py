@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from hermes_ray.cli.record import Record
+from hermes_ray.cli.record import Recording
 
 __all__ = ["summarise", "summary_table", "wait_text"]
 
@@ -16,7 +16,7 @@ Ids = Mapping[str, Set[str]]
 
 
 def summarise(
-    record: Record, *, published: Ids, handled: Mapping[str, int], ids: Ids, dead: Ids, seconds: float
+    record: Recording, *, published: Ids, handled: Mapping[str, int], ids: Ids, dead: Ids, seconds: float
 ) -> dict[str, Any]:
     """The content of ``summary.json``. ``handled`` counts handlings, ``ids`` are the distinct messages among them.
 
@@ -65,7 +65,7 @@ def wait_text(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 0.995 else f"{seconds:.2f} s"
 
 
-def _waits(record: Record, topic: str) -> Mapping[str, float | None]:
+def _waits(record: Recording, topic: str) -> Mapping[str, float | None]:
     waits: Mapping[str, float | None] = record.states[topic]["waits"] if topic in record.states else {}
     return waits
 

@@ -15,7 +15,7 @@ from typing import Any
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import ensure
 from hermes_ray.cluster.capacity import node_totals
-from hermes_ray.cluster.client import Deployment, Refused, Silent, Taken
+from hermes_ray.cluster.client import AlreadyStarted, Deployment, Refused, Silent
 from hermes_ray.cluster.connect import rejoin_cluster
 from hermes_ray.cluster.packages import has_own_copy, job_environment, lost_packages
 from hermes_ray.config.settings import Config, worker_resources
@@ -147,7 +147,7 @@ def _bring(
         if running is not None and changes == []:
             running.own(owner)
             return Applied(deployment=running, config=config, changes=changes)
-        with contextlib.suppress(Taken):
+        with contextlib.suppress(AlreadyStarted):
             _declare_queues(config)
             try:
                 if running is not None:

@@ -228,7 +228,7 @@ class ControlLoop:
     def _decide(self, now_s: float) -> _Verdict:
         capacity = self._fleet.capacity(now_s)
         overrides = {topic: memory.override for topic, memory in self._topics.items()}
-        self._seen = {topic: self._snapshot(topic, now_s) for topic in self._topics}
+        self._seen = {topic: self._look_at(topic, now_s) for topic in self._topics}
         policy, decisions = step(
             self._policy,
             self._seen,
@@ -313,7 +313,7 @@ class ControlLoop:
             clock_offset_s=self.clock_offset_s,
         )
 
-    def _snapshot(self, topic: str, now_s: float) -> Snapshot:
+    def _look_at(self, topic: str, now_s: float) -> Snapshot:
         team = self._fleet.team(topic, now_s)
         return snapshot(
             self._learnt[topic].history,
@@ -327,7 +327,7 @@ class ControlLoop:
     def _figures_of(self, topic: str, now_s: float) -> TopicFigures:
         seen = self._seen.get(topic)
         if seen is None or seen.at_s != now_s:
-            seen = self._snapshot(topic, now_s)
+            seen = self._look_at(topic, now_s)
         return topic_figures(
             self._plan.config.queue_of(topic),
             seen,

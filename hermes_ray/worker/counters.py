@@ -45,22 +45,22 @@ class Counters(Struct, frozen=True, kw_only=True):
 
 def plus(left: Counts, right: Counts) -> Counts:
     """Both together."""
-    return type(left)(**{name: _plus(getattr(left, name), getattr(right, name)) for name in left.__struct_fields__})
+    return type(left)(**{name: _sum_of(getattr(left, name), getattr(right, name)) for name in left.__struct_fields__})
 
 
 def since(later: Counts, earlier: Counts) -> Counts:
     """What came between two counts of one worker; never negative."""
     names = later.__struct_fields__
-    return type(later)(**{name: _since(getattr(later, name), getattr(earlier, name)) for name in names})
+    return type(later)(**{name: _difference(getattr(later, name), getattr(earlier, name)) for name in names})
 
 
-def _plus(left: Any, right: Any) -> Any:
+def _sum_of(left: Any, right: Any) -> Any:
     if isinstance(left, Struct):
         return plus(left, right)
     return add(left, right) if isinstance(left, tuple) else left + right
 
 
-def _since(later: Any, earlier: Any) -> Any:
+def _difference(later: Any, earlier: Any) -> Any:
     if isinstance(later, Struct):
         return since(later, earlier)
     return subtract(later, earlier) if isinstance(later, tuple) else max(0, later - earlier)

@@ -112,7 +112,7 @@ class ThreadSlots:
     def start(self, settle: Settle) -> None:
         """Start handling; ``settle`` is called by the slot with each delivery and its outcome."""
         for n, slot in enumerate(self._slots):
-            threading.Thread(target=self._run, args=(slot, settle), name=f"slot {n}", daemon=True).start()
+            threading.Thread(target=self._work, args=(slot, settle), name=f"slot {n}", daemon=True).start()
 
     def put(self, batch: Sequence[Delivery]) -> None:
         """Queue a batch; called from the I/O thread."""
@@ -130,7 +130,7 @@ class ThreadSlots:
         """Run what a sync class's async ``close`` returned."""
         asyncio.run(_await(awaitable))
 
-    def _run(self, slot: _Slot, settle: Settle) -> None:
+    def _work(self, slot: _Slot, settle: Settle) -> None:
         call, topic, check = self._call, self._topic, self._check
         outcome: Outcome
         for delivery in self._handoff:
@@ -185,7 +185,7 @@ class LoopSlots:
 
     def _run_loop(self, settle: Settle) -> None:
         asyncio.set_event_loop(self._loop)
-        self._tasks = [self._loop.create_task(self._run(slot, settle)) for slot in self._slots]
+        self._tasks = [self._loop.create_task(self._work(slot, settle)) for slot in self._slots]
         while True:
             try:
                 self._loop.run_forever()
@@ -206,7 +206,7 @@ class LoopSlots:
                 idle.set_result(None)
                 return
 
-    async def _run(self, slot: _Slot, settle: Settle) -> None:
+    async def _work(self, slot: _Slot, settle: Settle) -> None:
         buffer, call, topic, check = self._buffer, self._call, self._topic, self._check
         outcome: Outcome
         while True:

@@ -109,13 +109,13 @@ class Worker:
         if not self._draining.is_set():
             self._draining.set()
             timeout_s = self._spec.drain_timeout_s if timeout_s is None else timeout_s
-            threading.Thread(target=self._drain, args=(timeout_s,), name="drain", daemon=True).start()
+            threading.Thread(target=self._end_within, args=(timeout_s,), name="drain", daemon=True).start()
 
     def _drain_on_signal(self) -> None:
         log.info("%s: SIGTERM, draining", self._spec.worker)
         self.drain()
 
-    def _drain(self, timeout_s: float) -> None:
+    def _end_within(self, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
         self._changed.set()
         stopped = self._consumer.stop_consuming()

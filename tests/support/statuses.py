@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hermes_ray.cli.record import Record
+from hermes_ray.cli.record import Recording
 
 __all__ = ["TOPICS", "a_record", "pinned", "state", "status_of"]
 
@@ -49,9 +49,9 @@ def status_of(topics: Mapping[str, Any], **changed: Any) -> dict[str, Any]:
     return {**head, "applied_at": 880.0, "metrics_url": None, "warnings": [], **changed, "topics": topics}
 
 
-def a_record(**one: Any) -> Record:
+def a_record(**one: Any) -> Recording:
     """A minute of ``TOPICS``, all of them like ``one``, that began at 1,000 s."""
-    record = Record(TOPICS, zero_s=1_000.0)
+    record = Recording(TOPICS, zero_s=1_000.0)
     for second in range(60):
         record.add(status_of({topic: state(**one) for topic in TOPICS}), 1_000.0 + second)
     return record

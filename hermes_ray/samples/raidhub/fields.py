@@ -16,7 +16,7 @@ _ID_DIGITS_MAX = 19
 
 def mapping(message: Message) -> Mapping[str, Any]:
     """The body of ``message`` as a JSON object."""
-    return _mapping(message.json(), "the body")
+    return _object(message.json(), "the body")
 
 
 def items(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -24,7 +24,7 @@ def items(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     value = _required(fields, name)
     if not isinstance(value, list) or not value:
         raise PermanentError(f"{name} must be a list of at least one object")
-    return [_mapping(item, f"{name}[{n}]") for n, item in enumerate(value)]
+    return [_object(item, f"{name}[{n}]") for n, item in enumerate(value)]
 
 
 def identifier(fields: Mapping[str, Any], name: str) -> int:
@@ -79,7 +79,7 @@ def _required(fields: Mapping[str, Any], name: str) -> Any:
     return fields[name]
 
 
-def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+def _object(value: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise PermanentError(f"{name} must be a JSON object, not {type(value).__name__}")
     return value

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hermes_ray.cli.record import Record, thinned
+from hermes_ray.cli.record import Recording, thinned
 from tests.support.statuses import TOPICS, a_record, state, status_of
 
 
@@ -30,11 +30,11 @@ def test_empty_is_what_is_known_to_hold_nothing(depth: int | None, held: int | N
 
 
 def test_nothing_seen_is_not_empty() -> None:
-    assert not Record(TOPICS, zero_s=0.0).is_empty
+    assert not Recording(TOPICS, zero_s=0.0).is_empty
 
 
 def test_topics_may_come_and_go() -> None:
-    record = Record()
+    record = Recording()
     record.add(status_of({"old": state(), "kept": state()}), 1.0)
     record.add(status_of({"kept": state(), "new": state()}), 2.0)
     assert list(record.states) == ["kept", "new"]
@@ -42,7 +42,7 @@ def test_topics_may_come_and_go() -> None:
 
 
 def test_a_record_that_goes_on_for_days_keeps_what_is_drawn() -> None:
-    record = Record(kept_count=10)
+    record = Recording(kept_count=10)
     for second in range(1_000):
         record.add(status_of({"orders": state(decided=float(second))}), float(second))
     assert 10 <= len(record.moments["orders"]) < 20
@@ -51,7 +51,7 @@ def test_a_record_that_goes_on_for_days_keeps_what_is_drawn() -> None:
 
 
 def test_an_apply_a_restart_and_a_silence_are_news_for_a_while() -> None:
-    record = Record()
+    record = Recording()
     assert record.news(0.0, 60.0) is None
     record.add(status_of({}), 1_000.0)
     assert record.news(1_001.0, 60.0) is None
@@ -71,7 +71,7 @@ def test_an_apply_a_restart_and_a_silence_are_news_for_a_while() -> None:
 
 
 def test_a_scaler_that_does_not_tell_when_it_started_is_no_news() -> None:
-    record = Record()
+    record = Recording()
     for second in range(3):
         status = status_of({})
         del status["started_at"]

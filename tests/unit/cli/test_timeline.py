@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_ray.cli.record import Mark, Record
+from hermes_ray.cli.record import Mark, Recording
 from hermes_ray.cli.timeline import draw, spaced
 from tests.support.statuses import TOPICS, a_record, state, status_of
 
@@ -17,17 +17,17 @@ def test_decisions_in_a_row_share_a_label_from_the_first_to_the_last() -> None:
     assert [(row.at_s, row.before, row.target) for row in spaced(marks, 3.0)] == [(5.0, 1, 4), (20.0, 4, 3)]
 
 
-def many() -> Record:
+def many() -> Recording:
     """More topics than there are colours."""
-    record = Record()
+    record = Recording()
     record.add(status_of({f"topic_{n}": state(decided=1.0) for n in range(5)}), 2.0)
     return record
 
 
 @pytest.mark.parametrize(
-    "record", [a_record(decided=1_010.0, depth=412), a_record(depth=None), Record(TOPICS, 0.0), many()]
+    "record", [a_record(decided=1_010.0, depth=412), a_record(depth=None), Recording(TOPICS, 0.0), many()]
 )
-def test_the_picture_is_drawn_whatever_is_known(record: Record, tmp_path: Path) -> None:
+def test_the_picture_is_drawn_whatever_is_known(record: Recording, tmp_path: Path) -> None:
     path = tmp_path / "timeline.png"
     draw(record, "title", "subtitle", path, ("slow", (10.0, 20.0)))
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from hermes_ray.cli.panel import columns
-from hermes_ray.cli.record import Record
+from hermes_ray.cli.record import Recording
 from hermes_ray.cli.view import COLORS, Head, line, view
 from tests.support.statuses import TOPICS, a_record, pinned, state, status_of
 
@@ -18,7 +18,7 @@ LONG = "a-very-long-topic-name.of.one.tenant-in-europe"
 NOW_S = 1_059.0
 
 
-def screen(record: Record, width: int, height: int, head: Head = HEAD, now_s: float = NOW_S) -> list[str]:
+def screen(record: Recording, width: int, height: int, head: Head = HEAD, now_s: float = NOW_S) -> list[str]:
     """Its lines, each as wide as the terminal."""
     console = Console(width=width, height=height, force_terminal=True, color_system=None, legacy_windows=False)
     with console.capture() as capture:
@@ -29,20 +29,20 @@ def screen(record: Record, width: int, height: int, head: Head = HEAD, now_s: fl
     return lines
 
 
-def record_of(**topics: Any) -> Record:
-    record = Record(zero_s=1_000.0)
+def record_of(**topics: Any) -> Recording:
+    record = Recording(zero_s=1_000.0)
     for second in range(60):
         record.add(status_of(topics), 1_000.0 + second)
     return record
 
 
-def many(count: int, **special: Any) -> Record:
+def many(count: int, **special: Any) -> Recording:
     return record_of(**{f"topic_{n}": state(depth=n) for n in range(count)} | special)
 
 
-@pytest.mark.parametrize("record", [a_record(decided=1_010.0, depth=412), a_record(depth=None), Record(TOPICS, 0.0)])
+@pytest.mark.parametrize("record", [a_record(decided=1_010.0, depth=412), a_record(depth=None), Recording(TOPICS, 0.0)])
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_three_topics_fit_a_terminal_whatever_is_known(record: Record, width: int, height: int) -> None:
+def test_three_topics_fit_a_terminal_whatever_is_known(record: Recording, width: int, height: int) -> None:
     lines = screen(record, width, height)
     assert all(any(f" {topic} " in line for line in lines) for topic in TOPICS)
     assert sum("╭" in line for line in lines) == 3, "each has a panel"
@@ -156,7 +156,7 @@ def test_one_line_says_the_same_for_what_is_no_terminal() -> None:
     record = a_record(decided=1_010.0, depth=412, held=8, observed=2, conditions=["saturated"], override=pinned(2))
     said = line(record, "load", NOW_S)
     assert said.startswith("   59 s  load: fast 420 queued, 2 workers, target 3 (pinned 2, saturated); slow 420 queued")
-    assert line(Record(), "load", 3.0) == "    3 s  load"
+    assert line(Recording(), "load", 3.0) == "    3 s  load"
 
 
 def test_one_line_names_the_busiest_of_many_topics_and_how_many_more_there_are() -> None:

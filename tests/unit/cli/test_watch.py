@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from hermes_ray.cli import watch as module
 from hermes_ray.cli.main import cli
-from hermes_ray.cli.record import Record
+from hermes_ray.cli.record import Recording
 from hermes_ray.cli.watcher import Watcher
 from hermes_ray.errors import OperationFailed
 from tests.support.statuses import state, status_of
@@ -117,7 +117,7 @@ def test_a_cluster_that_breaks_down_is_a_sentence_too(watched: Callable[[FakeDep
 
 def test_a_watcher_asks_no_more_once_it_is_left() -> None:
     deployment = FakeDeployment(*[orders(1)] * 100_000)
-    with Watcher(deployment, Record(), 0.001) as watcher:
+    with Watcher(deployment, Recording(), 0.001) as watcher:
         assert watcher.wait(5.0)
     asked = deployment.asked
     assert not any(thread.name == "watcher" for thread in threading.enumerate())
@@ -125,9 +125,9 @@ def test_a_watcher_asks_no_more_once_it_is_left() -> None:
 
 
 def test_a_watcher_goes_on_in_another_record() -> None:
-    with Watcher(FakeDeployment(*[orders(1)] * 100_000), Record(), 0.001) as watcher:
+    with Watcher(FakeDeployment(*[orders(1)] * 100_000), Recording(), 0.001) as watcher:
         assert watcher.wait(5.0)
-        watcher.record = fresh = Record()
+        watcher.record = fresh = Recording()
         watcher.wait(5.0)
         assert watcher.wait(5.0)
     assert fresh.states["orders"]["depth"] == 1

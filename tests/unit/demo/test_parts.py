@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hermes_ray.cli.record import Record
+from hermes_ray.cli.record import Recording
 from hermes_ray.demo.children import members_of
 from hermes_ray.demo.summary import summarise, wait_text
 from hermes_ray.demo.traffic import LOAD_S, LOADS, stepped_load
@@ -35,7 +35,7 @@ def test_the_account_finds_what_is_lost_and_what_was_handled_twice() -> None:
 
 
 def test_a_message_of_another_topic_does_not_hide_a_lost_one() -> None:
-    record = Record(TOPICS, zero_s=0.0)
+    record = Recording(TOPICS, zero_s=0.0)
     summary = summarise(record, published={"fast": {"a"}}, handled={}, ids={"slow": {"a"}}, dead={}, seconds=1.0)
     assert summary["lost"] == 1
 
