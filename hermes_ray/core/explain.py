@@ -89,7 +89,7 @@ def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float
         Reason.NO_DATA: "held, because data is missing",
         Reason.FIRST_WORKER: "a first worker for what waits",
         Reason.STABILISING: f"kept above {was} by the last {_short(window_s)} s",
-        Reason.STALLED: f"kept from {was}, because no handler has ended for {_short(_quiet_s(decision.snapshot))} s",
+        Reason.UNFINISHED: f"kept from {was}, because no handler has ended for {_short(_quiet_s(decision.snapshot))} s",
         Reason.FIRST_RUN: f"kept from {was} until a first handler has ended",
         Reason.WORKERS_MIN: f"raised from {was} by workers.min",
         Reason.WORKERS_MAX: f"capped from {was} by workers.max",

@@ -176,7 +176,7 @@ class Reason(StrEnum):
     FIRST_WORKER = "first_worker"
     NO_DATA = "no_data"
     STABILISING = "stabilising"
-    STALLED = "stalled"
+    UNFINISHED = "unfinished"
     FIRST_RUN = "first_run"
     WORKERS_MIN = "workers_min"
     WORKERS_MAX = "workers_max"
@@ -196,7 +196,7 @@ class Override:
     """What a person said about one topic; the first of these wins: stopped, paused, pinned, the policy.
 
     ``stopped`` lasts until the next apply, ``paused`` until resumed, ``pinned_count`` workers until ``pinned_until_s``
-    (Unix seconds; None: until resumed).
+    (a second of the scaler's clock; None: until resumed).
     """
 
     stopped: bool = False

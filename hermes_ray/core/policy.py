@@ -151,7 +151,7 @@ def _adaptive(draft: _Draft, now_s: float, report_interval_s: float) -> None:
     else:
         draft.number, draft.reason = number, Reason.DEMAND
         if number > held and stands_still(seen, params, report_interval_s=report_interval_s):
-            draft.limit(Reason.STALLED, held)
+            draft.limit(Reason.UNFINISHED, held)
         elif number > held and is_first_run(seen):
             draft.limit(Reason.FIRST_RUN, min(number, max(held, first_run_limit(seen))))
     window, stable = stabilise(draft.state.window, draft.number, draft.before, now_s, recent_s(report_interval_s))

@@ -87,7 +87,7 @@ def test_a_topic_whose_handlers_stop_ending_alerts_and_does_not_grow(interval_s:
     assert not _stalled(world, interval_s)
     world.run(400)
     assert max(world.targets(600.0)) <= calm + (1 if interval_s == 1.0 else 5)
-    assert world.decisions[-1].reason is Reason.STALLED
+    assert world.decisions[-1].reason is Reason.UNFINISHED
     assert "no handler has ended for" in world.decisions[-1].text
     assert _stalled(world, interval_s)
 
@@ -98,7 +98,7 @@ def test_a_stalled_topic_goes_on_by_itself_once_handlers_end() -> None:
         8.0, lambda at_s: 800.0 - at_s + 0.5 if 600 < at_s < 800 else 1.0, concurrency=4, workers_max=50
     )
     world.run(799)
-    assert world.decisions[-1].reason is Reason.STALLED
+    assert world.decisions[-1].reason is Reason.UNFINISHED
     before = world.targets()[-1]
     world.run(30)
     assert world.targets()[-1] > before
@@ -114,7 +114,7 @@ def test_a_topic_whose_first_handlers_never_end_grows_carefully_and_stops() -> N
     assert "until a first handler has ended" in world.decisions[-1].text
     world.run(590)
     assert max(world.targets()) <= 16
-    assert [decision.reason for decision in world.decisions[-300:]] == [Reason.STALLED] * 300
+    assert [decision.reason for decision in world.decisions[-300:]] == [Reason.UNFINISHED] * 300
     assert _stalled(world)
 
 
