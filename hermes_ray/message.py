@@ -119,7 +119,8 @@ class Message:
 
         This delivery is acked only after the broker confirmed every message so published; a handler that raises
         publishes nothing. The id is derived from this message's id and the content, so that a redelivery publishes
-        the same ids again. Of ``headers`` passed on from this message, those that count its attempts are left out.
+        the same ids again, unless this message has no id. Of ``headers`` passed on from this message, those that count
+        its attempts are left out.
         Raises ``ValueError`` for a topic the deployment does not have or headers AMQP cannot carry.
         """
         kept = {k: v for k, v in (headers or {}).items() if not str(k).startswith((_OUR_HEADERS, *BROKER_HEADERS))}

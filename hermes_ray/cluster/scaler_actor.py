@@ -115,7 +115,7 @@ class Scaler:
     def __repr__(self) -> str:
         return "Scaler"
 
-    # Calls: looks answer from what the last tick wrote down
+    # Calls: status shows what the last tick wrote down, other looks what there is
 
     def ping(self) -> str:
         """Answer; raises ``UserMistake`` if this deployment cannot be started beside another one."""

@@ -52,7 +52,8 @@ class _Verdict:
 class ControlLoop:
     """Keeps every topic of ``plan`` at its size, going on from ``memory``, which ``writer`` puts on disk.
 
-    All of it belongs to one thread, but for ``lines`` and ``figures``, which are replaced, not changed.
+    Ticks and orders belong to one thread. Others may look at any time: ``figures`` are of one moment, all else may be
+    of a tick that is half done.
     """
 
     def __init__(self, plan: Plan, memory: Memory, fleet: Fleet, prober: DepthView, writer: MemoryWriter) -> None:

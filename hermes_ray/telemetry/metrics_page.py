@@ -14,7 +14,7 @@ __all__ = ["page"]
 _TOP = """\
 # Metrics
 
-<!-- Written by `make docs` from hermes_ray/telemetry/metrics.py: change that. -->
+<!-- Written by `make docs` from hermes_ray/telemetry/: metrics.py has the metrics, metrics_page.py the text around. -->
 
 The scaler serves all metrics of a deployment, workers included, at one place: `metrics.host` (127.0.0.1) and
 `metrics.port` (9464; 0 for none); `metrics_url` in `hermes status --json` is the address. If the port is taken there
