@@ -21,7 +21,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from hermes_ray.telemetry.figures import Figures
-from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS, Buckets, Metric
+from hermes_ray.telemetry.metric import Buckets, Metric
+from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS
 
 __all__ = ["Exposition", "FiguresCollector"]
 

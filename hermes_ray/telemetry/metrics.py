@@ -6,51 +6,13 @@ one of a fixed set of reasons or states, so that their number depends on the top
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
-
 from hermes_ray.core.conditions import MEANINGS, Condition
 from hermes_ray.core.histogram import COARSE_BUCKETS_S, DURATION_BUCKETS_S, coarse
 from hermes_ray.core.model import Reason
 from hermes_ray.telemetry.figures import Figures, TopicFigures
+from hermes_ray.telemetry.metric import Buckets, Metric
 
-__all__ = ["DEPLOYMENT_METRICS", "TOPIC_METRICS", "Buckets", "Metric", "Value"]
-
-
-@dataclass(frozen=True, slots=True)
-class Buckets:
-    """A histogram: counts per upper bound and one beyond the last; all zeros where ``counts`` is empty."""
-
-    bounds_s: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum_s: float
-
-
-Value = float | Mapping[str, float] | Buckets | None
-Of = TypeVar("Of")
-UNITS = ("seconds", "hertz", "ratio")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric(Generic[Of]):
-    """One metric. ``read`` takes its value, None for unknown; with two labels, a value for each of the second.
-
-    ``answers`` are the names by which others asked for this figure.
-    """
-
-    name: str
-    help: str
-    read: Callable[[Of], Value]
-    kind: Literal["counter", "gauge", "histogram"] = "gauge"
-    labels: tuple[str, ...] = ("topic",)
-    answers: tuple[str, ...] = ()
-
-    @property
-    def unit(self) -> str:
-        """The base unit the name ends in, empty for a plain number."""
-        last = self.name.removesuffix("_total").rpartition("_")[2]
-        return last if last in UNITS else ""
+__all__ = ["DEPLOYMENT_METRICS", "TOPIC_METRICS"]
 
 
 def _worker_throughput_hz(topic: TopicFigures) -> float | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hermes_ray.core.conditions import MEANINGS, Condition
-from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS, Metric
+from hermes_ray.telemetry.metric import Metric
+from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS
 
 __all__ = ["page"]
 

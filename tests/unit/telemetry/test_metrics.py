@@ -23,7 +23,8 @@ from hermes_ray.core.histogram import DURATION_BUCKETS_S
 from hermes_ray.core.model import Override, Reason
 from hermes_ray.telemetry.exposition import FiguresCollector
 from hermes_ray.telemetry.figures import Figures, TopicCounts
-from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS, Metric
+from hermes_ray.telemetry.metric import Metric
+from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS
 from hermes_ray.telemetry.metrics_page import page
 from hermes_ray.worker.counters import Counters, plus
 from tests.support.figures import COUNTERS, NEW, ORDERS, figures_of, orders
