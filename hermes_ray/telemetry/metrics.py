@@ -130,6 +130,12 @@ _MESSAGES: tuple[Metric[TopicFigures], ...] = (
         read=lambda topic: topic.counters.settlements.given_back,
     ),
     Metric(
+        name="hermes_stale_settlements_total",
+        kind="counter",
+        help="Handler runs whose channel was gone at their end: they settled nothing, their messages come again.",
+        read=lambda topic: topic.counters.settlements.stale,
+    ),
+    Metric(
         name="hermes_retries_total",
         kind="counter",
         help="Messages moved to a wait queue because their handler failed.",

@@ -36,6 +36,7 @@ COUNTERS = counters(
     retried=43,
     dead_lettered_permanent=9,
     dead_lettered_attempts=6,
+    stale=19,
     reconnects=2,
     finished=1456,
     finished_s=560.5,
