@@ -22,10 +22,11 @@ from hermes_ray.core.policy import PolicyState, step
 from hermes_ray.scaler.decision_memory import kept_decision_count, with_decision
 from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.left_out import LeftOut
-from hermes_ray.scaler.memory import Memory, TopicLearnt, TopicMemory, policy_state
+from hermes_ray.scaler.memory import Memory, TopicLearnt, TopicMemory, policy_state, without_overrides
 from hermes_ray.scaler.memory_writer import MemoryWriter
 from hermes_ray.scaler.plan import Owner, Plan
 from hermes_ray.scaler.ports import DepthView
+from hermes_ray.scaler.tally import Tally
 from hermes_ray.scaler.topic_figures import topic_figures
 from hermes_ray.telemetry.figures import Figures, PastDecision, TopicFigures
 from hermes_ray.worker.report import Report, UnknownReport
@@ -73,7 +74,7 @@ class ControlLoop:
         self._policy = policy_state(memory)
         self._probes: dict[str, tuple[Probe, ...]] = dict.fromkeys(plan.config.topics, ())
         self._retried: dict[str, int] = {}
-        self._failed_probes: dict[str, int] = {}
+        self._tally = Tally(fleet, prober)
         self._decisions: dict[str, Decision] = {}
         self._seen: dict[str, Snapshot] = {}
         self._placeless: set[str] = set()
@@ -175,34 +176,9 @@ class ControlLoop:
         self._left_out.count(roster)
         probes, interval_s, waits = self._prober.probes(), self._fleet.report_interval_s, self._prober.known_waits()
         for topic in self._topics:
-            self._count(topic, waits.get(topic, ()))
+            self._topics[topic] = self._tally.brought_up(topic, self._topics[topic], waits.get(topic, ()))
             if roster.is_complete(topic, now_s, interval_s):
                 self._learnt[topic] = self._learn(topic, probes.get(topic), now_s)
-
-    def _count(self, topic: str, wait_rungs_ms: tuple[int, ...]) -> None:
-        """Bring the topic's counts up to what prober and fleet have counted since the last look."""
-        memory = self._topics[topic]
-        if memory.wait_rungs_ms != wait_rungs_ms:
-            memory = structs.replace(memory, wait_rungs_ms=wait_rungs_ms)
-        failed_probes = self._prober.failure_count(topic)
-        new_failures = failed_probes - self._failed_probes.get(topic, 0)
-        starts, deaths = self._fleet.failed_starts.pop(topic, 0), self._fleet.deaths.pop(topic, 0)
-        counters = self._fleet.roster.counters(topic)
-        if new_failures or starts or deaths:
-            self._failed_probes[topic] = failed_probes
-            counts = memory.counts
-            memory = structs.replace(
-                memory,
-                counts=structs.replace(
-                    counts,
-                    probe_failures=counts.probe_failures + new_failures,
-                    start_failures=counts.start_failures + starts,
-                    deaths=counts.deaths + deaths,
-                ),
-            )
-        if memory.counters is not counters:
-            memory = structs.replace(memory, counters=counters)
-        self._topics[topic] = memory
 
     def _learn(self, topic: str, probe: Probe | None, now_s: float) -> TopicLearnt:
         roster, past, interval_s = self._fleet.roster, self._learnt[topic], self._fleet.report_interval_s
@@ -260,16 +236,9 @@ class ControlLoop:
             self.say(line)
 
     def _remember(self, decision: Decision, now_s: float) -> None:
-        topic, params = decision.topic, self._fleet.params[decision.topic]
-        past = self._learnt[topic]
-        effect = judge(
-            past.effect,
-            decision,
-            decision.snapshot,
-            now_s,
-            concurrency=params.concurrency,
-            report_interval_s=self._fleet.report_interval_s,
-        )
+        topic, interval_s = decision.topic, self._fleet.report_interval_s
+        past, slots = self._learnt[topic], self._fleet.params[topic].concurrency
+        effect = judge(past.effect, decision, decision.snapshot, now_s, concurrency=slots, report_interval_s=interval_s)
         self._learnt[topic] = structs.replace(past, effect=effect, policy=self._policy.topics[topic])
         if decision.target != decision.before:
             self._topics[topic] = with_decision(self._topics[topic], decision, self._kept_decisions)
@@ -286,7 +255,7 @@ class ControlLoop:
         self._policy = PolicyState()
         self._learnt = {topic: structs.replace(past, policy=None) for topic, past in self._learnt.items()}
         for memories in (self._topics, self._left_out.topics):
-            memories.update({topic: structs.replace(past, override=Override()) for topic, past in memories.items()})
+            memories.update(without_overrides(memories))
 
     # Saving and showing
 
