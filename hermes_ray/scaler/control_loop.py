@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from hermes_ray.core.arrivals import with_probe
 from hermes_ray.core.effect import judge
-from hermes_ray.core.estimate import observe, snapshot
-from hermes_ray.core.model import Capacity, Decision, Override, Probe, Reason, Snapshot
+from hermes_ray.core.estimate import snapshot
+from hermes_ray.core.model import Capacity, Decision, Override, Reason, Snapshot
 from hermes_ray.core.policy import PolicyState, step
 from hermes_ray.scaler.decision_memory import kept_decision_count, with_decision
 from hermes_ray.scaler.fleet import Fleet
+from hermes_ray.scaler.learning import Learning
 from hermes_ray.scaler.left_out import LeftOut
 from hermes_ray.scaler.memory import Memory, TopicLearnt, TopicMemory, policy_state, without_overrides
 from hermes_ray.scaler.memory_writer import MemoryWriter
@@ -72,8 +72,7 @@ class ControlLoop:
         for topic, past in self._topics.items():
             prober.waits_exist(topic, past.wait_rungs_ms)
         self._policy = policy_state(memory)
-        self._probes: dict[str, tuple[Probe, ...]] = dict.fromkeys(plan.config.topics, ())
-        self._retried: dict[str, int] = {}
+        self._learning = Learning(fleet, prober)
         self._tally = Tally(fleet, prober)
         self._decisions: dict[str, Decision] = {}
         self._seen: dict[str, Snapshot] = {}
@@ -178,29 +177,7 @@ class ControlLoop:
         for topic in self._topics:
             self._topics[topic] = self._tally.brought_up(topic, self._topics[topic], waits.get(topic, ()))
             if roster.is_complete(topic, now_s, interval_s):
-                self._learnt[topic] = self._learn(topic, probes.get(topic), now_s)
-
-    def _learn(self, topic: str, probe: Probe | None, now_s: float) -> TopicLearnt:
-        roster, past, interval_s = self._fleet.roster, self._learnt[topic], self._fleet.report_interval_s
-        is_unheard = self._fleet.team(topic, now_s).is_unheard
-        if probe is not None:
-            self._probes[topic] = with_probe(self._probes[topic], probe, report_interval_s=interval_s)
-        retried = roster.counters(topic).settlements.retried
-        if retried > self._retried.get(topic, 0):
-            self._retried[topic] = retried
-            self._prober.retried(topic)
-        self._prober.waits_exist(topic, roster.wait_rungs_ms(topic))
-        history = observe(
-            past.history,
-            probe,
-            roster.totals(topic),
-            now_s,
-            None if is_unheard else roster.arrived(topic, self._probes[topic], now_s, interval_s),
-            report_interval_s=interval_s,
-            is_interpolated=True,
-            late=roster.take_late(topic),
-        )
-        return structs.replace(past, history=history)
+                self._learnt[topic] = self._learning.learn(topic, self._learnt[topic], probes.get(topic), now_s)
 
     def _decide(self, now_s: float) -> _Verdict:
         capacity = self._fleet.capacity(now_s)
