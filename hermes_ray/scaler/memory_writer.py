@@ -55,20 +55,16 @@ class MemoryWriter:
         """Write what is due of this memory."""
         began_s = self._stopwatch()
         header = structs.replace(header, anchor=self._anchor())
-        # What a write that failed did not take is in no later change.
-        is_whole = whole or self.store.wants_whole or self.error is not None
         changed, gone = roster.take_changed()
-        if is_whole:
-            turn = dict(learnt)
+        if whole or self.store.wants_whole:
             changes = Changes(
-                header=header, is_whole=True, topics=dict(topics), learnt=turn, workers=roster.remembered()
+                header=header, is_whole=True, topics=dict(topics), learnt=dict(learnt), workers=roster.remembered()
             )
         else:
-            turn = self._turn(learnt)
             changes = Changes(
                 header=header,
                 topics={name: topic for name, topic in topics.items() if self._topics.get(name) is not topic},
-                learnt=turn,
+                learnt=self._turn(learnt),
                 workers=changed,
                 gone=gone,
                 forgotten=list(self._topics.keys() - topics.keys()),
@@ -80,8 +76,8 @@ class MemoryWriter:
             self.error = f"the checkpoint cannot be written: {error}"
         self._topics = dict(topics)
         self._learnt_s = {name: self._learnt_s[name] for name in self._learnt_s.keys() & learnt.keys()}
-        self._learnt_s |= dict.fromkeys(turn, now_s)
-        self._targets |= {name: _target(past) for name, past in turn.items()}
+        self._learnt_s |= dict.fromkeys(changes.learnt, now_s)
+        self._targets |= {name: _target(past) for name, past in changes.learnt.items()}
         took_s = self._stopwatch() - began_s
         self._next_s = now_s + took_s + min(WRITE_SHARE * took_s, LONGEST_PAUSE_S)
 

@@ -96,4 +96,4 @@ class StateStore(Protocol):
         """Whether the next write has to be of everything."""
 
     def write(self, changes: Changes) -> None:
-        """Put ``changes`` on disk; raises ``OSError``."""
+        """Put ``changes`` on disk; raises ``OSError``, and wants everything then, since no later change has these."""

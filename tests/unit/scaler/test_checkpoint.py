@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import re
+import resource
+import signal
 import stat
 import zlib
 from collections.abc import Iterator
@@ -128,6 +130,21 @@ def test_a_change_that_fails_is_followed_by_a_whole_memory(
     with pytest.raises(OSError, match="after a whole memory"):
         checkpoint.write(generation(9))
     checkpoint.write(whole(OLD))
+    assert checkpoint.read() == OLD
+
+
+def test_a_disk_that_takes_a_part_of_a_change_has_failed(checkpoint: Checkpoint) -> None:
+    checkpoint.write(whole(OLD))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (checkpoint.path.stat().st_size + 10, limits[1]))
+        with pytest.raises(OSError, match="a part of it only"):
+            checkpoint.write(generation(8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert checkpoint.wants_whole
     assert checkpoint.read() == OLD
 
 

@@ -54,7 +54,8 @@ def test_changes_are_put_together_in_order() -> None:
     assert now.topics == {"light": topic_memory()}
     assert set(now.learnt) == {"light", "new"}
     assert [(worker.worker, worker.failed) for worker in now.workers.values()] == [("light/0b", True)]
-    assert merged([later, whole(memory)]) == memory, "a whole memory takes the place of all before"
+    former = Changes(header=header(), workers=[structs.replace(memory.workers["light/0b"], worker="light/0c")])
+    assert merged([later, former, whole(memory)]) == memory, "a whole memory takes the place of all before"
     assert merged([]) is None
 
 
