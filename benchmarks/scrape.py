@@ -31,7 +31,7 @@ opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 while True:
     began_s = time.monotonic()
     text = opener.open(sys.argv[1], timeout=60).read()
-    moment = text.rpartition(b"hermes_cut_timestamp_seconds ")[2].decode()
+    moment = text.rpartition(b"hermes_figures_timestamp_seconds ")[2].decode()
     print(json.dumps([time.monotonic() - began_s, len(text), moment]), flush=True)
 """
 

@@ -263,7 +263,7 @@ DEPLOYMENT_METRICS: tuple[Metric[Figures], ...] = (
         read=lambda figures: figures.tick_s,
     ),
     Metric(
-        name="hermes_cut_timestamp_seconds",
+        name="hermes_figures_timestamp_seconds",
         labels=(),
         help="Unix time at which all these figures were taken.",
         read=lambda figures: figures.at_s - figures.clock_offset_s,

@@ -30,8 +30,8 @@ scrape_configs:
       - targets: ["127.0.0.1:9464"]
 ```
 
-A scrape waits while the scaler decides, and shows one moment, `hermes_cut_timestamp_seconds`. What is unknown has no
-sample. Counters and histograms go on where they were when workers come and go and when the scaler is killed or
+A scrape waits while the scaler decides, and shows one moment, `hermes_figures_timestamp_seconds`. What is unknown has
+no sample. Counters and histograms go on where they were when workers come and go and when the scaler is killed or
 replaced; on another cluster they start at 0.
 
 ## All metrics
@@ -55,7 +55,7 @@ groups:
   - name: hermes
     rules:
       - alert: HermesSilent
-        expr: up{job="hermes"} == 0 or time() - hermes_cut_timestamp_seconds > 30
+        expr: up{job="hermes"} == 0 or time() - hermes_figures_timestamp_seconds > 30
         for: 1m
         annotations:
           summary: "The scaler does not answer or does nothing; workers go on, but their number stays."

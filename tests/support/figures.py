@@ -1,4 +1,4 @@
-"""Cuts made by hand, every figure of them a different number."""
+"""Figures made by hand, each of them a different number."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_each_scrape_takes_one_cut_and_the_next_a_newer_one() -> None:
 
     with _serving(made=made) as exporter:
         _get(exporter)
-        assert b"hermes_cut_timestamp_seconds 1001.0" in _get(exporter)[2]
+        assert b"hermes_figures_timestamp_seconds 1001.0" in _get(exporter)[2]
     assert taken == [1_000.0, 1_001.0]
 
 

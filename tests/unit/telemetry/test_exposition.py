@@ -71,7 +71,7 @@ def test_a_tick_that_never_ends_does_not_hide_the_metrics(idle: Ticking, monkeyp
     monkeypatch.setattr(module, "WAITED_S", 0.02)
     idle.clear()
     _, text = Exposition(figures_of, idle).render("", [], packed=False)
-    assert b"hermes_cut_timestamp_seconds" in text
+    assert b"hermes_figures_timestamp_seconds" in text
     assert idle.waits < 5, "the patience is for the whole scrape"
 
 
@@ -87,7 +87,7 @@ def test_two_scrapers_of_the_same_figures_share_a_text_and_new_figures_make_a_ne
     assert ("Content-Encoding", "gzip") in headers
     assert idle.looks == pieces + 2, "nothing was made again: each let a tick go first, no more"
     made[0] = figures_of(at_s=2.0)
-    assert b"hermes_cut_timestamp_seconds 2.0" in exposition.render("", [], packed=False)[1]
+    assert b"hermes_figures_timestamp_seconds 2.0" in exposition.render("", [], packed=False)[1]
     assert idle.looks == 2 * pieces + 2
 
 
