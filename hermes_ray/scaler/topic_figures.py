@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hermes_ray.broker.depth import ProbeFailure
-from hermes_ray.core.conditions import Troubles, conditions
+from hermes_ray.core.conditions import Condition, Troubles, conditions
 from hermes_ray.core.model import Decision, Snapshot
 from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import TopicMemory
@@ -49,18 +49,26 @@ def topic_figures(
         start_error=fleet.start_error(topic),
         depth_error=None if failure is None else failure.text,
         last_decision=recent[-1] if recent else None,
-        conditions=conditions(
-            seen,
-            decision,
-            fleet.params[topic],
-            Troubles(
-                probe_failure_count=0 if failure is None else failure.count,
-                start_failure_count=fleet.start_failure_count(topic),
-                unresponsive_count=team.silent_count,
-                not_consuming_count=team.not_consuming_count,
-                is_placeless=fleet.lack(topic) is not None,
-            ),
-            is_capacity_known=is_capacity_known,
-            report_interval_s=fleet.report_interval_s,
-        ),
+        conditions=_conditions_of(seen, decision, fleet, failure, is_capacity_known),
+    )
+
+
+def _conditions_of(
+    seen: Snapshot, decision: Decision | None, fleet: Fleet, failure: ProbeFailure | None, is_capacity_known: bool
+) -> frozenset[Condition]:
+    topic, team = seen.topic, fleet.team(seen.topic, seen.at_s)
+    troubles = Troubles(
+        probe_failure_count=0 if failure is None else failure.count,
+        start_failure_count=fleet.start_failure_count(topic),
+        unresponsive_count=team.silent_count,
+        not_consuming_count=team.not_consuming_count,
+        is_placeless=fleet.lack(topic) is not None,
+    )
+    return conditions(
+        seen,
+        decision,
+        fleet.params[topic],
+        troubles,
+        is_capacity_known=is_capacity_known,
+        report_interval_s=fleet.report_interval_s,
     )
