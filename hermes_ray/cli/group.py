@@ -14,7 +14,7 @@ from hermes_ray.cli.completion import Words
 from hermes_ray.config.secrets import without_words
 from hermes_ray.errors import HermesError
 
-__all__ = ["Command", "Commands", "Section"]
+__all__ = ["Command", "Commands", "Section", "output_failed"]
 
 INTERRUPTED = 130
 
@@ -55,7 +55,7 @@ class Command(click.Command):
         sys.exit(code)
 
 
-def _tell(error: OSError) -> None:
+def output_failed(error: OSError) -> None:
     """Tell of output that cannot be written, and have Python not complain of it at its end once more.
 
     A closed pipe is no trouble: whoever read has enough, as ``head`` has.
@@ -95,12 +95,12 @@ class Commands(click.Group):
         except click.Abort:
             code = INTERRUPTED
         except OSError as error:
-            _tell(error)
+            output_failed(error)
         try:
             if sys.stdout is not None:
                 sys.stdout.flush()
         except OSError as error:
-            _tell(error)
+            output_failed(error)
             code = 1
         sys.exit(code)
 

@@ -6,11 +6,13 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 import click
 
+from hermes_ray.cli.group import output_failed
 from hermes_ray.cli.remarks import neighbours, ruling
 from hermes_ray.cluster.client import Deployment, drain_without_scaler, forget_overrides, orphans
 from hermes_ray.cluster.connect import join_cluster, join_running_cluster, start_cluster
@@ -108,7 +110,11 @@ class _Signals:
 
 
 class _Lines:
-    """Prints lines; without a terminal at most one each 2 s, what came between joined into it."""
+    """Prints lines; without a terminal at most one each 2 s, what came between joined into it.
+
+    Where nobody reads them any more the command says so and goes on: a reader has no say in what becomes of the
+    deployment.
+    """
 
     def __init__(self) -> None:
         self._waiting: list[str] = []
@@ -116,12 +122,22 @@ class _Lines:
 
     def __call__(self, *lines: str, now: bool = False) -> None:
         self._waiting += lines
-        due = now or sys.stdout.isatty() or time.monotonic() - self._last_s >= LINE_EVERY_S
+        due = now or _is_terminal() or time.monotonic() - self._last_s >= LINE_EVERY_S
         if self._waiting and due:
-            click.echo(("\n" if sys.stdout.isatty() else " | ").join(self._waiting))
-            sys.stdout.flush()
+            try:
+                click.echo(("\n" if _is_terminal() else " | ").join(self._waiting))
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+            except OSError as error:
+                output_failed(error)
+                with suppress(OSError):
+                    click.echo("hermes: nobody reads the output any more; the deployment goes on without", err=True)
             self._waiting = []
             self._last_s = time.monotonic()
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _print_applied(applied: Applied, say: _Lines) -> None:

@@ -102,7 +102,7 @@ class Scaler:
             self._loop.say(f"there is no checkpoint at {checkpoint.path}: rates are learnt anew")
         for warning in self._warnings:
             self._loop.say(warning)
-        self._report_interval = ReportInterval()
+        self._report_interval = ReportInterval(memory.header.report_interval_s, self._clock())
         self._set_report_interval()
         self._loop.save(self._clock(), at_once=True)
         self._prober.start()

@@ -169,8 +169,8 @@ class ControlLoop:
         roster, failures = self._fleet.roster, self._prober.failures
         for report, at_s in reports:
             roster.take(report, at_s, self._fleet.report_interval_s)
-        unreachable = {topic for topic, failure in failures.items() if not failure.is_answer}
-        for line in self._fleet.refresh(now_s, unreachable):
+        refused = {topic for topic, failure in failures.items() if failure.is_answer}
+        for line in self._fleet.refresh(now_s, failures.keys(), refused):
             self.say(line)
         self._left_out.count(roster)
         probes, interval_s, waits = self._prober.probes(), self._fleet.report_interval_s, self._prober.known_waits()
@@ -242,7 +242,12 @@ class ControlLoop:
             return
         self._left_out.forget_the_long_gone(now_s, self._plan.config.forget_after_s)
         had_error = self._writer.error is not None
-        header = structs.replace(self._header, owner=self.owner, stop_by_s=self.stop_by_s)
+        header = structs.replace(
+            self._header,
+            owner=self.owner,
+            stop_by_s=self.stop_by_s,
+            report_interval_s=self._fleet.report_interval_s,
+        )
         self._writer.write(
             header,
             self._topics | self._left_out.topics,

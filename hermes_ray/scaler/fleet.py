@@ -14,6 +14,7 @@ from hermes_ray.scaler.lifecycle import (
     Overdue,
     Team,
     is_given_up,
+    is_proven,
     is_silent,
     overdue,
     silence_s,
@@ -22,9 +23,10 @@ from hermes_ray.scaler.plan import Plan
 from hermes_ray.scaler.ports import CapacityView, WorkerPool
 from hermes_ray.scaler.reconcile import Reconciler
 from hermes_ray.scaler.record import Record
+from hermes_ray.scaler.rollout import CANARY_COUNT
 from hermes_ray.scaler.roster import Departure, Roster
-from hermes_ray.scaler.start_backoff import EARLY_DEATH_S, FIRST_BACKOFF_S, MAX_BACKOFF_S
-from hermes_ray.scaler.workforce import ASK_AGAIN_S, Workforce
+from hermes_ray.scaler.start_backoff import EARLY_DEATH_S, FIRST_BACKOFF_S
+from hermes_ray.scaler.workforce import ASK_AGAIN_S, Doubt, Workforce
 
 __all__ = ["PLACED_WITHIN_S", "Fleet"]
 
@@ -44,6 +46,7 @@ class Fleet:
         self.drained_count = 0
         self.killed_count = 0
         self.deaths: Counter[str] = Counter()
+        self._given_up: set[str] = set()
 
     @property
     def report_interval_s(self) -> float:
@@ -65,12 +68,13 @@ class Fleet:
         return self._force.team(topic, now_s)
 
     def start_error(self, topic: str) -> str | None:
-        """Why the last start of this topic failed; None once one succeeded."""
-        return self._force.backoffs[topic].error
+        """Why the last start of this topic failed, or its new code is in doubt; None once one succeeded."""
+        doubt = self._force.doubts.get(topic)
+        return self._force.backoffs[topic].error or (None if doubt is None else doubt.error)
 
     def start_failure_count(self, topic: str) -> int:
-        """Starts of this topic that failed in a row."""
-        return self._force.backoffs[topic].failures
+        """Starts of this topic that failed in a row; 1 at least while its new code is in doubt."""
+        return max(self._force.backoffs[topic].failures, int(topic in self._force.doubts))
 
     def lack(self, topic: str) -> str | None:
         """What keeps this topic from what it was granted; None: nothing does, or nothing but time."""
@@ -121,11 +125,12 @@ class Fleet:
 
     # What happened
 
-    def refresh(self, now_s: float, unreachable: Collection[str] = ()) -> list[str]:
+    def refresh(self, now_s: float, unreachable: Collection[str] = (), refused: Collection[str] = ()) -> list[str]:
         """Take note of starts that ended, of workers that came or went, and of deadlines; a line for each surprise.
 
-        ``unreachable``: topics about which the broker does not answer now.
+        ``unreachable``: topics about which the broker does not answer now; it refuses to of the ``refused`` among them.
         """
+        self._force.refused = frozenset(refused)
         for topic, since_s in self._force.reachable_since_s.items():
             self._force.reachable_since_s[topic] = (
                 None if topic in unreachable else now_s if since_s is None else since_s
@@ -135,15 +140,15 @@ class Fleet:
             record = self.roster.get(result.worker)
             if result.error is not None and record is not None:
                 self._start_failed(record, result.error, now_s)
-        departures = self.roster.sync(living, now_s)
-        lost_nodes = self._lost_nodes(departures)
-        for departure in departures:
-            self._departed(departure, now_s, lost_nodes)
+        for departure in self.roster.sync(living, now_s):
+            self._departed(departure, now_s)
         self._force.look_anew()
         for topic in self.roster.topics():
             limits = self._force.limits(topic)
             for record in list(self.roster.of(topic)):
                 self._look_at(record, limits, now_s)
+            if topic in self._force.doubts and not self._old_count(topic):
+                del self._force.doubts[topic]
         return self._force.take_lines()
 
     # What to do
@@ -177,10 +182,14 @@ class Fleet:
             self._force.noted(record)
         if (due := overdue(record, limits, now_s)) is not None:
             self._end_overdue(record, due, limits, now_s)
-        backoff = self._force.backoffs.get(record.topic)
-        is_trial = backoff is not None and backoff.failures and record.is_consuming
-        if backoff is not None and is_trial and now_s - record.since_s > backoff.proof_s:
+        backoff, doubt = self._force.backoffs.get(record.topic), self._force.doubts.get(record.topic)
+        if backoff is not None and backoff.failures and record.is_consuming and now_s - record.since_s > EARLY_DEATH_S:
             backoff.succeeded(record.since_s)
+        if doubt is not None and self._is_proof(record, doubt):
+            del self._force.doubts[record.topic]
+        if record.worker not in self._given_up and is_given_up(record, limits, now_s):
+            self._given_up.add(record.worker)
+            self._doubt(record, "said nothing any more", record.heard_s - record.since_s, now_s)
 
     def _end_overdue(self, record: Record, due: Overdue, limits: Limits, now_s: float) -> None:
         if due is Overdue.NOT_CONSUMING:
@@ -214,29 +223,18 @@ class Fleet:
         if record.report is not None:
             # It consumed, then failed: the message that ended it will probably end the next one. A pause that does not
             # grow keeps the topic working and the cluster from starting processes as fast as they die.
-            longest_s = MAX_BACKOFF_S if old else FIRST_BACKOFF_S
-            pause_s = backoff.failed(error, record.since_s, now_s, longest_s, now_s - record.since_s)
+            pause_s = backoff.failed(error, record.since_s, now_s, FIRST_BACKOFF_S)
             text = f"{worker} failed: {error}; the next starts in {pause_s:.0f} s"
         else:
             pause_s = backoff.failed(error, record.since_s, now_s)
             text = f"{worker} did not start: {error}; next try in {pause_s:.0f} s"
         self._force.lines.append(f"{text}; the roll-out waits for it, {old} old ones work on" if old else text)
 
-    def _is_new_in_rollout(self, record: Record) -> bool:
-        return not record.adopted and not self.is_outdated(record) and self._old_count(record.topic) > 0
-
     def _old_count(self, topic: str) -> int:
         """The workers that a roll-out is yet to replace."""
         return sum(self.is_outdated(record) for record in self.roster.of(topic) if not record.is_draining)
 
-    def _lost_nodes(self, departures: Collection[Departure]) -> set[str | None]:
-        """The nodes that had several workers and have none now: the node died, not each of them."""
-        gone = Counter(departure.record.node_id for departure in departures)
-        if len(departures) < 2:
-            return set()
-        return {node_id for node_id, count in gone.items() if count > 1} - {r.node_id for r in self.roster.all()}
-
-    def _departed(self, departure: Departure, now_s: float, lost_nodes: Collection[str | None]) -> None:
+    def _departed(self, departure: Departure, now_s: float) -> None:
         record = departure.record
         self.killed_count += departure.killed_count
         if departure.expected:
@@ -245,14 +243,33 @@ class Fleet:
             return
         elif not record.adopted and now_s - record.since_s < EARLY_DEATH_S:
             self._start_failed(record, f"its process died within {EARLY_DEATH_S:.0f} s", now_s)
-        elif self._is_new_in_rollout(record) and record.node_id not in lost_nodes:
-            self.deaths[record.topic] += 1
-            self._start_failed(record, f"its process died {now_s - record.since_s:.0f} s after its start", now_s)
         else:
             self.deaths[record.topic] += 1
             self._force.lines.append(
                 f"{record.topic}: worker {record.worker} died; what it held goes back to the queue"
             )
+            self._doubt(record, "died", now_s - record.since_s, now_s)
+
+    def _is_proof(self, record: Record, doubt: Doubt) -> bool:
+        """Whether a worker of the new code was heard to work for so long that the code is good after all."""
+        is_old = record.heard_s - record.since_s > doubt.proof_s
+        return is_old and record.is_consuming and not self.is_outdated(record)
+
+    def _doubt(self, record: Record, what: str, after_s: float, now_s: float) -> None:
+        """One of new code failed after it had worked, before the old ones are replaced: no more of those go until one
+        works for twice as long. It says nothing about the code where others that are as old work on.
+        """
+        topic = record.topic
+        if record.adopted or self.is_outdated(record) or not (old := self._old_count(topic)):
+            return
+        limits = self._force.limits(topic)
+        peers = [r for r in self.roster.of(topic) if r.since_s <= record.since_s and r is not record]
+        if sum(is_proven(r, limits, now_s) and not self.is_outdated(r) for r in peers) >= CANARY_COUNT:
+            return
+        error = f"worker {record.worker} of the new code {what} {after_s:.0f} s after its start"
+        if topic not in self._force.doubts:
+            self._force.lines.append(f"{topic}: {error}; the roll-out waits for one that works, {old} old ones work on")
+        self._force.doubts[topic] = Doubt(error, max(EARLY_DEATH_S, 2 * after_s))
 
     def _unplaced(self, holding: Iterable[Record]) -> list[Resources]:
         return [self._force.size(record) for record in holding if record.place_id is None]

@@ -47,12 +47,14 @@ class Limits:
     """``report_interval_s`` of the deployment, ``silent_timeout_s`` of the topic.
 
     ``reachable_since_s``: since when the broker has answered the scaler about this topic, None while it does not. Then
-    nobody is blamed for not consuming.
+    nobody is blamed for not consuming. ``is_refused``: it answers the scaler with a refusal too, so that another worker
+    would do no better: it is said, and nobody is replaced for it.
     """
 
     report_interval_s: float
     silent_timeout_s: float
     reachable_since_s: float | None
+    is_refused: bool = False
     said_after_s: float = field(init=False)
     killed_after_s: float = field(init=False)
     replaced_after_s: float = field(init=False)
@@ -115,7 +117,8 @@ def not_consuming_s(record: Record, limits: Limits, now_s: float) -> float:
 
     A silent one may consume: it only says nothing.
     """
-    since_s, reachable_s = record.not_consuming_since_s, limits.reachable_since_s
+    since_s = record.not_consuming_since_s
+    reachable_s = 0.0 if limits.is_refused else limits.reachable_since_s
     if since_s is None or reachable_s is None or is_silent(record, limits, now_s):
         return 0.0
     return now_s - max(since_s, reachable_s)
@@ -153,7 +156,8 @@ def overdue(record: Record, limits: Limits, now_s: float) -> Overdue | None:
         return Overdue.HUNG
     if record.drain_by_s is not None and now_s > record.drain_by_s + DRAIN_GRACE_S:
         return Overdue.HUNG
-    if not record.is_draining and not_consuming_s(record, limits, now_s) > limits.replaced_after_s:
+    is_blamed = not record.is_draining and not limits.is_refused
+    if is_blamed and not_consuming_s(record, limits, now_s) > limits.replaced_after_s:
         return Overdue.NOT_CONSUMING
     return None
 

@@ -78,7 +78,7 @@ class WorkerMemory(Struct, kw_only=True):
 class Header(Struct, frozen=True, kw_only=True):
     """The deployment: under the plan ``generation`` on the cluster ``cluster_id``, as of ``anchor``.
 
-    ``stop_by_s``: an accepted stop order that is not carried out yet.
+    ``stop_by_s``: an accepted stop order that is not carried out yet. ``report_interval_s``: what workers keep to.
     """
 
     generation: int = 0
@@ -86,6 +86,7 @@ class Header(Struct, frozen=True, kw_only=True):
     anchor: Anchor | None = None
     owner: Owner | None = None
     stop_by_s: float | None = None
+    report_interval_s: float = 1.0
 
 
 class Changes(Struct, frozen=True, kw_only=True):
@@ -190,7 +191,11 @@ def recalled(memory: Memory | None, plan: Plan, cluster_id: str) -> Memory:
     if header.generation == plan.generation:
         return memory
     topics = {topic: _started_again(past) for topic, past in memory.topics.items()}
-    return structs.replace(memory, header=structs.replace(fresh, anchor=header.anchor), topics=topics)
+    return structs.replace(
+        memory,
+        header=structs.replace(fresh, anchor=header.anchor, report_interval_s=header.report_interval_s),
+        topics=topics,
+    )
 
 
 def _started_again(past: TopicMemory) -> TopicMemory:

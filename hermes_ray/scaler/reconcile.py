@@ -171,8 +171,9 @@ class Reconciler:
         return max(0, min(missing, most))
 
     def _rollout(self, topic: str, target: int, old: Sequence[Record], new: Sequence[Record], now_s: float) -> Rollout:
-        limits = self._force.limits(topic)
-        proven = sum(is_proven(record, limits, now_s) for record in new) if old else len(new)
+        limits, doubt = self._force.limits(topic), self._force.doubts.get(topic)
+        proof_s = 0.0 if doubt is None else doubt.proof_s
+        proven = sum(r.heard_s - r.since_s >= proof_s and is_proven(r, limits, now_s) for r in new) if old else len(new)
         return Rollout(
             target=target,
             old_count=len(old),

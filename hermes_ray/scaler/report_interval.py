@@ -16,10 +16,10 @@ class ReportInterval:
     Until then they are not silent, nor do they report in time for anything that is reckoned by 1 s.
     """
 
-    def __init__(self) -> None:
-        self.told_s = LEAST_S
-        self.kept_s = LEAST_S
-        self._told: dict[float, float] = {}  # interval: when it was told last
+    def __init__(self, before_s: float = LEAST_S, now_s: float = 0.0) -> None:
+        """``before_s`` is what the scaler before this one had them keep to."""
+        self.told_s = self.kept_s = before_s
+        self._told = {before_s: now_s}  # interval: when it was told last
 
     def update(self, worker_count: int, now_s: float) -> None:
         """Reckon anew."""

@@ -8,35 +8,22 @@ from dataclasses import dataclass
 __all__ = ["EARLY_DEATH_S", "FIRST_BACKOFF_S", "MAX_BACKOFF_S", "StartBackoff"]
 
 EARLY_DEATH_S = 10.0  # a worker that died sooner has failed to start, whatever it reported
-LONGEST_PROOF_S = 600.0
 FIRST_BACKOFF_S = 5.0
 MAX_BACKOFF_S = 300.0
 
 
 @dataclass(slots=True)
 class StartBackoff:
-    """Tries that failed in a row, and when the next is due. Workers started together are one try.
-
-    ``proof_s``: for how long one has to work to show that what failed works again.
-    """
+    """Tries that failed in a row, and when the next is due. Workers started together are one try."""
 
     failures: int = 0
     failed_s: float = 0.0
     next_s: float = 0.0
     error: str | None = None
-    proof_s: float = EARLY_DEATH_S
 
-    def failed(
-        self,
-        error: str,
-        begun_s: float,
-        now_s: float,
-        longest_s: float = MAX_BACKOFF_S,
-        worked_s: float = 0.0,
-    ) -> float:
-        """A worker started at ``begun_s`` has failed, after ``worked_s``; returns the seconds until the next try."""
+    def failed(self, error: str, begun_s: float, now_s: float, longest_s: float = MAX_BACKOFF_S) -> float:
+        """A worker started at ``begun_s`` has failed; returns the seconds until the next try."""
         self.error = error
-        self.proof_s = max(self.proof_s, min(LONGEST_PROOF_S, 2 * worked_s))
         if not self.failures or begun_s > self.failed_s:
             self.next_s = now_s + min(longest_s, FIRST_BACKOFF_S * 2 ** min(self.failures, 10))
             self.failures += 1
@@ -50,4 +37,4 @@ class StartBackoff:
     def succeeded(self, since_s: float) -> None:
         """A worker started at ``since_s`` works: that says something only if no start failed since."""
         if since_s > self.failed_s:
-            self.failures, self.next_s, self.error, self.proof_s = 0, 0.0, None, EARLY_DEATH_S
+            self.failures, self.next_s, self.error = 0, 0.0, None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
+from typing import NamedTuple
 
 from hermes_ray.config.settings import topic_params
 from hermes_ray.core.model import TopicParams
@@ -17,12 +18,19 @@ from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.scaler.start_backoff import StartBackoff
 
-__all__ = ["ASK_AGAIN_S", "LEAVING_S", "Workforce"]
+__all__ = ["ASK_AGAIN_S", "LEAVING_S", "Doubt", "Workforce"]
 
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_S = 5.0  # an order without an echo is given again
 LEAVING_S = 900.0  # to drain, or to be silent, for workers of a topic that was removed
+
+
+class Doubt(NamedTuple):
+    """Why new code that starts is not believed in, and for how long one of it has to work to show that it is good."""
+
+    error: str
+    proof_s: float
 
 
 class Workforce:
@@ -39,6 +47,8 @@ class Workforce:
             name: topic_params(name, topic, plan.concurrency[name]) for name, topic in config.topics.items()
         }
         self.reachable_since_s: dict[str, float | None] = dict.fromkeys(config.topics, None)
+        self.refused: Collection[str] = ()
+        self.doubts: dict[str, Doubt] = {}
         self.report_interval_s = 1.0
         self.failed_starts: Counter[str] = Counter()
         self.lines: list[str] = []
@@ -84,6 +94,7 @@ class Workforce:
             report_interval_s=self.report_interval_s,
             silent_timeout_s=LEAVING_S if chosen is None else chosen.worker.silent_timeout_s,
             reachable_since_s=self.reachable_since_s.get(topic),
+            is_refused=topic in self.refused,
         )
 
     def look_anew(self) -> None:

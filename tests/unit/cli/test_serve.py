@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any, cast
 
 import pytest
@@ -37,3 +39,14 @@ def test_an_apply_that_waits_for_workers_says_at_once_that_the_deployment_was_st
     applied = Applied(deployment=cast(Deployment, Stopped()), config=Config(topics={}), changes=None)
     with pytest.raises(OperationFailed, match="deployment blue was stopped while its workers started"):
         module._detach(applied, module._Signals(), "key")
+
+
+@pytest.mark.parametrize("reader", [">/dev/full", "| true", ">&-"])
+def test_where_nobody_reads_its_lines_the_command_goes_on_and_says_so(reader: str) -> None:
+    words = "say = _Lines(); [say(n * 'x', now=True) for n in range(9)]; exit(7)"
+    program = f"from hermes_ray.cli.serve import _Lines; {words}"
+    shell = f'{{ "{sys.executable}" -c "{program}"; echo code $? >&2; }} {reader}'
+    ran = subprocess.run(["bash", "-c", shell], check=False, capture_output=True, text=True, timeout=60)
+    assert "code 7" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert reader == ">&-" or "nobody reads the output any more; the deployment goes on without" in ran.stderr

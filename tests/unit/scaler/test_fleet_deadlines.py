@@ -111,6 +111,19 @@ def test_a_scaler_that_was_away_blames_nobody_for_the_silence_it_could_not_hear(
     assert (len(scene.pool.started), scene.pool.killed, scene.pool.drained) == (2, [], [])
 
 
+def test_where_the_broker_refuses_the_scaler_too_it_is_said_and_nobody_is_replaced_for_it() -> None:
+    scene = Scene()
+    scene.up(heavy=2)
+    for _ in range(300):
+        scene.now_s += 1.0
+        for worker in scene.pool.workers:
+            scene.says(worker, phase="connecting", lost_reason="404 NOT_FOUND - no queue 'heavy'")
+        scene.fleet.refresh(scene.now_s, ["heavy"], ["heavy"])
+        scene.fleet.reconcile({"heavy": 2}, None, scene.now_s)
+    assert scene.fleet.team("heavy", scene.now_s).not_consuming_count == 2
+    assert (scene.pool.drained, scene.fleet.start_failure_count("heavy")) == ([], 0)
+
+
 def test_a_worker_that_cannot_consume_is_said_then_drained_and_replaced_with_pauses() -> None:
     scene = Scene("topics.heavy.worker.drain_timeout_s=10")
     scene.tick(heavy=2)

@@ -24,3 +24,11 @@ def test_who_was_told_a_longer_interval_is_given_that_long() -> None:
     assert interval.kept_s == 1.0, "what was told for a moment at 1 s is over too"
     interval.update(2_400, 13.0)
     assert (interval.told_s, interval.kept_s) == (10.0, 10.0), "up at once"
+
+
+def test_the_next_scaler_knows_what_the_one_before_had_told() -> None:
+    interval = ReportInterval(10.0, 100.0)
+    interval.update(50, 106.0)
+    assert (interval.told_s, interval.kept_s) == (1.0, 10.0)
+    interval.update(50, 113.0)
+    assert interval.kept_s == 1.0

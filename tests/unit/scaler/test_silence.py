@@ -47,7 +47,8 @@ def test_new_code_that_hangs_after_its_first_words_costs_the_canaries_and_no_old
         world.hung |= spoken(world) - old
     assert old <= set(world.of("light"))
     assert not old & {worker for worker, _ in world.pool.drained}
-    assert Condition.UNRESPONSIVE in world.figures("light").conditions
+    assert {Condition.UNRESPONSIVE, Condition.START_FAILING} <= world.figures("light").conditions
+    assert "of the new code said nothing any more" in (world.fleet.start_error("light") or "")
 
 
 @pytest.mark.parametrize("away_s", [0, 30, 1_000])
