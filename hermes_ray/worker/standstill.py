@@ -15,7 +15,7 @@ __all__ = ["LEAST_S", "Standstill"]
 
 LEAST_S = 1.0
 _PIECE_S = 1.0
-_BUSY_RATIO = 1e-4
+_BUSY_RATIO = 1e-3
 _KEPT = 16  # a message in hand for so long that it has seen more of them counts the oldest as work
 
 
