@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from hermes_ray.core.model import Override, Reason
+from hermes_ray.core.conditions import Condition
+from hermes_ray.core.model import Capacity, Node, Override, Reason
 from hermes_ray.core.policy import PolicyState
 from hermes_ray.scaler.memory import policy_state
+from hermes_ray.scaler.reconcile import WAIT_SAID_S
 from hermes_ray.scaler.status_rows import topic_rows
 from tests.support.reports import report
 from tests.support.scaler_world import ScalerWorld, pause, pin_to_3
@@ -148,3 +150,42 @@ def test_a_pin_ends_when_it_was_said_to_though_the_machine_slept_meanwhile() -> 
     world.loop.slept(3_600.0)
     world.tick()
     assert world.figures("light").override is None
+
+
+def test_figures_say_how_far_the_clock_is_ahead_and_how_long_the_last_tick_took() -> None:
+    world = ScalerWorld()
+    world.loop.clock_offset_s, world.loop.tick_s = 600.0, 0.25
+    world.tick()
+    assert world.loop.figures is not None
+    assert (world.loop.figures.clock_offset_s, world.loop.figures.tick_s) == (600.0, 0.25)
+
+
+def test_what_an_order_between_two_ticks_shows_is_of_its_own_moment() -> None:
+    world = ScalerWorld()
+    world.tick()
+    world.now_s += 0.5
+    world.loop.save(world.now_s, at_once=True)
+    assert world.figures("light").snapshot.at_s == world.now_s
+
+
+def test_that_a_first_worker_fits_nowhere_is_said_once() -> None:
+    world = ScalerWorld("topics.light.workers.min=1")
+    world.view.answer = Capacity(nodes=(Node(node_id="node", available={"CPU": 0.0}),))
+    world.tick(5)
+    assert len([line for _, line in world.loop.lines if line.startswith("light: ")]) == 1
+    assert Condition.CAPACITY_EXHAUSTED in world.figures("light").conditions
+
+
+def test_a_cluster_that_does_not_tell_its_room_is_not_said_to_have_none() -> None:
+    world = ScalerWorld("topics.light.workers.min=1", "topics.heavy.workers.min=1")
+    world.view.answer = Capacity(nodes=(Node(node_id="node", available={"CPU": 0.25}),))
+    world.loop.override("light", pause)
+    world.tick(3)
+    world.hung.update(world.of("heavy"))  # it keeps the only place, though it is to drain
+    world.loop.override("heavy", pause)
+    world.loop.override("light", lambda override: replace(override, paused=False))
+    world.tick(int(WAIT_SAID_S) + 2)
+    assert Condition.CAPACITY_EXHAUSTED in world.figures("light").conditions
+    world.view.answer = None
+    world.tick()
+    assert Condition.CAPACITY_EXHAUSTED not in world.figures("light").conditions

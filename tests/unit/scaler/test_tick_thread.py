@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
-from hermes_ray.scaler.tick_thread import UNHEALTHY_S, TickThread
+from hermes_ray.scaler import tick_thread as module
+from hermes_ray.scaler.tick_thread import FOLLOWERS_S, UNHEALTHY_S, TickThread
 from tests.support.ledger import until
 from tests.support.scaler_world import ScalerWorld, pause
 
@@ -15,8 +19,8 @@ from tests.support.scaler_world import ScalerWorld, pause
 class Rig:
     """A thread of ticks that tick a world; ``error`` is what the next one raises."""
 
-    def __init__(self) -> None:
-        self.world = ScalerWorld()
+    def __init__(self, *words: str) -> None:
+        self.world = ScalerWorld(*words)
         self.error: Exception | None = None
         self.tick_count = 0
         self.left = threading.Event()

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from hermes_ray.core.conditions import Condition
 from hermes_ray.core.histogram import DURATION_BUCKETS_S
-from hermes_ray.core.model import Override, Reason
+from hermes_ray.core.model import Override, Reason, WorkerCounts
 from hermes_ray.telemetry.exposition import FiguresCollector
 from hermes_ray.telemetry.figures import Figures, TopicCounts
 from hermes_ray.telemetry.metric import Metric
 from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS
 from hermes_ray.telemetry.metrics_page import page
 from hermes_ray.worker.counters import Counters, plus
-from tests.support.figures import COUNTERS, NEW, ORDERS, figures_of, orders
+from tests.support.figures import COUNTERS, NEW, ORDERS, SNAPSHOT, figures_of, orders
 from tests.support.reports import counters
 
 ALL: tuple[Metric[Any], ...] = (*TOPIC_METRICS, *DEPLOYMENT_METRICS)
@@ -86,6 +86,16 @@ def test_what_is_unknown_has_no_sample() -> None:
     unknown |= {"hermes_scaling_effectiveness_ratio", "hermes_worker_throughput_hertz", "hermes_report_lag_seconds"}
     assert not unknown & of_new
     assert {"queue_worker_count", "hermes_wait_seconds_count", "hermes_retries_total", "hermes_stalled"} <= of_new
+
+
+def test_the_moment_of_the_figures_is_unix_time_whatever_the_scalers_clock_is_ahead() -> None:
+    ahead = replace(figures_of(at_s=1_700_000_600.5), clock_offset_s=600.0)
+    assert _value("hermes_figures_timestamp_seconds", ahead) == 1_700_000_000.5
+
+
+def test_workers_of_which_none_consumes_have_no_throughput() -> None:
+    gone = orders(snapshot=replace(SNAPSHOT, workers=WorkerCounts(draining=3)))
+    assert _value("hermes_worker_throughput_hertz", figures_of(gone), topic="orders") is None
 
 
 def test_go_hermes_dashboards_find_their_names_labels_and_buckets() -> None:
