@@ -44,6 +44,18 @@ def test_a_topic_that_returns_in_time_goes_on_with_its_counts_and_is_not_forgott
     assert world.acked("extra") == handled
 
 
+def test_a_topic_that_is_left_out_again_is_remembered_as_long_again() -> None:
+    world = ScalerWorld()
+    for _ in range(2):
+        world.applied("topics.extra.handler=m:f")
+        world.tick(2)
+        world.applied()
+        world.tick(2)
+        world.now_s += 20 * DAY_S
+        world.tick(2)
+        assert world.loop.left_out() == ["extra"]
+
+
 def test_a_left_out_topic_is_forgotten_when_told_and_a_configured_one_is_not() -> None:
     world = ScalerWorld()
     world.applied("topics.extra.handler=m:f")

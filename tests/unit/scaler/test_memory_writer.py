@@ -47,3 +47,12 @@ def test_a_topic_whose_target_changed_is_written_at_once_and_once() -> None:
     deployment.learnt[late] = changed
     assert late in deployment.write()
     assert late not in deployment.write()
+
+
+def test_a_topic_that_was_left_out_is_written_at_once_when_it_is_back() -> None:
+    deployment = Deployment()
+    last = list(TOPICS)[-1]
+    past = deployment.learnt.pop(last)
+    deployment.write()
+    deployment.learnt[last] = past
+    assert last in deployment.write()
