@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from hermes_ray.scaler import clock as module
 from hermes_ray.scaler.clock import Anchor, SteadyClock, boot_id
 
 NOW_S = 1_800_000_000.0
@@ -84,6 +86,26 @@ def test_on_another_machine_as_much_has_passed_as_the_wall_went_on_however_wrong
     assert machine.clock(anchor)() == pytest.approx(anchor.at_s + away_s)
 
 
+@pytest.mark.parametrize(("boot", "uptime_s"), [(None, 9_000.0), ("first", 20.0)])
+def test_a_boot_without_a_name_or_of_less_uptime_is_another_one(boot: str | None, uptime_s: float) -> None:
+    machine = Machine(boot=boot)
+    anchor = machine.clock().anchor()
+    machine.passes(20.0)
+    machine.uptime_s = uptime_s
+    assert machine.clock(anchor)() == anchor.at_s + 20.0
+
+
+def test_a_moment_that_is_told_twice_is_the_same_though_the_two_clocks_drift() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    shown_s = 1_000.0 - clock.ahead_s()
+    machine.passes(1.0)
+    machine.wall_s += 0.4
+    assert 1_000.0 - clock.ahead_s() == shown_s
+    machine.wall_s += 0.2
+    assert 1_000.0 - clock.ahead_s() == pytest.approx(shown_s + 0.6)
+
+
 def test_a_sleep_of_the_machine_is_no_time_but_is_told() -> None:
     machine = Machine()
     clock = machine.clock()
@@ -99,5 +121,14 @@ def test_without_an_anchor_it_begins_as_unix_time() -> None:
     assert Machine(boot=None).clock()() == NOW_S
 
 
-def test_this_boot_has_the_same_name_each_time() -> None:
+def test_this_boot_has_the_same_name_each_time_and_none_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert boot_id() == boot_id()
+    name = tmp_path / "boot_id"
+    monkeypatch.setattr(module, "BOOT_ID", name)
+    assert boot_id() is None
+    name.write_text("\n")
+    assert boot_id() is None
+    name.write_text("3f2a-91bc\n")
+    assert boot_id() == "3f2a-91bc"
