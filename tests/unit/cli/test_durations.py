@@ -22,7 +22,7 @@ def test_anything_else_is_a_mistake_that_names_the_option(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (300, "5 min"), (7300, "2 h"), (200_000, "2 d")]
+    ("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (300, "5 min"), (7300, "2 h"), (200_000, "2 d")]
 )
 def test_people_read_a_number_or_two_digits(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text

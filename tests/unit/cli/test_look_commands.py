@@ -118,6 +118,7 @@ def test_status_shows_what_overrules_what_is_wrong_and_the_last_decision(
         "driver": "none",
         "metrics_url": "http://127.0.0.1:9464/metrics",
         "warnings": ["port 9464 is taken"],
+        "others": ["other"],
     }
     pin = {"kind": "pinned", "count": 13, "until": time.time() + 1500}
     deployment.topics["orders"] |= {
@@ -137,6 +138,7 @@ def test_status_shows_what_overrules_what_is_wrong_and_the_last_decision(
         "orders saturated: Every slot is busy, messages flow, and more of them wait.",
         "orders from_a_newer_scaler",
         "orders: its depth cannot be read: 404 no queue",
+        "also on this cluster: other, with workers that take room too: hermes status deployment.name=other",
     ):
         assert line in lines
 
@@ -242,6 +244,7 @@ def test_orders_reach_the_deployment_and_what_rules_then_is_printed(
         ("scale orders", "write hermes scale TOPIC N: the topic, and the number of workers it is to have"),
         ("scale orders many", "N is 'many': it must be a whole number of workers from 0 to 100000"),
         ("scale orders 100001", "N is '100001': it must be"),
+        (f"scale orders {5_000 * '9'}", f"N is '{40 * '9'}': it must be"),
         ("scale orders 5 --for soon", "--for is 'soon': write a duration above 0 such as 90s, 10m, 2h or 1d"),
         ("scale orders 5 --for 0s", "--for is '0s': write a duration above 0"),
         ("decisions --since 1w", "--since is '1w': write a duration above 0 such as 90s, 10m, 2h or 1d"),

@@ -1,9 +1,10 @@
-"""A disk that takes a part of a record: what is read then, and what is written next."""
+"""What becomes of a checkpoint on a disk that is full, where a file is in the way, after others had it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import getpid, uname
 from pathlib import Path
 from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 from signal import SIG_IGN, SIGXFSZ, signal
@@ -38,3 +39,20 @@ def test_a_record_of_which_the_disk_took_a_part_is_an_error_and_the_next_is_of_e
     store.write(whole(memory))
     store.close()
     assert Checkpoint(path).read() == memory
+
+
+def test_where_a_file_stands_in_place_of_the_directory_nothing_was_written(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    pauses: list[float] = []
+    assert Checkpoint(tmp_path / "state" / "here.state", pause=pauses.append).read() is None
+    assert pauses == [], "it is no error that passes"
+
+
+def test_whose_it_is_says_nothing_of_those_who_had_it_before(tmp_path: Path) -> None:
+    path = tmp_path / "here.state"
+    path.with_suffix(".lock").write_text("the scaler with pid 1 on a machine of long ago")
+    store = Checkpoint(path)
+    store.claim()
+    with pytest.raises(BlockingIOError, match=rf"belongs to the scaler with pid {getpid()} on {uname().nodename},"):
+        Checkpoint(path).claim()
+    store.close()

@@ -131,3 +131,14 @@ def test_the_end_of_a_deployment_takes_what_people_said_and_leaves_what_was_coun
 
 def test_without_a_memory_everything_starts_from_nothing() -> None:
     assert recalled(None, plan(), HERE) == Memory(header=Header(generation=7, cluster_id=HERE, owner=OWNER))
+
+
+def test_what_is_written_as_everything_takes_the_place_of_all_before() -> None:
+    emptied = whole(Memory(header=header(generation=8)))
+    assert merged([whole(filled()), emptied]) == Memory(header=header(generation=8))
+
+
+def test_a_file_that_is_nested_too_deeply_is_a_damaged_one() -> None:
+    data = b"\x82\xa6header\x80\xa1x" + 50_000 * b"\x91" + b"\xc0"  # {header: {}, x: [[[...None...]]]}
+    with pytest.raises(ValueError, match="nested too deeply"):
+        decode(data)
