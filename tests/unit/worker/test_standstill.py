@@ -9,12 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from hermes_ray.worker.standstill import LEAST_S, Standstill
 
 STOPPED_S = 3.5
-KINDS = pytest.mark.parametrize("kind", ["thread", "loop"])
 
 
 @contextmanager
@@ -32,9 +29,8 @@ def took_s(process: subprocess.Popen[str]) -> tuple[float, ...]:
     return tuple(map(float, process.stdout.readline().split()))
 
 
-@KINDS
-def test_a_message_took_no_time_while_its_process_was_stopped(kind: str) -> None:
-    with handling(kind) as process:
+def test_a_message_took_no_time_while_its_process_was_stopped() -> None:
+    with handling("thread") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         os.kill(process.pid, signal.SIGSTOP)
@@ -48,9 +44,8 @@ def test_a_message_took_no_time_while_its_process_was_stopped(kind: str) -> None
     assert busy_s == finished_s
 
 
-@KINDS
-def test_a_handler_that_keeps_the_interpreter_from_everybody_is_at_work(kind: str) -> None:
-    with handling(kind, "lock") as process:
+def test_a_handler_that_keeps_the_interpreter_from_everybody_is_at_work() -> None:
+    with handling("loop", "lock") as process:
         finished_s, busy_s = took_s(process)
     assert finished_s == busy_s >= 2.5
 
