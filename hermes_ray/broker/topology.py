@@ -77,24 +77,27 @@ def wait_arguments(queue: str, queue_type: str, delay_ms: int) -> Arguments:
 def ensure(connection: BlockingConnection, topologies: Iterable[TopicTopology]) -> None:
     """Create what is missing of the main and dead-letter queues; idempotent. Wait queues come with their first retry.
 
-    All that is there is looked at before anything is created, so that a refusal leaves nothing behind.
+    What has to be there is looked at before anything is created. What is to be created is not: each look for a queue
+    that is not there is a line in the broker's log.
     Raises ``UserMistake`` with one sentence for a queue that exists with other arguments, and for everything that is
     missing of topics that declare nothing; ``OperationFailed`` when the broker refuses or cannot create a queue.
     """
-    missing, absent = list[str](), list[tuple[TopicTopology, str]]()
-    for topology in topologies:
-        if topology.declare:
-            absent += [
-                (topology, name) for name, ready_count in survey(connection, topology).items() if ready_count is None
-            ]
-        else:
-            missing += [name for name in _all_names(topology) if _ready_count(connection, topology, name) is None]
+    topologies = list(topologies)
+    missing = [
+        name
+        for topology in topologies
+        if not topology.declare
+        for name in _all_names(topology)
+        if _ready_count(connection, topology, name) is None
+    ]
     if missing:
         names = ", ".join(repr(name) for name in missing)
         noun = "the queue" if len(missing) == 1 else "the queues"
         raise UserMistake(f"{noun} {names} must exist with topology=passive: create them or set topology=declare")
-    for topology, name in absent:
-        _declare(connection, topology, name, queue_arguments(topology.queue_type))
+    for topology in topologies:
+        if topology.declare:
+            for name in (topology.queue, dead_queue(topology.queue)):
+                _declare(connection, topology, name, queue_arguments(topology.queue_type))
 
 
 def survey(connection: BlockingConnection, topology: TopicTopology) -> dict[str, int | None]:

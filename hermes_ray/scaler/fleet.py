@@ -236,6 +236,7 @@ class Fleet:
 
     def _departed(self, departure: Departure, now_s: float) -> None:
         record = departure.record
+        self._given_up.discard(record.worker)
         self.killed_count += departure.killed_count
         if departure.expected:
             self.drained_count += 1

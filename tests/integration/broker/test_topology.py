@@ -16,6 +16,7 @@ from hermes_ray.broker.connection import backoff_s, connect
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.topology import TopicTopology, dead_queue, ensure, queue_arguments, wait_arguments, wait_queue
 from hermes_ray.errors import OperationFailed, UserMistake
+from tests.support.probing import missed_queues
 
 
 @pytest.fixture
@@ -119,16 +120,22 @@ def test_a_dead_letter_queue_with_other_arguments_is_refused_too(connection: Blo
         ensure(connection, [TopicTopology(topic="crawl", queue="mine")])
 
 
-def test_a_queue_that_is_refused_leaves_no_other_one_declared(
+def test_queues_that_are_not_there_as_they_must_leave_no_other_one_declared(
     broker: LocalBroker, vhost: str, connection: BlockingConnection
 ) -> None:
-    connection.channel().queue_declare("old", durable=True)
-    before = declared(broker, vhost)
+    with pytest.raises(UserMistake, match=r"'given', 'given\.dead' must exist with topology=passive"):
+        ensure(
+            connection,
+            [TopicTopology(topic="new", queue="new"), TopicTopology(topic="given", queue="given", declare=False)],
+        )
+    assert declared(broker, vhost) == {}
 
-    with pytest.raises(UserMistake, match="'old' of topic 'old' exists as a classic queue"):
-        ensure(connection, [TopicTopology(topic="new", queue="new"), TopicTopology(topic="old", queue="old")])
 
-    assert declared(broker, vhost) == before
+def test_creating_queues_costs_no_line_in_the_brokers_log(
+    broker: LocalBroker, vhost: str, connection: BlockingConnection
+) -> None:
+    ensure(connection, [TopicTopology(topic=f"t{n}", queue=f"t{n}") for n in range(3)])
+    assert missed_queues(broker, vhost) == []
 
 
 def test_an_exclusive_queue_of_somebody_else_is_refused(connection: BlockingConnection, vhost_url: str) -> None:

@@ -37,7 +37,7 @@ def test_a_history_is_plain_data_and_small_when_written_down() -> None:
 @pytest.mark.parametrize("report_interval_s", [1.0, 20.0])
 def test_a_history_of_hours_with_a_wild_queue_and_all_kinds_of_runs_is_small_too(report_interval_s: float) -> None:
     history = History()
-    for second in range(6_000):
+    for second in range(3_000):
         came = 50 * second + int(40 * (second % 600) ** 1.3)
         finished = 20 * second
         kinds = tuple(finished // 40 if 30 <= n < 70 else 0 for n in range(BUCKET_COUNT))

@@ -51,4 +51,4 @@ def test_never_fewer_than_wanted_stay_and_never_more_than_the_surge_come(
     coming = wanted_new_count(state)
     beyond = max(CANARY_COUNT, state.surge_count)
     assert coming <= max(new, target)
-    assert coming + old <= max(target + beyond, old + new, target)
+    assert coming + left <= max(target + beyond, left + new)
