@@ -22,9 +22,9 @@ from hermes_ray.cluster.connect import join_running_cluster
 from hermes_ray.config.loading import parse_command
 from hermes_ray.config.secrets import mask_url
 from hermes_ray.config.settings import Config, worker_resources
+from hermes_ray.config.sizes import amounts_text
 from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.resources import words
 from hermes_ray.deploy.preflight import import_paths, try_handlers
 from hermes_ray.deploy.scaler_place import metrics_problem, on_scalers_node, state_problem
 from hermes_ray.errors import HermesError
@@ -76,7 +76,7 @@ def room(config: Config, capacity: Capacity) -> Iterator[Finding]:
     together = allocate(wants, capacity)
     for want in wants:
         alone = allocate([want], capacity)[want.topic]
-        text = f"{alone} of workers.max {want.target} fit now, each takes {words(want.size)}"
+        text = f"{alone} of workers.max {want.target} fit now, each takes {amounts_text(want.size)}"
         if together[want.topic] < alone:
             text += f"; {together[want.topic]} if every topic has its workers.max"
         ok = alone >= min(max(want.minimum, 1), want.target)

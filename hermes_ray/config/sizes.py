@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 
-__all__ = ["EXAMPLES", "PATTERN", "parse_bytes", "size_text"]
+__all__ = ["EXAMPLES", "PATTERN", "amounts_text", "parse_bytes", "size_text"]
 
 EXAMPLES = "a size such as 500MB or 4GiB"
 
@@ -35,3 +36,10 @@ def size_text(count: float) -> str:
     power = max((power for power in _POWERS.values() if 1024**power <= count), default=0)
     unit = next(unit for unit, each in _POWERS.items() if each == power)
     return f"{math.floor(count * 100 / 1024**power) / 100:.15g}{unit}{'iB' if unit else 'B'}"
+
+
+def amounts_text(resources: Mapping[str, float]) -> str:
+    """Amounts by Ray's names for people, memory as they write it: ``0.25 CPU, 4GiB memory``; ``nothing`` of nothing."""
+    parts = [f"{amount:.15g} {name}" for name, amount in resources.items() if amount > 0 and name != "memory"]
+    memory = resources.get("memory", 0.0)
+    return ", ".join([*parts, *([f"{size_text(memory)} memory"] if memory > 0 else [])]) or "nothing"

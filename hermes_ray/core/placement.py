@@ -131,7 +131,6 @@ class _Eviction:
 class _Planner:
     def __init__(self, crews: Mapping[str, Crew], capacity: Capacity) -> None:
         self._crews = crews
-        self._sizes = {topic: crew.size for topic, crew in crews.items()}
         self._surplus = {topic: max(0, sum(crew.staying.values()) - crew.target) for topic, crew in crews.items()}
         self._staying: dict[str, dict[str, int]] = {}  # node -> topic -> workers that may be told to go
         self._searches_left = _MOST_SEARCHES
@@ -143,7 +142,7 @@ class _Planner:
                 for workers, is_staying in ((crew.staying, True), (crew.leaving, False)):
                     for node_id, count in workers.items():
                         if (node_id is not None) is is_known:
-                            room.hold(self._sizes[topic], node_id, count, is_staying=is_staying)
+                            room.hold(self._crews[topic].size, node_id, count, is_staying=is_staying)
 
     def plan(self) -> Moves:
         missing = {t: n for t, crew in self._crews.items() if (n := crew.target - sum(crew.staying.values())) > 0}
@@ -154,14 +153,14 @@ class _Planner:
     def _share(self, topic: str) -> float:
         """Largest first, measured by the node that has most of each resource: what is small fits beside it."""
         most: dict[str, int] = {}
-        size = self._sizes[topic]
+        size = self._crews[topic].size
         for free in self._moves.room.now.values():
             for name, _ in size:
                 most[name] = max(most.get(name, 1), free.get(name, 0))
         return -max((amount / most.get(name, 1) for name, amount in size), default=0.0)
 
     def _place(self, topic: str, count: int) -> None:
-        size, room = self._sizes[topic], self._moves.room
+        size, room = self._crews[topic].size, self._moves.room
         for left in range(count, 0, -1):
             if (node_id := room.start(size)) is not None:
                 self._moves.starts.setdefault(topic, []).append(node_id)
@@ -193,7 +192,7 @@ class _Planner:
     def _look_around(self) -> None:
         for topic, crew in self._crews.items():
             for node_id, count in crew.staying.items():
-                if node_id in self._moves.room.later and self._sizes[topic]:
+                if node_id in self._moves.room.later and self._crews[topic].size:
                     self._staying.setdefault(node_id, {})[topic] = count
 
     def _eviction(self, node_id: str, topic: str, size: Size) -> _Eviction | None:
@@ -203,17 +202,17 @@ class _Planner:
         for name, is_surplus in self._candidates(node_id, topic, size):
             if fit_count(free, size):
                 break
-            if any(free.get(key, 0) < amount and key in dict(self._sizes[name]) for key, amount in size):
-                take(free, self._sizes[name], -1)
+            if any(free.get(key, 0) < amount and key in dict(self._crews[name].size) for key, amount in size):
+                take(free, self._crews[name].size, -1)
                 gone.append((name, is_surplus))
         if not fit_count(free, size):
             return None
         for each in reversed(gone[:-1]):  # who came early may not be needed for what the later ones gave
-            take(free, self._sizes[each[0]])
+            take(free, self._crews[each[0]].size)
             if fit_count(free, size):
                 gone.remove(each)
             else:
-                take(free, self._sizes[each[0]], -1)
+                take(free, self._crews[each[0]].size, -1)
         moved = tuple(name for name, is_surplus in gone if not is_surplus)
         held = sum(self._held(name, node_id) for name, _ in gone)
         return _Eviction(node_id, tuple(name for name, is_surplus in gone if is_surplus), moved, held)
@@ -223,7 +222,7 @@ class _Planner:
         wanted = dict(size)
 
         def largest_first(name: str) -> tuple[float, float, str]:
-            part = max((min(1.0, n / wanted[key]) for key, n in self._sizes[name] if key in wanted), default=0.0)
+            part = max((min(1.0, n / wanted[key]) for key, n in self._crews[name].size if key in wanted), default=0.0)
             return (-part, self._held(name, node_id), name)
 
         in_order = sorted(here, key=largest_first)
@@ -243,15 +242,15 @@ class _Planner:
         """Topic and node for each worker that has to move, None if one of them would find none."""
         changed = {eviction.node_id: dict(self._moves.room.later[eviction.node_id])}
         for name in (*eviction.moved, *eviction.surplus):
-            take(changed[eviction.node_id], self._sizes[name], -1)
+            take(changed[eviction.node_id], self._crews[name].size, -1)
         take(changed[eviction.node_id], size)
         homes = []
         for name in sorted(eviction.moved, key=lambda name: (self._share(name), name)):
             for node_id, free in self._moves.room.later.items():
                 left = changed.get(node_id, free)
-                if fit_count(left, self._sizes[name]):
+                if fit_count(left, self._crews[name].size):
                     changed[node_id] = dict(left)
-                    take(changed[node_id], self._sizes[name])
+                    take(changed[node_id], self._crews[name].size)
                     homes.append((name, node_id))
                     break
             else:
@@ -264,14 +263,14 @@ class _Planner:
             drains = moves.drains.setdefault(name, {})
             drains[node_id] = drains.get(node_id, 0) + 1
             self._staying[node_id][name] -= 1
-            moves.room.will_leave(self._sizes[name], node_id)
+            moves.room.will_leave(self._crews[name].size, node_id)
         for name in eviction.surplus:
             self._surplus[name] -= 1
         take(moves.room.later[node_id], size)
         for name, home in homes:
-            take(moves.room.later[home], self._sizes[name])
-            if fit_count(moves.room.now[home], self._sizes[name]):
-                take(moves.room.now[home], self._sizes[name])
+            take(moves.room.later[home], self._crews[name].size)
+            if fit_count(moves.room.now[home], self._crews[name].size):
+                take(moves.room.now[home], self._crews[name].size)
                 moves.starts.setdefault(name, []).append(home)
             else:
                 moves.waiting[name] = moves.waiting.get(name, 0) + 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["Free", "Resources", "Size", "fit_count", "free_of", "shortage", "size_of", "take", "words"]
+__all__ = ["Free", "Resources", "Size", "fit_count", "free_of", "shortage", "size_of", "take"]
 
 Resources = Mapping[str, float]
 """Ray's name -> amount, each >= 0."""
@@ -64,8 +64,3 @@ def shortage(nodes: Iterable[Mapping[str, int]], size: Size) -> str:
     least = min(wanting, key=lambda lack: sum(missing / wanted[name] for name, missing in lack))
     named = " and ".join(f"{missing / _PER_ONE:.15g} {name}" for name, missing in least)
     return f"{named} short on every node" if named else ""
-
-
-def words(resources: Resources) -> str:
-    """For people: ``0.25 CPU, 1 GPU``; ``nothing`` of nothing."""
-    return ", ".join(f"{amount:.15g} {name}" for name, amount in resources.items() if amount > 0) or "nothing"

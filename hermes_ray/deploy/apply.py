@@ -19,7 +19,7 @@ from hermes_ray.cluster.client import AlreadyStarted, Deployment, Refused, Silen
 from hermes_ray.cluster.connect import rejoin_cluster
 from hermes_ray.cluster.packages import has_own_copy, job_environment, lost_packages
 from hermes_ray.config.settings import Config, worker_resources
-from hermes_ray.config.sizes import size_text
+from hermes_ray.config.sizes import amounts_text
 from hermes_ray.core.resources import fit_count, free_of, size_of
 from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.deploy.fingerprint import code_identity
@@ -252,13 +252,6 @@ def _refuse_what_fits_nowhere(config: Config, topics: Iterable[str]) -> None:
         if nodes and size and not any(fit_count(node, size) for node in nodes):
             most = {name: max(node.get(name, 0.0) for node in node_totals()) for name in wanted}
             raise UserMistake(
-                f"topics.{topic}.worker takes {_amounts(wanted)}, which no node has: lower it or add a larger node (at "
-                f"most a node has {_amounts(most)})"
+                f"topics.{topic}.worker takes {amounts_text(wanted)}, which no node has: lower it or add a larger node "
+                f"(at most a node has {amounts_text(most)})"
             )
-
-
-def _amounts(resources: Mapping[str, float]) -> str:
-    """For people, memory as they write it: ``0.25 CPU, 4GiB memory``."""
-    parts = [f"{amount:.15g} {name}" for name, amount in resources.items() if amount > 0 and name != "memory"]
-    memory = resources.get("memory", 0.0)
-    return ", ".join([*parts, *([f"{size_text(memory)} memory"] if memory > 0 else [])]) or "nothing of it"

@@ -4,7 +4,8 @@
   place it, and the order waits for its constructor.
 * Silent (its process hangs or is stopped, a partition): said after 3 report intervals, replaced after 60 s, killed
   after ``silent_timeout_s``: a handler that holds the interpreter in C looks the same and is not killed sooner.
-* It reports and does not consume (the broker refuses it): said after 3 intervals, drained and replaced after 60 s.
+* It reports and does not consume (the broker refuses it): said after 3 intervals, drained and replaced after 60 s; not
+  replaced where the broker refuses the scaler too, since another worker would do no better.
 * Draining: it ends, or is killed 30 s after its drain deadline, which no repeated order moves.
 * Drained and still there (the call that ends it was lost): killed after 10 s.
 """

@@ -141,53 +141,6 @@ def test_the_heaviest_gets_all_that_fits_beside_the_minimums(wants: list[Want], 
     assert allocate([king, *others], capacity)[king.topic] == _alone(king, capacity)
 
 
-def test_a_heavy_topic_gets_all_but_the_minimum_of_a_light_one() -> None:
-    size = {"CPU": 0.25}
-    wants = [
-        Want(topic="heavy", weight=10, minimum=0, target=8, size=size),
-        Want(topic="light", weight=1, minimum=1, target=8, size=size),
-    ]
-    node = Node(node_id="n", available={"CPU": 2.0})
-    assert allocate(wants, Capacity(nodes=(node,))) == {"heavy": 7, "light": 1}
-
-
-def test_one_impossible_minimum_does_not_hold_back_the_others() -> None:
-    wants = [
-        Want(topic="gpu", weight=1, minimum=3, target=5, size={"gpu": 1.0}),
-        Want(topic="cpu", weight=1, minimum=1, target=5, size={"CPU": 1.0}),
-    ]
-    capacity = Capacity(nodes=(Node(node_id="n", available={"CPU": 4.0}),))
-    assert allocate(wants, capacity) == {"gpu": 0, "cpu": 4}
-
-
-def test_in_a_cluster_too_small_for_the_minimums_they_alone_are_served_the_heaviest_first() -> None:
-    size = {"CPU": 1.0}
-    wants = [Want(topic=t, weight=w, minimum=3, target=9, size=size) for t, w in (("a", 1), ("b", 2), ("c", 1))]
-    capacity = Capacity(nodes=(Node(node_id="n", available={"CPU": 5.0}),))
-    assert allocate(wants, capacity) == {"a": 1, "b": 3, "c": 1}
-
-
-def test_where_not_all_minimums_fit_what_none_of_the_others_fits_goes_on() -> None:
-    gpu = {"GPU": 1.0}
-    wants = [
-        Want(topic="a", weight=1, minimum=1, target=1, size=gpu),
-        Want(topic="b", weight=1, minimum=1, target=1, size=gpu),
-        Want(topic="c", weight=10, minimum=0, target=50, size={"CPU": 1.0}),
-    ]
-    capacity = Capacity(nodes=(Node(node_id="n", available={"CPU": 1_000.0, "GPU": 1.0}),))
-    assert allocate(wants, capacity) == {"a": 1, "b": 0, "c": 50}
-
-
-def test_a_topic_that_fits_nowhere_takes_no_place_from_the_first_of_another() -> None:
-    wants = [
-        Want(topic="light", weight=1, minimum=2, target=2, size={"CPU": 1.0}),
-        Want(topic="heavy", weight=10, minimum=0, target=1, size={"CPU": 2.0}),
-        Want(topic="nowhere", weight=1, minimum=0, target=1, size={"CPU": 9.0}),
-    ]
-    nodes = tuple(Node(node_id=f"n{i}", available={"CPU": cpus}) for i, cpus in enumerate((3.0, 1.0)))
-    assert allocate(wants, Capacity(nodes=nodes)) == {"light": 2, "heavy": 1, "nowhere": 0}
-
-
 def test_twenty_topics_on_a_hundred_nodes_take_less_than_fifty_milliseconds() -> None:
     nodes = tuple(Node(node_id=f"n{i:03}", available={"CPU": 5.0, "memory": 64e9}) for i in range(100))
     wants = [

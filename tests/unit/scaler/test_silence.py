@@ -7,6 +7,7 @@ import pytest
 from hermes_ray.core.conditions import Condition
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.scaler.lifecycle import REPLACED_AFTER_S
+from hermes_ray.scaler.memory import Memory
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 from hermes_ray.worker.report import Report
 from tests.support.fleet_scene import Scene
@@ -18,11 +19,11 @@ FIXED = "topics.light.scaling.policy=fixed"
 class SlowReports(ScalerWorld):
     """Workers report every 20 s, each at its own second."""
 
-    def scaler_starts(self, *args: object) -> None:
-        super().scaler_starts(*args)  # type: ignore[arg-type]
+    def scaler_starts(self, memory: Memory | None, cluster_id: str = "here") -> None:
+        super().scaler_starts(memory, cluster_id)
         self.fleet.report_interval_s = 20.0
 
-    def _work(self, worker: str, is_asked_to_drain: bool) -> object:  # type: ignore[override]
+    def _work(self, worker: str, is_asked_to_drain: bool) -> Report | None:
         said = super()._work(worker, is_asked_to_drain)
         is_due = said is not None and (said.seq <= 2 or (int(self.now_s) + 7 * int(worker[-8:], 16)) % 20 == 0)
         return said if is_due or is_asked_to_drain else None
