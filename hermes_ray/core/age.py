@@ -12,10 +12,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
+from hermes_ray.core.looks import LEAST_SPACING_S
+
 __all__ = ["Queue", "arrive", "oldest_at_s"]
 
 _MOST_POINTS = 50
-_LEAST_SPACING_S = 0.75
 _SPACING_RATIO = 1 / 60
 
 
@@ -65,7 +66,7 @@ def oldest_at_s(queue: Queue, ready_count: int) -> float | None:
 
 
 def _spacing_s(span_s: float) -> float:
-    return max(_LEAST_SPACING_S, _SPACING_RATIO * span_s)
+    return max(LEAST_SPACING_S, _SPACING_RATIO * span_s)
 
 
 def _least_missed(points: list[tuple[float, float]]) -> int:

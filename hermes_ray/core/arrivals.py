@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from hermes_ray.core.looks import LEAST_SPACING_S
 from hermes_ray.core.model import Arrived, Probe
 
 __all__ = ["SILENT_INTERVALS", "Taken", "arrived", "with_probe"]
 
 SILENT_INTERVALS = 3.0
 _SPACING_INTERVALS = 0.1
-_LEAST_SPACING_S = 0.75
 
 
 class Taken(NamedTuple):
@@ -43,7 +43,7 @@ def with_probe(probes: tuple[Probe, ...], probe: Probe, *, report_interval_s: fl
     """
     if probes and probe.at_s <= probes[-1].at_s:
         return probes
-    spacing_s = max(_LEAST_SPACING_S, _SPACING_INTERVALS * report_interval_s)
+    spacing_s = max(LEAST_SPACING_S, _SPACING_INTERVALS * report_interval_s)
     oldest_s = probe.at_s - SILENT_INTERVALS * report_interval_s - spacing_s
     kept = probes[:-1] if len(probes) > 1 and probes[-1].at_s < probes[-2].at_s + spacing_s else probes
     first = 0

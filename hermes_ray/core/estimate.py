@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from hermes_ray.core.age import Queue, arrive, oldest_at_s
 from hermes_ray.core.arrivals import Taken
 from hermes_ray.core.flow import Look, busy_slots, finish_rate_hz, growth_rate_hz, with_look
+from hermes_ray.core.looks import JITTER_S
 from hermes_ray.core.model import Arrived, Probe, Snapshot, Totals, WorkerCounts
 from hermes_ray.core.rate import Counted, arrival_rate_hz, with_count
 from hermes_ray.core.service import Learnt, Serving, with_totals
@@ -21,7 +22,6 @@ __all__ = ["PROBE_TTL_S", "History", "Learnt", "elsewhere", "learnt", "observe",
 
 PROBE_TTL_S = 10.0
 
-_JITTER_S = 0.25  # ticks are not exactly a second apart
 _INTERPOLATED_LAG_RATIO = 0.05  # of an interval: reports are interpolated as if work flowed evenly between them
 
 
@@ -158,7 +158,7 @@ def _beside(probe: Probe | None, totals: Totals, now_s: float) -> Arrived | None
 
 
 def _is_fresh(probe: Probe, now_s: float) -> bool:
-    return probe.at_s >= now_s - 1.0 - _JITTER_S
+    return probe.at_s >= now_s - 1.0 - JITTER_S
 
 
 def _oldest_age_s(history: History, probe: Probe, now_s: float) -> float | None:

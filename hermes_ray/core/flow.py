@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hermes_ray.core.looks import JITTER_S, LEAST_SPACING_S
 from hermes_ray.core.model import Totals
 
 __all__ = ["Look", "busy_slots", "finish_rate_hz", "growth_rate_hz", "window_s", "with_look"]
@@ -15,9 +16,7 @@ __all__ = ["Look", "busy_slots", "finish_rate_hz", "growth_rate_hz", "window_s",
 _WINDOW_S = 10.0
 _WINDOW_INTERVALS = 2.0
 _LOOKS_A_WINDOW = 12
-_LEAST_SPACING_S = 0.75
 _MIN_SPAN_S = 1.0
-_JITTER_S = 0.25  # looks are not exactly a second apart
 
 
 class Look(NamedTuple):
@@ -39,11 +38,11 @@ def with_look(
 ) -> tuple[Look, ...]:
     """The looks with one of now, if totals have moved or an interval has passed; the oldest covers the window."""
     over_s = window_s(report_interval_s)
-    spacing_s = max(_LEAST_SPACING_S, over_s / _LOOKS_A_WINDOW)
+    spacing_s = max(LEAST_SPACING_S, over_s / _LOOKS_A_WINDOW)
     if looks:
         last = looks[-1]
         has_moved = (totals.finished_count, totals.busy_s) != (last.finished_count, last.busy_s)
-        if now_s < last.at_s + (spacing_s if has_moved else max(spacing_s, report_interval_s)) - _JITTER_S:
+        if now_s < last.at_s + (spacing_s if has_moved else max(spacing_s, report_interval_s)) - JITTER_S:
             return looks
     first = 0
     while first + 1 < len(looks) and looks[first + 1].at_s <= now_s - over_s:
@@ -81,5 +80,5 @@ def _start(looks: tuple[Look, ...], report_interval_s: float) -> Look | None:
     """The latest look a window or more before the last, the first of a shorter history, None before it covers 1 s."""
     if not looks or looks[-1].at_s - looks[0].at_s < _MIN_SPAN_S:
         return None
-    since_s = looks[-1].at_s - window_s(report_interval_s) + _JITTER_S
+    since_s = looks[-1].at_s - window_s(report_interval_s) + JITTER_S
     return next((look for look in reversed(looks) if look.at_s <= since_s), looks[0])

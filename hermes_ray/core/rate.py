@@ -12,6 +12,8 @@ from math import sqrt
 from operator import le
 from typing import NamedTuple
 
+from hermes_ray.core.looks import JITTER_S, LEAST_SPACING_S
+
 __all__ = ["Counted", "arrival_rate_hz", "with_count"]
 
 # The shortest windows grow with the report interval: within one there is nothing to be seen.
@@ -19,8 +21,7 @@ _WINDOWS = ((2.0, 1.0), (5.0, 1.0), (10.0, 1.0), (20.0, 1.0), (60.0, 3.0), (180.
 _KEPT_RATIO = 1.25
 _BEYOND_S = 60.0
 _MIN_SPAN_S = 1.0
-_LEAST_SPACING_S, _SPACING_INTERVALS = 0.75, 0.08
-_JITTER_S = 0.25  # looks are not exactly a second apart
+_SPACING_INTERVALS = 0.08
 _BLIP_S = 3.0
 _FRESH_BLIPS = 2.0
 _GAP_RATIO = 0.2
@@ -42,7 +43,7 @@ def with_count(points: tuple[Counted, ...], point: Counted, *, report_interval_s
     Points older than 2 blips are ironed for good and thinned to a fifth of their age apart, so that 55 of them reach
     back over 35 minutes.
     """
-    spacing_s = max(_LEAST_SPACING_S, _SPACING_INTERVALS * report_interval_s)
+    spacing_s = max(LEAST_SPACING_S, _SPACING_INTERVALS * report_interval_s)
     if points and point.at_s < points[-1].at_s + spacing_s:
         return points
     blip_s = max(_BLIP_S, report_interval_s)
@@ -81,7 +82,7 @@ def arrival_rate_hz(
         if not all(_agrees(n, count / span_s * s, shift) for n, s in shorter):
             break
         rate_hz = count / span_s
-        if count == 0.0 and span_s >= max(_BEYOND_S, _WINDOWS[4][1] * report_interval_s) - _JITTER_S:
+        if count == 0.0 and span_s >= max(_BEYOND_S, _WINDOWS[4][1] * report_interval_s) - JITTER_S:
             break
         shorter.append((count, span_s))
     return rate_hz
@@ -97,12 +98,12 @@ def _window_starts(points: Sequence[Counted], report_interval_s: float) -> list[
     last_s, at, youngest = points[-1].at_s, len(points) - 1, len(points) - 1
     for window_s, intervals in _WINDOWS:
         least_s = max(window_s, intervals * report_interval_s)
-        while at >= 0 and points[at].at_s > last_s - least_s + _JITTER_S:
+        while at >= 0 and points[at].at_s > last_s - least_s + JITTER_S:
             at -= 1
         youngest = at + 1 if youngest == len(points) - 1 else youngest
         if at < 0:
             break
-        if last_s - points[at].at_s > _MOST_SPAN_RATIO * least_s + _JITTER_S:
+        if last_s - points[at].at_s > _MOST_SPAN_RATIO * least_s + JITTER_S:
             if window_s >= _BEYOND_S:
                 break
         elif not starts or starts[-1] != at:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hermes_ray.core.histogram import BUCKET_COUNT, quantile
+from hermes_ray.core.looks import JITTER_S
 from hermes_ray.core.model import Totals
 
 __all__ = ["Learnt", "Served", "Serving", "recent_s", "served", "with_totals"]
@@ -25,7 +26,6 @@ _USUAL_RATIO = 1.2
 _MOST_BUSY_RATIO = 1.5
 _MIN_RUN_S = 1e-6
 _TAIL_RATIO = 0.95
-_JITTER_S = 0.25
 
 Buckets = tuple[int, ...]
 """The buckets of a histogram that hold something: index, count, index, count ..."""
@@ -106,7 +106,7 @@ def with_totals(serving: Serving, totals: Totals, now_s: float, *, report_interv
         since_s, before = now_s, Served(wait=now.wait)
     current = _minus(now, before)
     usual_s = 1 / serving.service_rate_hz if serving.service_rate_hz and serving.finished_count else 0.0
-    if now_s - since_s >= max(lately_s, _ENOUGH_SERVICES * usual_s) / _SLICES - _JITTER_S:
+    if now_s - since_s >= max(lately_s, _ENOUGH_SERVICES * usual_s) / _SLICES - JITTER_S:
         if any(current):
             slices = (*slices, _Slice(now_s, current))
         since_s, before, current = now_s, now, Served()
