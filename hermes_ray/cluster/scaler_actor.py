@@ -7,7 +7,6 @@ have a thread of their own, which does what a call wants changed.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,17 +17,17 @@ import ray
 
 from hermes_ray import __version__
 from hermes_ray.broker.depth import DepthProber
-from hermes_ray.cluster.capacity import ClusterView, cluster_id
+from hermes_ray.cluster.capacity import ClusterView
+from hermes_ray.cluster.inheritance import claim, recall
 from hermes_ray.cluster.packages import has_own_copy, keep_packages, packages_of
 from hermes_ray.cluster.scalers import deployment_names, packed, unpacked
 from hermes_ray.cluster.worker_pool import RayWorkerPool
 from hermes_ray.core.model import Override
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.scaler.checkpoint import CLAIM_TRIES, Checkpoint, checkpoint_path
+from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
 from hermes_ray.scaler.clock import SteadyClock, boot_id
 from hermes_ray.scaler.control_loop import ControlLoop
 from hermes_ray.scaler.fleet import Fleet
-from hermes_ray.scaler.memory import Memory, recalled
 from hermes_ray.scaler.memory_writer import MemoryWriter
 from hermes_ray.scaler.orders import Permit, all_of
 from hermes_ray.scaler.plan import Owner, Plan, probed_topology
@@ -50,8 +49,6 @@ from hermes_ray.worker.standstill import Standstill
 
 __all__ = ["Scaler"]
 
-log = logging.getLogger(__name__)
-
 DRIVER_SILENT_S = 5.0
 SLEEP_S = 1.0  # a shorter sleep of the machine ends no pin too late
 
@@ -72,13 +69,13 @@ class Scaler:
         self._driver_seen_s = 0.0
         self._slept_s = 0.0
         self._standstill, self._looked_s = Standstill(), time.monotonic()
-        self._warnings: list[str] = []
         checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, name))
         pool = RayWorkerPool(name)
-        self._refusal = self._claim(checkpoint, pool)
+        self._refusal = claim(checkpoint, pool, name)
         if self._refusal is not None:
             return  # the command that asks gets it as its answer, and ends this actor
-        memory = self._recall(checkpoint)
+        memory = recall(checkpoint, plan)
+        self._warnings = [] if checkpoint.warning is None else [checkpoint.warning]
         anchor = memory.header.anchor
         self._clock = SteadyClock(anchor, boot=boot_id())
         counters = {topic: past.counters for topic, past in memory.topics.items()}
@@ -287,31 +284,6 @@ class Scaler:
     def _set_report_interval(self) -> None:
         self._report_interval.update(len(self._fleet.roster), self._clock())
         self._fleet.report_interval_s = self._report_interval.kept_s
-
-    def _claim(self, checkpoint: Checkpoint, pool: RayWorkerPool) -> str | None:
-        """Take the checkpoint; why this deployment is not to be started, if that is another one's.
-
-        A scaler that is restarted, or has workers already, goes on without: somebody has to keep their number. It says
-        so, and takes the checkpoint at the first tick that finds it free.
-        """
-        try:
-            checkpoint.claim(tries=CLAIM_TRIES)
-        except BlockingIOError as error:
-            if not ray.get_runtime_context().was_current_actor_reconstructed and not pool.living():
-                return f"deployment {self._plan.config.deployment.name} was not started: {error}"
-        except OSError as error:
-            log.warning("no checkpoint: %s", error)  # the first write says it to everybody
-        return None
-
-    def _recall(self, checkpoint: Checkpoint) -> Memory:
-        memory = None
-        try:
-            memory = checkpoint.read()
-        except OSError as error:
-            checkpoint.set_aside(str(error))
-        if checkpoint.warning is not None:
-            self._warnings.append(checkpoint.warning)
-        return recalled(memory, self._plan, cluster_id())
 
 
 def _old_report(report: Any) -> UnknownReport:
