@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import ray
@@ -53,12 +53,12 @@ class ClusterView:
     def capacity(
         self,
         ours: Mapping[str, Resources],
-        unplaced: Iterable[Resources],
+        unplaced: Collection[Resources],
         sizes: Iterable[Resources],
         now_s: float,
     ) -> Capacity | None:
         """Capacity by node. ``ours``: node id -> what our workers there take together; ``unplaced``: what workers take
-        whose node is not known yet; ``sizes``: what new workers take, whose resources are those that count. None if Ray
+        whose node is not known yet; ``sizes``: what new workers take. The resources of all these count. None if Ray
         does not answer. A node that Ray drains takes nobody.
         """
         try:
@@ -68,7 +68,7 @@ class ClusterView:
         except Exception as error:
             log.warning("the cluster's resources are unknown: %s", error)
             return None
-        counted = {name for size in sizes for name in size}.union(ALWAYS_COUNTED)
+        counted = {name for amounts in (*sizes, *ours.values(), *unplaced) for name in amounts}.union(ALWAYS_COUNTED)
         totals = {node["NodeID"]: _counted(node["Resources"], counted) for node in nodes}
         used_by_others: dict[str, dict[str, float]] = {}
         for node_id, total in totals.items():

@@ -12,7 +12,8 @@ fit is searched for with a bounded effort: certain for ten of them on a few node
 
 Raising a topic's weight never lowers its grant while the minimums fit. Reservations are the same before and after. A
 class sees what the classes before it left, and placing k workers of one size lowers the number of that size that still
-fit by exactly k, wherever they are put. So a topic that moves ahead of others finds at least the room it found before,
+fit by exactly k, wherever they are put. (They are put on the smallest node first, so that what is large, or has a GPU,
+is left for those that fit nowhere else.) So a topic that moves ahead of others finds at least the room it found before,
 and one that joins a class gets at least what the class would have left it. For the same reason the heavier of two like
 topics never gets less. (Sharing one by one between *different* sizes of equal weight would break this: a worker that
 takes another's node pushes it onto a third one's.) One thing comes first: an equal that had nothing may get its first
@@ -83,8 +84,7 @@ def allocate(wants: Sequence[Want], capacity: Capacity) -> dict[str, int]:
 def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
     """Share the cluster: who gets how many, a packing of it, and what is missing for more."""
     claims = sorted((_claim(want) for want in wants), key=lambda claim: (-claim.weight, claim.size, claim.topic))
-    nodes = sorted(capacity.nodes, key=lambda node: node.node_id)
-    free: Nodes = {node.node_id: free_of(node.available) for node in nodes}
+    free: Nodes = {node.node_id: free_of(node.available) for node in capacity.smallest_first()}
     floors = {c.topic: min(c.minimum, c.target, _room(free, c.size, c.minimum)) for c in claims}
     rest = {node_id: dict(amounts) for node_id, amounts in free.items()}
     placed, effort = _reserve(claims, floors, rest), Effort()
@@ -247,7 +247,7 @@ def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> di
 
 
 def _take_up_to(free: Nodes, size: Size, count: int) -> dict[str, int]:
-    """Use up to ``count`` places of this size, node by node in name order."""
+    """Use up to ``count`` places of this size, node by node."""
     if not size:
         return {"": count} if free else {}
     taken: dict[str, int] = {}

@@ -43,6 +43,18 @@ class Capacity:
     nodes: tuple[Node, ...]
     draining: frozenset[str] = frozenset()
 
+    def smallest_first(self) -> list[Node]:
+        """The nodes by what they have of all there is of each resource, then by name: a node with a GPU comes late."""
+        totals: dict[str, float] = {}
+        for node in self.nodes:
+            for name, amount in node.available.items():
+                totals[name] = totals.get(name, 0.0) + amount
+
+        def share(node: Node) -> float:
+            return round(sum(amount / totals[name] for name, amount in node.available.items() if totals[name] > 0), 6)
+
+        return sorted(self.nodes, key=lambda node: (share(node), node.node_id))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdRule:

@@ -47,7 +47,7 @@ class Room:
     """Free resources by node, ``now`` and ``later``, when those that leave are gone and those that wait have come."""
 
     def __init__(self, capacity: Capacity) -> None:
-        self.now: dict[str, Free] = {node.node_id: free_of(node.available) for node in capacity.nodes}
+        self.now: dict[str, Free] = {node.node_id: free_of(node.available) for node in capacity.smallest_first()}
         self.later: dict[str, Free] = {node_id: dict(free) for node_id, free in self.now.items()}
         self._node_ids = list(self.now)
         self._searched: dict[tuple[Size, bool], int] = {}  # room shrinks: nodes that were full are not looked at again
@@ -166,6 +166,8 @@ class _Planner:
                 self._moves.starts.setdefault(topic, []).append(node_id)
             elif room.wait(size) is not None or self._make_room(topic, size):
                 self._moves.waiting[topic] = self._moves.waiting.get(topic, 0) + 1
+            elif not self._searches_left and size not in self._immovable:
+                return
             else:
                 self._moves.lacks[topic] = self._lack(size, left)
                 return

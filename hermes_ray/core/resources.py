@@ -2,7 +2,7 @@
 
 Ray counts in ten-thousandths too, so that three workers of 0.3 fit where 0.9 is free, without a tolerance. A name is
 ``CPU``, ``GPU``, ``memory`` (bytes), ``node:IP``, ``accelerator_type:NAME`` or one that a node was started with; all
-are counted alike.
+are counted alike, but for devices: Ray gives a part of one device, never parts of several.
 """
 
 from __future__ import annotations
@@ -22,10 +22,23 @@ Free = dict[str, int]
 
 _PER_ONE = 10_000
 
+_DEVICES = frozenset(("GPU", "neuron_cores", "TPU", "NPU", "HPU", "RBLN", "FURIOSA", "TTNPU", "MBLT"))
+"""What Ray gives out by device: its ``predefined_`` and ``custom_unit_instance_resources``."""
+
 
 def size_of(resources: Resources) -> Size:
-    """The amounts above 0. ``{"CPU": 0.25, "GPU": 0}`` is ``(("CPU", 2500),)``."""
-    return tuple(sorted((name, part) for name, amount in resources.items() if (part := round(amount * _PER_ONE)) > 0))
+    """The amounts above 0. ``{"CPU": 0.25, "GPU": 0}`` is ``(("CPU", 2500),)``.
+
+    A part of a device counts as the largest of which no more fit on one, what it leaves being of no use to its equals:
+    0.6 GPU is a whole one, of 0.4 two fit, so that two GPUs hold two of the one or four of the other.
+    """
+    parts = ((name, _part(name, amount)) for name, amount in resources.items())
+    return tuple(sorted((name, part) for name, part in parts if part > 0))
+
+
+def _part(name: str, amount: float) -> int:
+    part = round(amount * _PER_ONE)
+    return _PER_ONE // (_PER_ONE // part) if name in _DEVICES and 0 < part < _PER_ONE else part
 
 
 def free_of(resources: Resources) -> Free:

@@ -58,7 +58,7 @@ class CapacityView(Protocol):
     def capacity(
         self,
         ours: Mapping[str, Resources],
-        unplaced: Iterable[Resources],
+        unplaced: Collection[Resources],
         sizes: Iterable[Resources],
         now_s: float,
     ) -> Capacity | None:

@@ -95,6 +95,13 @@ def test_resources_count_that_workers_take_and_cpus_and_memory_always(ray: FakeR
     assert with_gpus.nodes[0].available == {"CPU": 8.0, "memory": 100.0, "GPU": 1.5}
 
 
+def test_what_living_workers_hold_counts_too_where_no_new_one_takes_it(ray: FakeRay) -> None:
+    ray.free["a"] = {"CPU": 7.0, "GPU": 0.0, "memory": 100.0}
+    capacity = ClusterView().capacity({"a": {"CPU": 1.0, "GPU": 2.0}}, [], [SIZE], 0.0)
+    assert capacity is not None
+    assert capacity.nodes[0].available["GPU"] == 2.0
+
+
 def test_where_ray_does_not_answer_the_room_is_unknown(ray: FakeRay) -> None:
     ray.error = ConnectionError("the head is away")
     assert ClusterView().capacity({}, (), [SIZE], 0.0) is None

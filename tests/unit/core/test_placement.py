@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.core.placement import ANYWHERE, Crew, Room, plan_moves
 from hermes_ray.core.resources import Resources, size_of
@@ -116,10 +118,22 @@ def test_a_worker_somewhere_unknown_holds_room_before_anybody_new() -> None:
     assert len(moves.starts["a"]) == 4, "one that fits nowhere takes nothing away"
 
 
+def test_the_smallest_node_comes_first_and_one_with_what_others_need_last() -> None:
+    nodes = cluster({"CPU": 2, "GPU": 1}, {"CPU": 4}, {"CPU": 3})
+    assert plan_moves({"a": crew(ONE, 9)}, nodes).starts == {"a": ["n2"] * 3 + ["n1"] * 4 + ["n0"] * 2}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "fitting"), [(0.6, 2), (0.5, 4), (0.4, 4), (0.34, 4), (0.33, 6), (0.25, 8), (1.0, 2), (2.0, 1)]
+)
+def test_a_part_of_a_device_is_of_one_device(gpu: float, fitting: int) -> None:
+    assert len(plan_moves({"a": crew({"GPU": gpu}, 9)}, cluster({"GPU": 2})).starts["a"]) == fitting
+
+
 def test_every_resource_must_be_there_whatever_its_name() -> None:
-    size = {"CPU": 1, "node:10.0.0.1": 0.01, "accelerator_type:T4": 0.001, "GPU": 0.3}
-    has = {"CPU": 8, "node:10.0.0.1": 1.0, "accelerator_type:T4": 1.0, "GPU": 0.9}
-    assert len(plan_moves({"a": crew(size, 9)}, cluster(has)).starts["a"]) == 3
+    size = {"CPU": 1, "node:10.0.0.1": 0.01, "accelerator_type:T4": 0.001, "GPU": 0.25}
+    has = {"CPU": 8, "node:10.0.0.1": 1.0, "accelerator_type:T4": 1.0, "GPU": 1.0}
+    assert len(plan_moves({"a": crew(size, 9)}, cluster(has)).starts["a"]) == 4
     for name, amount in size.items():
         less = {key: free for key, free in has.items() if key != name}
         moves = plan_moves({"a": crew(size, 1)}, cluster(less))
