@@ -147,8 +147,10 @@ class Fleet:
             limits = self._force.limits(topic)
             for record in list(self.roster.of(topic)):
                 self._look_at(record, limits, now_s)
-            if topic in self._force.doubts and not self._old_count(topic):
-                del self._force.doubts[topic]
+        for topic in [topic for topic in self._force.doubts if not self._old_count(topic)]:
+            del self._force.doubts[topic]
+        for topic, backoff in self._force.backoffs.items():
+            backoff.forget_untried((record.since_s for record in self.roster.of(topic)), now_s)
         return self._force.take_lines()
 
     # What to do
@@ -180,6 +182,8 @@ class Fleet:
         if record.silent_since_s is None and is_silent(record, limits, now_s):
             record.silent_since_s = record.heard_s
             self._force.noted(record)
+        if record.is_draining and record.drain_by_s is None:  # somebody told it whose word was lost
+            self._force.drain(record, now_s + self._force.drain_timeout_s(record.topic), now_s)
         if (due := overdue(record, limits, now_s)) is not None:
             self._end_overdue(record, due, limits, now_s)
         backoff, doubt = self._force.backoffs.get(record.topic), self._force.doubts.get(record.topic)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
@@ -19,12 +20,24 @@ __all__ = ["Reconciler"]
 WAIT_SAID_S = 15.0  # for room that others leave; most handlers end sooner
 
 
+@dataclass(slots=True)
+class _GivenRoom:
+    """An old worker was drained to make room for a new one, when ``proven_count`` of those had shown that they work."""
+
+    worker: str
+    at_s: float
+    proven_count: int
+    is_said: bool = False
+
+
 class Reconciler:
     """Gives the orders that are missing. ``lacks``: what keeps a topic from what it was granted, at the last look."""
 
     def __init__(self, workforce: Workforce) -> None:
         self._force = workforce
         self._waiting_since_s: dict[str, float] = {}
+        self._given_room: dict[str, _GivenRoom] = {}
+        self._crowd: Counter[str | None] | None = None  # workers by node, counted once a look
         self.lacks: Mapping[str, str] = {}
 
     def reconcile(
@@ -37,14 +50,14 @@ class Reconciler:
         Returns a line for each order that could not be given, which costs none of the others, and for each topic whose
         grant has no place.
         """
-        force = self._force
+        force, self._crowd = self._force, None
         self._end_left_out(now_s)
         if capacity is not None and capacity.draining:
             self._leave_nodes(capacity.draining, now_s)
         rolling = {topic for topic in targets if any(map(force.is_outdated, force.team(topic, now_s).staying))}
         moves = None if capacity is None else self._plan(targets, rolling, capacity, now_s)
         for topic, target in targets.items():
-            self._make_room(topic, moves, now_s)
+            self._make_room(topic, target, moves, now_s)
             self._shrink(topic, target, now_s)
             force.adapt(topic, now_s)
         self._repeat_drains(now_s)
@@ -73,34 +86,50 @@ class Reconciler:
         return moves
 
     def _crews(self, topic: str, target: int, now_s: float) -> Iterator[tuple[str, Crew]]:
-        """The topic's workers by what they take. Those of a former size are a crew of its own that nobody adds to, and
-        that leaves as the roll-out goes on, not to make room.
-        """
+        """The topic's workers by what they take, those ``_apart`` as crews of their own that nobody adds to."""
         force, size = self._force, size_of(self._force.params[topic].worker)
-        team, former = force.team(topic, now_s), force.former(topic, now_s)
+        team, apart = force.team(topic, now_s), self._apart(topic, target, now_s)
         leaving: dict[Size, list[Record]] = {}
         limits = force.limits(topic)
         for record in (*team.leaving, *team.given_up):
             if not record.holds_nothing and not is_given_up(record, limits, now_s):
                 leaving.setdefault(size_of(force.size(record)), []).append(record)
-        kept = {record.worker for records in former.values() for record in records}
-        staying = [record for record in team.staying if record.worker not in kept]
+        staying = _without(team.staying, apart)
         is_movable = not force.backoffs[topic].failures and not self._is_trying(topic, target, now_s)
-        yield topic, _crew(size, max(0, target - len(kept)), staying, leaving.pop(size, ()), is_movable=is_movable)
-        for n, own in enumerate(dict.fromkeys((*former, *leaving))):
-            here = former.get(own, [])
+        rest = max(0, target - len(team.staying) + len(staying))
+        yield topic, _crew(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
+        for n, own in enumerate(dict.fromkeys((*apart, *leaving))):
+            here = apart.get(own, [])
             yield f"{topic}/{n}", _crew(own, len(here), here, leaving.get(own, ()), is_movable=False)
+
+    def _apart(self, topic: str, target: int, now_s: float) -> dict[Size, list[Record]]:
+        """Old workers that leave as the roll-out goes on and never to make room, by what they take: those of a former
+        size, and all of them while new code is yet to show that it works.
+        """
+        if not self._is_trying(topic, target, now_s):
+            return self._force.former(topic, now_s)
+        apart: dict[Size, list[Record]] = {}
+        for record in self._parted(topic, now_s)[0]:
+            apart.setdefault(size_of(self._force.size(record)), []).append(record)
+        return apart
 
     def _is_trying(self, topic: str, target: int, now_s: float) -> bool:
         old, new = self._parted(topic, now_s)
         return bool(old) and self._rollout(topic, target, old, new, now_s).is_canary_time
 
-    def _make_room(self, topic: str, moves: Moves | None, now_s: float) -> None:
-        """Drain who stands in the way of others."""
-        for node_id, count in ({} if moves is None else moves.drains.get(topic, {})).items():
-            here = [r for r in self._force.team(topic, now_s).staying if r.place_id == node_id]
-            in_order = sorted(self._victims(here), key=self._force.is_outdated, reverse=True)
-            for record in in_order[:count]:
+    def _make_room(self, topic: str, target: int, moves: Moves | None, now_s: float) -> None:
+        """Drain who stands in the way of others; in a roll-out first who does no work yet, then who is old."""
+        drains = {} if moves is None else moves.drains.get(topic, {})
+        if not drains:
+            return
+        candidates = _without(self._force.team(topic, now_s).staying, self._apart(topic, target, now_s))
+
+        def by_use(record: Record) -> int:
+            return 1 if self._force.is_outdated(record) else 2 * self._is_proven(record, now_s)
+
+        for node_id, count in drains.items():
+            here = [record for record in candidates if record.place_id == node_id]
+            for record in sorted(self._victims(here), key=by_use)[:count]:
                 self._drain(record, now_s)
 
     def _leave_nodes(self, node_ids: frozenset[str], now_s: float) -> None:
@@ -136,7 +165,7 @@ class Reconciler:
         """
         old, new = self._parted(topic, now_s)
         rollout = self._rollout(topic, target, old, new, now_s)
-        missing = self._startable(topic, wanted_new_count(rollout) - len(new), target, now_s)
+        missing = startable = self._startable(topic, wanted_new_count(rollout) - len(new), target, now_s)
         places, size = list(moves.starts.get(topic, ())), size_of(self._force.params[topic].worker)
         while missing > 0:
             node_id = places.pop(0) if places else moves.room.start(size) if old else None
@@ -147,9 +176,24 @@ class Reconciler:
             missing -= 1
         if missing <= 0 or not old:
             return
-        is_one_missing = len(old) + len(new) < target or bool(self._force.team(topic, now_s).leaving)
-        if not is_one_missing and len(new) == rollout.proven_count:
-            self._drain(self._victims(old)[0], now_s)
+        # Beside workers of a former size numbers say nothing: four small ones may be wanted in the room of a large one.
+        is_one_missing = len(old) + len(new) < target and not self._force.former(topic, now_s)
+        is_room_coming = is_one_missing or topic in moves.waiting or bool(self._force.team(topic, now_s).leaving)
+        if not is_room_coming and missing == startable and len(new) == rollout.proven_count:
+            self._give_room(topic, old, rollout.proven_count, now_s)
+
+    def _give_room(self, topic: str, old: Sequence[Record], proven_count: int, now_s: float) -> None:
+        """Drain an old worker for a new one; where the room that the last one left was taken, not the next as well."""
+        given, victim = self._given_room.get(topic), self._victims(old)[0]
+        is_lost = given is not None and proven_count <= given.proven_count and now_s - given.at_s < MAX_BACKOFF_S
+        if given is not None and is_lost and not self._force.former(topic, now_s):
+            if not given.is_said:
+                text = f"others took the room that worker {given.worker} left; the roll-out waits up to 5 minutes"
+                self._force.lines.append(f"{topic}: {text}")
+            given.is_said = True
+            return
+        self._given_room[topic] = _GivenRoom(victim.worker, now_s, proven_count)
+        self._drain(victim, now_s)
 
     def _startable(self, topic: str, missing: int, target: int, now_s: float) -> int:
         """How many of the ``missing`` may be started now: after a failure one shows whether the others can start.
@@ -171,16 +215,18 @@ class Reconciler:
         return max(0, min(missing, most))
 
     def _rollout(self, topic: str, target: int, old: Sequence[Record], new: Sequence[Record], now_s: float) -> Rollout:
-        limits, doubt = self._force.limits(topic), self._force.doubts.get(topic)
-        proof_s = 0.0 if doubt is None else doubt.proof_s
-        proven = sum(r.heard_s - r.since_s >= proof_s and is_proven(r, limits, now_s) for r in new) if old else len(new)
         return Rollout(
             target=target,
             old_count=len(old),
             new_count=len(new),
-            proven_count=proven,
+            proven_count=sum(self._is_proven(record, now_s) for record in new) if old else len(new),
             surge_ratio=self._force.topics[topic].workers.roll_surge,
         )
+
+    def _is_proven(self, record: Record, now_s: float) -> bool:
+        doubt = self._force.doubts.get(record.topic)
+        is_doubted = doubt is not None and record.heard_s - record.since_s < doubt.proof_s
+        return not is_doubted and is_proven(record, self._force.limits(record.topic), now_s)
 
     def _end_left_out(self, now_s: float) -> None:
         """Drain the workers of topics that are no longer configured."""
@@ -202,7 +248,9 @@ class Reconciler:
         """Least work to lose first; among equals the emptiest node, so that Ray can remove it; then the youngest."""
         if len(candidates) < 2:
             return list(candidates)
-        crowd = Counter(record.place_id for record in self._force.roster.all())
+        if self._crowd is None:
+            self._crowd = Counter(record.place_id for record in self._force.roster.all())
+        crowd = self._crowd
         return sorted(
             candidates,
             key=lambda r: (
@@ -212,6 +260,11 @@ class Reconciler:
                 -r.since_s,
             ),
         )
+
+
+def _without(records: Sequence[Record], apart: Mapping[Size, Sequence[Record]]) -> list[Record]:
+    names = {record.worker for those in apart.values() for record in those}
+    return [record for record in records if record.worker not in names]
 
 
 def _crew(size: Size, target: int, staying: Sequence[Record], leaving: Sequence[Record], *, is_movable: bool) -> Crew:

@@ -55,8 +55,8 @@ class Record(WorkerMemory, kw_only=True, eq=False):
 
     @property
     def holds_nothing(self) -> bool:
-        """Whether it takes no room: its start has failed, Ray may list it for a moment yet."""
-        return self.failed and self.report is None
+        """Whether it takes no room: its start has failed or was taken back, Ray may list it for a moment yet."""
+        return self.report is None and (self.failed or self.kill_asked_s is not None)
 
     @property
     def taken(self) -> float:
@@ -112,11 +112,15 @@ def new_record(worker: str, now_s: float) -> Record:
 
 
 def restored_record(memory: WorkerMemory, now_s: float, away_s: float) -> Record:
-    """The record of a worker of before. Silence while nobody was there to listen, for ``away_s``, does not count."""
+    """The record of a worker of before. Time while nobody was there to listen, ``away_s``, is no silence, and no time
+    that a start took.
+    """
     is_consuming = memory.report is not None and memory.report.phase is Phase.CONSUMING
     heard_s = now_s if memory.silent_since_s is None else min(now_s, memory.silent_since_s + away_s)
+    since_s = memory.since_s if memory.reported_s is not None else min(now_s, memory.since_s + away_s)
+    silent_since_s = None if memory.silent_since_s is None else heard_s
     return Record(
-        **structs.asdict(memory) | {"silent_since_s": None if memory.silent_since_s is None else heard_s},
+        **structs.asdict(memory) | {"silent_since_s": silent_since_s, "since_s": since_s},
         topic=memory.worker.rpartition("/")[0],
         heard_s=heard_s,
         consuming_since_s=memory.reported_s if is_consuming else None,

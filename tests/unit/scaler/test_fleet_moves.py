@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -24,6 +25,7 @@ class Cluster(Scene):
         self.asked_s: dict[str, float] = {}
         self.lines: list[str] = []
         self.draining: frozenset[str] = frozenset()
+        self.mute: Callable[[str], bool] = lambda _worker: False
 
     def at(self, node_id: str) -> Counter[str]:
         """Living workers there by topic."""
@@ -41,7 +43,8 @@ class Cluster(Scene):
             ]:
                 self.gone(worker)
             for worker in self.pool.workers:
-                self.says(worker, node_id=self.pool.nodes[worker], acked=1)
+                if not self.mute(worker):
+                    self.says(worker, node_id=self.pool.nodes[worker], acked=1)
             capacity = self.capacity()
             shares = self.shares(capacity, light=light, heavy=heavy)
             kept = {topic for topic, share in shares.items() if share.is_kept}
@@ -200,9 +203,9 @@ def test_what_a_worker_was_started_with_is_what_it_holds_until_it_is_gone() -> N
 
 
 def test_nobody_of_the_old_makes_room_for_others_before_the_new_code_has_shown_that_it_works() -> None:
-    scene = Cluster(4.0, 2.0, light=1.0, heavy=4.0)
+    scene = Cluster(2.0, light=1.0, heavy=4.0)
     scene.play(14, light=2)
-    old = set(scene.pool.workers)
+    old, scene.cpus = set(scene.pool.workers), {"n0": 4.0, "n1": 2.0}
     assert scene.at("n0")["light"] == 2, "in the way of a heavy one"
     scene.applied(*scene.words, code="new")
     for _ in range(20):
@@ -225,3 +228,42 @@ def test_a_worker_without_a_process_for_half_a_minute_holds_nothing() -> None:
     scene.fleet.capacity(scene.now_s + PLACED_WITHIN_S)
     scene.fleet.capacity(scene.now_s + PLACED_WITHIN_S + 1.0)
     assert scene.view.asked == [({"node": {"CPU": 4.0}}, []), ({"node": {"CPU": 2.0}}, [])]
+
+
+def test_a_canary_makes_room_for_others_not_the_old_that_do_the_work() -> None:
+    scene = Cluster(4.0, light=1.0, heavy=1.0)
+    scene.play(14, light=2)
+    old = set(scene.pool.workers)
+    scene.applied(*scene.words, code="new")
+    scene.mute = lambda worker: worker.startswith("light") and worker not in old
+    scene.play(3, light=2)
+    assert scene.counts()[0] == 4, "two canaries"
+    for _ in range(60):
+        scene.play(1, light=2, heavy=2)
+        assert old - scene.asked_s.keys(), "nobody works"
+    assert scene.counts() == (2, 2)
+
+
+@pytest.mark.parametrize(("cpus", "before", "now"), [(2.0, 2.0, 1.0), (4.0, 4.0, 1.0), (4.0, 2.0, 1.0)])
+def test_smaller_workers_take_the_room_of_the_large_ones_they_replace(cpus: float, before: float, now: float) -> None:
+    scene = Cluster(cpus, light=before)
+    scene.play(20, light=9)
+    scene.applied(f"topics.light.worker.num_cpus={now}")
+    scene.play(120, light=9)
+    assert {scene.pool.sizes[worker]["CPU"] for worker in scene.pool.workers} == {now}
+    assert scene.counts()[0] == int(cpus / now)
+
+
+def test_a_failed_start_is_forgotten_once_nobody_is_missing() -> None:
+    scene = two_light_on_each()
+    scene.play(15, light=4)
+    scene.play(1, light=5)
+    failed = scene.pool.workers[-1]
+    scene.fails(failed)
+    scene.gone(failed)
+    scene.play(60, light=4, heavy=1)
+    assert scene.fleet.start_failure_count("light") == 1, "a try may be due any moment"
+    scene.play(30, light=4, heavy=1)
+    assert scene.fleet.start_failure_count("light") == 0
+    assert scene.fleet.start_error("light") is None
+    assert scene.counts() == (4, 1)
