@@ -20,20 +20,32 @@ _SPACING_INTERVALS = 0.1
 
 
 class Taken(NamedTuple):
-    """Deliveries a worker had off the queue for good, those it holds included, at its last two reports."""
+    """Deliveries a worker had off the queue for good, those it holds included, at its last reports.
+
+    Two of them, and ``before_s`` the one before: with reports and depths of each second, the latest depth that the
+    reports of all cover may lie before the last two of one, and a worker takes all that it can hold as it starts.
+    """
 
     from_s: float
     from_count: float
     to_s: float
     to_count: float
+    before_s: float | None = None
+    before_count: float = 0.0
 
     def at(self, at_s: float) -> float:
-        """The count at a moment between the two, in proportion; the nearest one's outside of them."""
+        """The count at a moment between two reports, in proportion; the nearest one's outside of them."""
         if at_s >= self.to_s:
             return self.to_count
-        if at_s <= self.from_s:
+        if at_s >= self.from_s:
+            return _between(self.from_s, self.from_count, self.to_s, self.to_count, at_s)
+        if self.before_s is None:
             return self.from_count
-        return self.from_count + (self.to_count - self.from_count) * (at_s - self.from_s) / (self.to_s - self.from_s)
+        return _between(self.before_s, self.before_count, self.from_s, self.from_count, max(self.before_s, at_s))
+
+
+def _between(from_s: float, from_count: float, to_s: float, to_count: float, at_s: float) -> float:
+    return to_count if to_s <= from_s else from_count + (to_count - from_count) * (at_s - from_s) / (to_s - from_s)
 
 
 def with_probe(probes: tuple[Probe, ...], probe: Probe, *, report_interval_s: float) -> tuple[Probe, ...]:

@@ -53,7 +53,8 @@ class TopicLearnt(Struct, frozen=True, kw_only=True):
 class WorkerMemory(Struct, kw_only=True):
     """A living worker, asked for or first seen at ``since_s``; ``adopted`` if not by this deployment's scaler.
 
-    ``before_s`` and ``before_taken``: when the report before the last came, and what it had taken (see ``roster``);
+    ``before_s`` and ``before_taken``: when the report before the last came, and what it had taken then (see
+    ``core/arrivals``), ``earlier_s`` and ``earlier_taken`` the same of the one before that;
     ``settled_count`` since it was first seen; ``asked_node_id``: where it was to start; ``size``: what it takes, None
     if it is not ours or older; ``failed``: its start did; Ray may list it for a moment yet;
     ``silent_since_s``: when it was heard last, once it has been silent for so long that it was said.
@@ -66,6 +67,8 @@ class WorkerMemory(Struct, kw_only=True):
     reported_s: float | None = None
     before_s: float | None = None
     before_taken: float = 0.0
+    earlier_s: float | None = None
+    earlier_taken: float = 0.0
     settled_count: int = 0
     drain_asked_s: float | None = None
     drain_by_s: float | None = None

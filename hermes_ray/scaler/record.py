@@ -65,12 +65,16 @@ class Record(WorkerMemory, kw_only=True, eq=False):
 
     @property
     def takings(self) -> Taken | None:
-        """``taken`` at its last two reports, None before the first; one of ours began with nothing."""
+        """``taken`` at its last three reports, None before the first; one of ours began with nothing."""
         if self.reported_s is None:
             return None
+        return Taken(*self._before, self.reported_s, self.taken, self.earlier_s, self.earlier_taken)
+
+    @property
+    def _before(self) -> tuple[float, float]:
         if self.before_s is None:
-            return Taken(self.since_s, self.taken if self.adopted else 0.0, self.reported_s, self.taken)
-        return Taken(self.before_s, self.before_taken, self.reported_s, self.taken)
+            return self.since_s, self.taken if self.adopted else 0.0
+        return self.before_s, self.before_taken
 
     def hear(self, report: Report, now_s: float, interval_s: float) -> Counters | None:
         """Take a newer report; returns what it adds to the topic's counters, None where that is not known.
@@ -80,6 +84,7 @@ class Record(WorkerMemory, kw_only=True, eq=False):
         counted = report.counters if self.report is None else since(report.counters, self.report.counters)
         is_first_of_adopted = self.adopted and self.report is None
         if self.reported_s is not None and self._is_interval_over(self.reported_s, now_s, interval_s):
+            self.earlier_s, self.earlier_taken = self._before
             self.before_s, self.before_taken = self.reported_s, self.taken
         self._note_phase(report.phase, now_s)
         self.report, self.reported_s = report, now_s
