@@ -44,16 +44,20 @@ class Capacity:
     draining: frozenset[str] = frozenset()
 
     def smallest_first(self) -> list[Node]:
-        """The nodes by what they have of all there is of each resource, then by name: a node with a GPU comes late."""
+        """Those with the fewest kinds of resources, then with the smallest part of all there is, then by name.
+
+        So a node with a GPU comes after those without.
+        """
         totals: dict[str, float] = {}
         for node in self.nodes:
             for name, amount in node.available.items():
                 totals[name] = totals.get(name, 0.0) + amount
 
-        def share(node: Node) -> float:
-            return round(sum(amount / totals[name] for name, amount in node.available.items() if totals[name] > 0), 6)
+        def what_it_has(node: Node) -> tuple[int, float, str]:
+            parts = [amount / totals[name] for name, amount in node.available.items() if amount > 0]
+            return len(parts), round(sum(parts), 6), node.node_id
 
-        return sorted(self.nodes, key=lambda node: (share(node), node.node_id))
+        return sorted(self.nodes, key=what_it_has)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,11 @@ class Reconciler:
     def _drain(self, record: Record, now_s: float) -> None:
         self._force.drain(record, now_s + self._force.drain_timeout_s(record.topic), now_s)
 
+    def _drain_first(self, candidates: Sequence[Record], count: int, now_s: float) -> None:
+        if count > 0:
+            for record in self._victims(candidates)[:count]:
+                self._drain(record, now_s)
+
     def _parted(self, topic: str, now_s: float) -> tuple[list[Record], list[Record]]:
         """Those that stay: of old code or settings, and of new."""
         staying = self._force.team(topic, now_s).staying
@@ -152,11 +157,8 @@ class Reconciler:
         old, new = self._parted(topic, now_s)
         if old:
             rollout = self._rollout(topic, target, old, new, now_s)
-            for record in self._victims(old)[: old_to_drain_count(rollout)]:
-                self._drain(record, now_s)
-        if len(new) > target:
-            for record in self._victims(new)[: len(new) - target]:
-                self._drain(record, now_s)
+            self._drain_first(old, old_to_drain_count(rollout), now_s)
+        self._drain_first(new, len(new) - target, now_s)
 
     def _grow(self, topic: str, target: int, moves: Moves, now_s: float) -> None:
         """Start what is missing where there is a place for it; a roll-out starts more in what room is left.

@@ -19,7 +19,8 @@ class Record(WorkerMemory, kw_only=True, eq=False):
     """One living worker: what is remembered of it, and what only this scaler knows.
 
     ``heard_s``: when it last said anything, of whatever version, or when we began to listen. ``consuming_since_s`` and
-    ``not_consuming_since_s``: since when it reports the one or the other.
+    ``not_consuming_since_s``: since when it reports the one or the other. ``late_s``: from when to when reports came
+    that had waited for a scaler that stood still: of what time they are is not known.
     """
 
     topic: str
@@ -28,6 +29,7 @@ class Record(WorkerMemory, kw_only=True, eq=False):
     kill_asked_s: float | None = None
     consuming_since_s: float | None = None
     not_consuming_since_s: float | None = None
+    late_s: tuple[float, float] | None = None
 
     @property
     def is_draining(self) -> bool:
@@ -94,7 +96,11 @@ class Record(WorkerMemory, kw_only=True, eq=False):
         return counted
 
     def _is_interval_over(self, reported_s: float, now_s: float, interval_s: float) -> bool:
-        """Whether the last report is old enough to interpolate from, which one just before a worker's end is not."""
+        """Whether the last report is one to interpolate from: old enough, which one just before a worker's end is not,
+        and of a known time.
+        """
+        if self.late_s is not None and self.late_s[0] <= reported_s <= self.late_s[1]:
+            return False
         from_s = self.since_s if self.before_s is None else self.before_s
         return now_s - reported_s >= _APART_INTERVALS * interval_s or now_s - from_s > _LONGEST_INTERVALS * interval_s
 

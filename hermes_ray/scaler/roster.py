@@ -16,6 +16,7 @@ from hermes_ray.worker.report import Phase, Report, UnknownReport
 __all__ = ["Departure", "Roster"]
 
 PATIENCE_S, PATIENCE_INTERVALS = 5.0, 2.0
+LATE_REPORTS_S = 3.0  # until the calls that waited for us are answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ class Roster:
         """Nobody has listened for so long: that was no silence, and what the workers say first is of that time too."""
         for record in self._records.values():
             record.heard_s = min(now_s, record.heard_s + away_s)
+            record.late_s = (now_s - away_s, now_s + LATE_REPORTS_S)
             if record.not_consuming_since_s is not None:
                 record.not_consuming_since_s = min(now_s, record.not_consuming_since_s + away_s)
             if record.reported_s is None:

@@ -59,3 +59,13 @@ def test_probes_reach_back_three_intervals_in_few_points_and_end_with_the_newest
 def test_a_probe_that_is_no_newer_changes_nothing() -> None:
     probes = _probes((1.0, 5), (2.0, 6))
     assert with_probe(probes, Probe(at_s=2.0, ready_count=9), report_interval_s=1.0) is probes
+
+
+def test_between_three_reports_what_was_taken_is_in_proportion_to_each_pair() -> None:
+    """What a worker took as it started is not counted beside a depth from before that."""
+    taken = Taken(9.05, 40.0, 10.05, 44.0, 9.0, 0.0)
+    assert [taken.at(at_s) for at_s in (8.0, 9.0, 9.05, 10.05)] == [0.0, 0.0, 40.0, 44.0]
+    assert taken.at(9.025) == pytest.approx(20.0)
+    other = Taken(8.9, 7.0, 9.0, 7.0)
+    found = arrived(_probes((9.0, 100)), [taken, other], 10.1, report_interval_s=1.0)
+    assert found == Arrived(at_s=9.0, count=107.0)

@@ -119,8 +119,8 @@ def test_a_worker_somewhere_unknown_holds_room_before_anybody_new() -> None:
 
 
 def test_the_smallest_node_comes_first_and_one_with_what_others_need_last() -> None:
-    nodes = cluster({"CPU": 2, "GPU": 1}, {"CPU": 4}, {"CPU": 3})
-    assert plan_moves({"a": crew(ONE, 9)}, nodes).starts == {"a": ["n2"] * 3 + ["n1"] * 4 + ["n0"] * 2}
+    nodes = cluster({"CPU": 2, "GPU": 1}, {"CPU": 40}, {"CPU": 3}, {"CPU": 2, "GPU": 1})
+    assert plan_moves({"a": crew(ONE, 45)}, nodes).starts == {"a": ["n2"] * 3 + ["n1"] * 40 + ["n0"] * 2}
 
 
 @pytest.mark.parametrize(
@@ -163,3 +163,10 @@ def test_room_that_somebody_makes_is_there_for_those_that_were_refused_before() 
     assert [room.wait((("CPU", 40_000),)) for _ in range(2)] == ["n1", None]
     room.will_leave((("CPU", 40_000),), "n0")
     assert room.wait((("CPU", 40_000),)) == "n0"
+
+
+def test_what_a_look_had_no_time_to_make_room_for_is_not_called_impossible() -> None:
+    crews = {"light": crew(ONE, 80, {f"n{n}": 2 for n in range(40)}), "heavy": crew(FOUR, 20)}
+    moves = plan_moves(crews, cluster(*[FOUR] * 40))
+    assert moves.lacks == {}
+    assert 0 < moves.waiting["heavy"] < 20

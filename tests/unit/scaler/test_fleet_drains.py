@@ -119,3 +119,17 @@ def test_winding_down_shortens_the_time_of_those_that_drain_already() -> None:
     scene.says(leaving, phase="draining", running=1)
     scene.fleet.wind_down(scene.now_s + 30.0, kill=False, now_s=scene.now_s)
     assert (leaving, 30.0) in scene.pool.drained
+
+
+def test_a_drain_that_nobody_here_ordered_has_a_deadline_too() -> None:
+    """The order's tick was lost with the scaler that gave it, or the checkpoint was."""
+    scene = Scene()
+    (worker,) = scene.up(heavy=1)
+    lines = []
+    for _ in range(200):
+        scene.says(worker, phase="draining", running=1, held=1)
+        lines += scene.tick(5.0, heavy=1)
+        for other in scene.pool.started[1:]:
+            scene.says(other)
+    assert worker in scene.pool.killed
+    assert lines == [f"heavy: worker {worker} did not end by its deadline and is killed"]

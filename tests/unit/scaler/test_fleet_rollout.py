@@ -244,3 +244,15 @@ def test_a_larger_surge_is_live_in_the_middle() -> None:
     scene.play(20, heavy=40)
     assert not set(old) & set(scene.pool.workers)
     assert len(scene.pool.workers) == 40
+
+
+def test_room_that_others_take_in_a_roll_out_costs_one_worker_and_is_said() -> None:
+    """Also where the grant falls with the room: tasks of others wait for each place that is left."""
+    scene = Rollout(places=8)
+    old = set(scene.begun(8))
+    for _ in range(240):
+        scene.places = 8 - sum(scene.now_s - asked_s >= 2.0 for asked_s in scene.asked_s.values())
+        scene.play(1, heavy=scene.places)
+    (gone,) = old - set(scene.pool.workers)
+    line = f"heavy: others took the room that worker {gone} left; the roll-out waits up to 5 minutes"
+    assert [said for said in scene.lines if "others took" in said] == [line]

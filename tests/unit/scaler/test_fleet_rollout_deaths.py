@@ -56,3 +56,16 @@ def test_deaths_beside_others_as_old_say_nothing_about_new_code(count: int) -> N
     scene.play(1, heavy=100)
     assert old & set(scene.pool.workers)
     assert scene.fleet.start_failure_count("heavy") == 0
+
+
+def test_a_doubt_ends_with_the_last_worker_also_when_all_are_gone_at_once() -> None:
+    scene = Rollout(start_s=20.0, words=("topics.heavy.workers.roll_surge=0.05",))
+    old = scene.begun(20)
+    scene.handled = 1
+    while not scene.fleet.start_error("heavy"):
+        played(scene, old, 12.0)
+    scene.play(1, heavy=0)
+    scene.gone(*scene.pool.workers)
+    scene.play(80, heavy=0)
+    assert scene.fleet.start_error("heavy") is None
+    assert scene.fleet.start_failure_count("heavy") == 0

@@ -263,3 +263,15 @@ def test_a_start_that_failed_holds_no_room_although_ray_lists_it_for_a_moment() 
     assert [worker.partition("/")[0] for worker in scene.pool.started] == ["light", "heavy"]
     scene.fleet.capacity(scene.now_s)
     assert scene.view.asked[-1] == ({"node": {"CPU": 1.0}}, [])
+
+
+def test_a_start_that_was_taken_back_holds_no_room_although_ray_lists_it_for_a_moment() -> None:
+    """Counted as ours at that moment, the room of others would be granted again, and taken back, every 42 s."""
+    scene = Scene("topics.light.worker.num_cpus=1")
+    scene.tick(light=1)
+    scene.tick(light=0)
+    for _ in range(6):
+        scene.tick(light=0)
+    assert scene.pool.killed == scene.pool.started
+    scene.fleet.capacity(scene.now_s)
+    assert scene.view.asked[-1] == ({}, [])

@@ -162,3 +162,15 @@ def test_counts_go_on_when_the_last_worker_was_gone_before_the_next_scaler_came(
     world.ready["light"] = 8
     world.tick(4)
     assert world.acked("light") == before + 8
+
+
+@pytest.mark.parametrize("away_s", [10, 125, 1_000])
+def test_a_worker_asked_for_just_before_the_scaler_went_away_is_not_late(away_s: int) -> None:
+    world = ScalerWorld()
+    world.ready["light"], world.rate_hz["light"] = 10_000, 4
+    world.tick(2)
+    assert world.of("light")
+    world.scaler_is_killed(away_s)
+    world.loop.tick((), world.now_s)
+    world.tick(10)
+    assert world.pool.killed == []
