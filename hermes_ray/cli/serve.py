@@ -172,7 +172,7 @@ def _follow(
 
     ``hosts``: the Ray of this process runs it, so this process stays until it ends, whoever owns it.
     """
-    ordered = 0
+    ordered, is_told = 0, False
     while True:
         news = deployment.follow(cursor, driver)
         if news is not None:
@@ -184,8 +184,11 @@ def _follow(
                 driver = None
             if not news["stopping"] and news["result"] is None:
                 ordered = 0  # the scaler does not know of the order, as one restarted without it: give it again
-            if signals.count > ordered and _hand_over_order(deployment, signals.count, say):
-                ordered = signals.count
+            level = signals.count if is_told else min(signals.count, 1)
+            if level > ordered and _hand_over_order(deployment, level, say):
+                ordered = level
+                if not is_told:
+                    signals.count, is_told = level, True  # nobody kills who has not read yet that it would
             if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 again
                 cursor = 0
                 continue

@@ -13,6 +13,8 @@ from msgspec import structs
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from hermes_ray import __version__
+from hermes_ray.cluster.process_end import start_ending
+from hermes_ray.cluster.ray_private import process_of
 from hermes_ray.cluster.scaler_actor import Scaler
 from hermes_ray.cluster.scalers import create_scaler, deployment_names, find_scaler, unpacked
 from hermes_ray.cluster.tasks import cause_text
@@ -24,7 +26,7 @@ from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
 from hermes_ray.scaler.memory import Changes, without_overrides
 from hermes_ray.scaler.plan import Owner, Plan
 
-__all__ = ["AlreadyStarted", "Deployment", "Silent", "drain_without_scaler", "forget_overrides", "orphans"]
+__all__ = ["AlreadyStarted", "Deployment", "Gone", "Silent", "drain_without_scaler", "forget_overrides", "orphans"]
 
 SCALER_START_S = 60.0
 CALL_TIMEOUT_S = 15.0
@@ -46,6 +48,10 @@ class AlreadyStarted(OperationFailed):
 
 class Refused(OperationFailed):
     """The scaler says why it does not do it."""
+
+
+class Gone(OperationFailed):
+    """The scaler has ended, or was replaced."""
 
 
 class Silent(OperationFailed):
@@ -178,8 +184,8 @@ class Deployment:
         """Forget a topic that the configuration leaves out; raises ``UserMistake`` for any other."""
         self._command("forget", topic)
 
-    def hand_over(self, plan: Plan) -> None:
-        """End this scaler so that the one of ``plan`` can take its place; one that does not answer is killed.
+    def hand_over(self, plan: Plan) -> bool:
+        """End this scaler so that the one of ``plan`` can take its place; False for one that had to be killed.
 
         Raises ``Refused`` if it cannot hand over what it knows, and goes on.
         """
@@ -187,13 +193,22 @@ class Deployment:
         try:
             self._command("hand_over", config.state_dir, config.broker.urls)
             if self.wait_gone(LEAVING_S):
-                return
+                return True
         except Refused:
             raise
         except OperationFailed:
             pass
+        self._kill()
+        return False
+
+    def _kill(self) -> None:
+        """End a scaler that does not answer, and its process: Ray leaves one alive that cannot act on being told."""
+        with contextlib.suppress(Exception):  # a scaler that is on its way has no process, or is gone meanwhile
+            ending = start_ending(*process_of(self._scaler._actor_id.hex()))
         ray.kill(self._scaler, no_restart=True)
         self.wait_gone(LEAVING_S)
+        with contextlib.suppress(Exception):
+            ray.get(ending, timeout=LEAVING_S)
 
     def wait_gone(self, timeout_s: float = 10.0) -> bool:
         """Wait until this scaler has left its name to the next one."""
@@ -231,7 +246,9 @@ class Deployment:
                 raise Refused(str(error.cause)) from error
             raise OperationFailed(f"the scaler of {self.name} could not do it: {cause_text(error)}") from error
         except (RayError, AttributeError) as error:
-            raise OperationFailed(f"the scaler of {self.name} is gone: {cause_text(error)}") from error
+            text = cause_text(error)
+            why = "it has just ended, or another takes over" if "exit_actor" in text else text
+            raise Gone(f"the scaler of {self.name} is gone: {why}") from error
 
 
 def orphans(name: str) -> list[str]:

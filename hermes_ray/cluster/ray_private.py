@@ -108,6 +108,12 @@ def waiting_actors() -> set[str]:
     return {actor_id for actor_id, actor in pending.items() if not actor["Pid"]}
 
 
+def process_of(actor_id: str) -> tuple[str, int]:
+    """The node and the process id of an actor that is up; its id is in hexadecimal."""
+    actor = state.actor_table(actor_id)
+    return actor["Address"]["NodeID"], actor["Pid"]
+
+
 def class_of(handle: Any) -> str:
     """An actor's class with its module, ``package.module.Class``; its name alone may be anybody's."""
     descriptor = handle._ray_actor_creation_function_descriptor

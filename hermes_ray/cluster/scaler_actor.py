@@ -20,7 +20,7 @@ from hermes_ray.broker.depth import DepthProber
 from hermes_ray.cluster.capacity import ClusterView
 from hermes_ray.cluster.inheritance import claim, recall
 from hermes_ray.cluster.packages import has_own_copy, keep_packages, packages_of
-from hermes_ray.cluster.scalers import deployment_names, packed, unpacked
+from hermes_ray.cluster.scalers import deployment_names, end_if_replaced, packed, unpacked
 from hermes_ray.cluster.worker_pool import RayWorkerPool
 from hermes_ray.core.model import Override
 from hermes_ray.errors import OperationFailed, UserMistake
@@ -225,7 +225,14 @@ class Scaler:
         def change(past: Override) -> Override:
             return dataclasses.replace(past, **said)
 
-        override = self._ticks.do(permit, lambda: self._loop.override(topic, change))
+        def order() -> Override:
+            if self._loop.stop_by_s is not None:
+                raise OperationFailed(
+                    f"deployment {self._plan.config.deployment.name} is stopping, and would forget it"
+                )
+            return self._loop.override(topic, change)
+
+        override = self._ticks.do(permit, order)
         if (error := self._loop.write_error) is not None:
             raise OperationFailed(f"{topic} obeys, but a restarted scaler would not know: {error}")
         return override_row(override, self._clock(), self._clock.ahead_s())
@@ -268,6 +275,7 @@ class Scaler:
         self._loop.clock_offset_s = self._clock.ahead_s()
         since_s, self._looked_s = self._looked_s, time.monotonic()
         if (away_s := self._standstill.within_s(since_s)) > 0.0:
+            end_if_replaced(self._plan.config.deployment.name)
             self._loop.was_away(away_s, self._clock())
         if (slept_s := self._clock.slept_s()) - self._slept_s > SLEEP_S:
             self._loop.slept(slept_s - self._slept_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import pickle
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +17,9 @@ from hermes_ray.cluster.outlet import SCALER_NAME
 from hermes_ray.cluster.ray_private import class_of
 from hermes_ray.errors import UserMistake
 
-__all__ = ["SCALER_CLASS", "create_scaler", "deployment_names", "find_scaler", "packed", "unpacked"]
+__all__ = ["SCALER_CLASS", "create_scaler", "deployment_names", "end_if_replaced", "find_scaler", "packed", "unpacked"]
+
+log = logging.getLogger(__name__)
 
 SCALER_CLASS = "hermes_ray.cluster.scaler_actor.Scaler"  # by its name: that module imports this one
 INLINE_BYTES = 64_000  # Ray's limit is 100 KiB
@@ -52,6 +56,20 @@ def find_scaler(namespace: str) -> Any | None:
             "another deployment.name, or end that actor"
         )
     return handle
+
+
+def end_if_replaced(namespace: str) -> None:
+    """End this process, the scaler's, if somebody ended its actor or has put another in its place.
+
+    Ray does not end a process that stood still as it was told to: it would decide beside its successor.
+    """
+    try:
+        found = find_scaler(namespace)
+    except Exception:  # Ray does not say
+        return
+    if found is None or found._actor_id.hex() != ray.get_runtime_context().get_actor_id():
+        log.error("this scaler was replaced while it stood still: it ends")
+        os._exit(1)
 
 
 def deployment_names() -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import ensure
 from hermes_ray.cluster.capacity import node_totals
-from hermes_ray.cluster.client import AlreadyStarted, Deployment, Refused, Silent
+from hermes_ray.cluster.client import AlreadyStarted, Deployment, Gone, Refused, Silent
 from hermes_ray.cluster.connect import rejoin_cluster
 from hermes_ray.cluster.packages import has_own_copy, job_environment, lost_packages
 from hermes_ray.config.settings import Config, worker_resources
@@ -145,13 +145,16 @@ def _bring(
         _refuse_a_place_not_to_write(config, before)
         before_touching()
         if running is not None and changes == []:
-            running.own(owner)
+            try:
+                running.own(owner)
+            except Gone:  # another command replaces it at this moment
+                continue
             return Applied(deployment=running, config=config, changes=changes)
         with contextlib.suppress(AlreadyStarted):
             _declare_queues(config)
             try:
-                if running is not None:
-                    running.hand_over(plan)
+                if running is not None and not running.hand_over(plan):
+                    say(f"the scaler of {config.deployment.name} did not answer: it was killed, another takes over")
             except Refused:
                 if running is not None and _is_stopping(running):
                     continue

@@ -222,8 +222,9 @@ class Checkpoint:
             holder = lock.read(200).strip() or "another process"
             lock.close()
             raise BlockingIOError(
-                f"{self.path} belongs to {holder}, with a deployment of this name on another Ray cluster: stop that "
-                "one, or give one of the two another deployment.name"
+                f"{self.path} belongs to {holder}, of a deployment of this name on another Ray cluster, or left over "
+                "from before: stop that one (its process, if no cluster has it any more), or give one of the two "
+                "another deployment.name"
             ) from error
         lock.truncate(0)
         lock.write(f"the scaler with pid {os.getpid()} on {os.uname().nodename}")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import ray
 
+from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_cluster
 from tests.support.live import Cluster, Project, ray_head, topics_of
 
@@ -42,3 +43,13 @@ def project(cluster: Cluster, tmp_path: Path, vhost: str, vhost_url: str) -> Pro
 def status(project: Project) -> Callable[[], dict[str, Any]]:
     """The topics of ``hermes status --json`` without a process for each look."""
     return lambda: topics_of(project)
+
+
+@pytest.fixture
+def ended(project: Project) -> Iterator[None]:
+    """Whatever the test leaves running is killed."""
+    yield
+    running = Deployment.running(project.name)
+    if running is not None:
+        running.stop(kill=True)
+        running.wait_gone()

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,16 +21,6 @@ from tests.support.live import Cluster, Project, Serve, actors, wait_until
 Status = Callable[[], dict[str, Any]]
 
 WORK = {"handler": "Sync", "options": {"sleep_s": 0.05}, "worker": {"concurrency": 4}, "workers": {"min": 2, "max": 2}}
-
-
-@pytest.fixture
-def ended(project: Project) -> Iterator[None]:
-    """Whatever the test leaves running is killed."""
-    yield
-    running = Deployment.running(project.name)
-    if running is not None:
-        running.stop(kill=True)
-        running.wait_gone()
 
 
 def pids(cluster: Cluster, project: Project) -> dict[str, int]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from hermes_ray.cluster.client import Deployment
 from tests.support.live import Cluster, Project, actors, wait_until
 
 RATE_HZ, SECONDS = 200, 15
@@ -55,3 +59,17 @@ def test_every_confirmed_message_is_handled_although_a_worker_the_scaler_and_the
         assert set(project.attempts("work")) == {"1"}, "an interruption uses no attempt"
         repeated = project.handled("work").total() - len(confirmed)
         assert repeated <= killed_workers * PREFETCH, "only what the dead held is repeated"
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_scaler_that_stands_still_is_replaced_with_its_process_and_what_that_held(
+    project: Project, cluster: Cluster
+) -> None:
+    project.configure({"work": {"handler": "Sync", "workers": {"min": 1}}}, state_dir=str(project.directory / "state"))
+    project.hermes("apply", "config=my.yaml")
+    pid = actors(cluster, project.name)["scaler"].pid
+    os.kill(pid, signal.SIGSTOP)
+    said = project.hermes("apply", "config=my.yaml", "topics.work.weight=2").stdout
+    assert f"the scaler of {project.name} did not answer: it was killed, another takes over" in said
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 60, "its process is gone")
+    assert Deployment.find(project.name).status()["warnings"] == [], "the checkpoint is the new one's"

@@ -123,6 +123,34 @@ def test_a_stop_order_is_given_again_to_a_scaler_that_does_not_know_of_it(run: R
     assert deployment.orders == [False, False]
 
 
+def test_one_signal_before_stop_has_said_a_word_kills_nobody(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = FakeDeployment(news(0), news(0), news(0, stopping=True), news(0, **END))
+    follow = deployment.follow
+
+    def interrupted(cursor: int, driver: str | None = None) -> dict[str, Any] | None:
+        if not deployment.orders:
+            signal.raise_signal(signal.SIGINT)
+        return follow(cursor, driver)
+
+    monkeypatch.setattr(deployment, "follow", interrupted)
+    assert run(deployment, module.stop) == 0
+    assert deployment.orders == [False]
+
+
+def test_a_signal_after_stop_has_said_so_kills(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = FakeDeployment(news(0), news(0), news(0, stopping=True), news(0, **END))
+    follow = deployment.follow
+
+    def interrupted(cursor: int, driver: str | None = None) -> dict[str, Any] | None:
+        if deployment.orders == [False]:
+            signal.raise_signal(signal.SIGINT)
+        return follow(cursor, driver)
+
+    monkeypatch.setattr(deployment, "follow", interrupted)
+    assert run(deployment, module.stop) == 130
+    assert deployment.orders == [False, True]
+
+
 def test_without_a_terminal_lines_of_two_seconds_are_one(
     run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,11 @@ def test_a_process_that_cannot_act_is_killed_once_its_time_is_over(stopped: subp
     assert stopped.wait(5) == -signal.SIGKILL
 
 
+def test_a_scaler_that_cannot_act_is_killed_too() -> None:
+    with named("ray::Scaler") as process:
+        assert end_process(process.pid, 0.1)
+
+
 def test_one_that_ends_in_time_needs_no_kill(stopped: subprocess.Popen[bytes]) -> None:
     stopped.kill()
     assert not end_process(stopped.pid, 10)
