@@ -125,7 +125,7 @@ class Reconciler:
         candidates = _without(self._force.team(topic, now_s).staying, self._apart(topic, target, now_s))
 
         def by_use(record: Record) -> int:
-            return 1 if self._force.is_outdated(record) else 2 * self._is_proven(record, now_s)
+            return 1 if self._force.is_outdated(record) else 2 * self._has_shown(record, now_s)
 
         for node_id, count in drains.items():
             here = [record for record in candidates if record.place_id == node_id]
@@ -221,11 +221,11 @@ class Reconciler:
             target=target,
             old_count=len(old),
             new_count=len(new),
-            proven_count=sum(self._is_proven(record, now_s) for record in new) if old else len(new),
+            proven_count=sum(self._has_shown(record, now_s) for record in new) if old else len(new),
             surge_ratio=self._force.topics[topic].workers.roll_surge,
         )
 
-    def _is_proven(self, record: Record, now_s: float) -> bool:
+    def _has_shown(self, record: Record, now_s: float) -> bool:
         doubt = self._force.doubts.get(record.topic)
         is_doubted = doubt is not None and record.heard_s - record.since_s < doubt.proof_s
         return not is_doubted and is_proven(record, self._force.limits(record.topic), now_s)
