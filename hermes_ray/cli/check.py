@@ -30,6 +30,7 @@ from hermes_ray.deploy.scaler_place import metrics_problem, on_scalers_node, sta
 from hermes_ray.errors import HermesError
 from hermes_ray.scaler.plan import topology_of
 from hermes_ray.worker.handlers import ASYNC_CONCURRENCY, load_handler, run_close
+from hermes_ray.worker.prefetch import slots_per_worker
 
 __all__ = ["Finding", "check", "room"]
 
@@ -111,7 +112,7 @@ def _handler(config: Config, topic: str, *, on_cluster: bool) -> Finding:
     except HermesError as error:
         return Finding(about="handler", topic=topic, ok=False, text=str(error).removeprefix(f"topic {topic}: "))
     kind = "async" if default == ASYNC_CONCURRENCY else "sync"
-    slots = chosen.worker.concurrency or default
+    slots = slots_per_worker(chosen.worker.concurrency, chosen.worker.prefetch, default)
     where = "on the cluster" if on_cluster else "here"
     text = f"{chosen.handler} imports {where}: {kind}, {slots} slot{'s' if slots > 1 else ''} a worker"
     return Finding(about="handler", topic=topic, ok=True, text=text)
@@ -120,7 +121,7 @@ def _handler(config: Config, topic: str, *, on_cluster: bool) -> Finding:
 def _default_slots(config: Config, topic: str) -> int:
     """The slots that the handler's kind gives a worker, found out on the cluster as ``hermes serve`` does."""
     chosen = config.topics[topic]
-    plain = replace(chosen, worker=replace(chosen.worker, concurrency=None))
+    plain = replace(chosen, worker=replace(chosen.worker, concurrency=None, prefetch=None))
     return try_handlers(replace(config, topics={topic: plain}), [topic], import_paths())[topic]
 
 

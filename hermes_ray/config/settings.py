@@ -109,7 +109,7 @@ class WorkerConfig:
         1,
         10_000,
         "slots",
-        "Messages handled at once by one worker; null is 32 for async handlers, 4 for sync.",
+        "Messages handled at once by one worker, prefetch at most; null is 32 for async handlers, 4 for sync.",
         takes=Takes.ROLLING,
     )
     prefetch: int | None = number(
@@ -117,7 +117,7 @@ class WorkerConfig:
         1,
         65_535,
         "messages",
-        "Messages one worker holds; null derives it from the service time.",
+        "Messages one worker holds, handled ones included; null derives it from the service time.",
         takes=Takes.ROLLING,
     )
     num_cpus: float = amount(0.25, 1024, "CPUs", "CPUs Ray reserves for one worker.", takes=Takes.ROLLING)

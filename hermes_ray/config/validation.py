@@ -222,12 +222,13 @@ def _check_url(url: str, path: Keys) -> None:
 def _check_topic(path: str, topic: TopicConfig) -> None:
     for part, section, small, large in (
         ("workers", topic.workers, "min", "max"),
+        ("worker", topic.worker, "concurrency", "prefetch"),
         ("retry", topic.retry, "base_delay_s", "max_delay_s"),
         ("scaling.threshold", topic.scaling.threshold, "min_step", "max_step"),
         ("scaling.threshold", topic.scaling.threshold, "down_ready_count", "up_ready_count"),
     ):
         low, high = getattr(section, small), getattr(section, large)
-        if low > high:
+        if low is not None and high is not None and low > high:
             at = f"{path}.{part}"
             raise UserMistake(f"{at}.{small} is {low:.15g}: it must not exceed {at}.{large}, which is {high:.15g}")
 

@@ -14,6 +14,7 @@ from hermes_ray.config.settings import Config
 from hermes_ray.errors import HermesError, OperationFailed
 from hermes_ray.scaler.plan import digest
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
+from hermes_ray.worker.prefetch import slots_per_worker
 
 __all__ = ["import_paths", "try_handlers"]
 
@@ -44,7 +45,11 @@ def try_handlers(config: Config, topics: Iterable[str], paths: tuple[str, ...]) 
             running.append((handler, topic, _start(config, topic, paths)))
         handler, topic, collect = running.popleft()
         slots[handler] = _slots(config, topic, collect)
-    return {topic: config.topics[topic].worker.concurrency or slots[handler] for topic, handler in chosen.items()}
+    workers = {topic: config.topics[topic].worker for topic in chosen}
+    return {
+        topic: slots_per_worker(workers[topic].concurrency, workers[topic].prefetch, slots[handler])
+        for topic, handler in chosen.items()
+    }
 
 
 def _start(config: Config, topic: str, paths: tuple[str, ...]) -> Any:

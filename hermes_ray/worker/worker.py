@@ -23,7 +23,7 @@ from hermes_ray.broker.outgoing import check_headers
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.worker.counters import Counters
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
-from hermes_ray.worker.prefetch import prefetch_count
+from hermes_ray.worker.prefetch import prefetch_count, slots_per_worker
 from hermes_ray.worker.report import Phase, Report, encode
 from hermes_ray.worker.slots import LoopSlots, ThreadSlots
 from hermes_ray.worker.spec import Outlet, WorkerSpec
@@ -53,7 +53,7 @@ class Worker:
             _on_sigterm(self._drain_on_signal)
         import_from(spec.import_paths)
         self._handler = load_handler(spec.handler, spec.options)
-        self._concurrency = spec.concurrency or self._handler.default_concurrency
+        self._concurrency = slots_per_worker(spec.concurrency, spec.prefetch, self._handler.default_concurrency)
         self._standstill = Standstill()
         slots = LoopSlots if self._handler.is_async else ThreadSlots
         self._slots = slots(self._handler, spec.queue.topic, self._concurrency, self._check_publish, self._standstill)

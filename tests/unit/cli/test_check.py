@@ -61,14 +61,16 @@ def test_without_a_cluster_handlers_are_tried_here_and_serve_would_start_one(
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "checked_here.py").write_text("print('a module may print')\nasync def handle(message): ...\n")
     topics = ["topics.a.handler=checked_here:handle", "topics.b.handler=checked_here:gone"]
+    topics += ["topics.c.handler=checked_here:handle", "topics.c.worker.prefetch=1"]
     done = CliRunner().invoke(cli, ["check", "--json", *topics, f"state_dir={tmp_path}", "metrics.port=0"])
     texts = {(finding["about"], finding["topic"]): finding["text"] for finding in json.loads(done.stdout)["findings"]}
     assert done.exit_code == 1
     assert texts == {
-        ("configuration", None): "valid, a, b",
+        ("configuration", None): "valid, a, b, c",
         ("handler", "a"): "checked_here:handle imports here: async, 32 slots a worker",
         ("handler", "b"): "handler checked_here:gone cannot be imported: AttributeError: module 'checked_here' has no "
         "attribute 'gone'",
+        ("handler", "c"): "checked_here:handle imports here: async, 1 slot a worker",
         ("broker", None): "no broker answered",
         ("state_dir", None): f"{tmp_path} can be written",
         ("metrics", None): "none are wanted",

@@ -230,6 +230,10 @@ ON_COMMAND_LINE = [
     (["cluster.name=a"], "there is no key 'cluster.name' any more: it is 'deployment.name' now"),
     (["topics.a.workers.max=010"], "topics.a.workers.max is 010, in YAML octal: write 8 or 10, or put text in quotes"),
     (["topics.a.worker={prefetch: 0x1F}"], "topics.a.worker.prefetch is 0x1F, in YAML hexadecimal: write 31"),
+    (
+        ["topics.a.handler=m:f", "topics.a.worker={concurrency: 8, prefetch: 1}"],
+        "topics.a.worker.concurrency is 8: it must not exceed topics.a.worker.prefetch, which is 1",
+    ),
     (["deployment=5"], "deployment is 5: it must be a mapping (keys: name)"),
     (["config=nowhere.yaml"], "config='nowhere.yaml' cannot be read (No such file or directory): give the path"),
     (["config="], "config is empty: give the path of a YAML file"),
