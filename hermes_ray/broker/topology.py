@@ -93,7 +93,10 @@ def ensure(connection: BlockingConnection, topologies: Iterable[TopicTopology]) 
     if missing:
         names = ", ".join(repr(name) for name in missing)
         noun = "the queue" if len(missing) == 1 else "the queues"
-        raise UserMistake(f"{noun} {names} must exist with topology=passive: create them or set topology=declare")
+        raise UserMistake(
+            f"{noun} {names} must exist with topology=passive: create them with the arguments that docs/handlers.md "
+            "lists, or set topology=declare"
+        )
     for topology in topologies:
         if topology.declare:
             for name in (topology.queue, dead_queue(topology.queue)):

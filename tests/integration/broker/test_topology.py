@@ -168,7 +168,7 @@ def test_passive_topology_names_all_missing_queues_of_all_topics_at_once(connect
 
     assert str(refused.value) == (
         "the queues 'gone', 'gone.dead', 'gone.wait.1000', 'gone.wait.1414', 'there.wait.500' must exist with "
-        "topology=passive: create them or set topology=declare"
+        "topology=passive: create them with the arguments that docs/handlers.md lists, or set topology=declare"
     )
 
 
