@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from hermes_ray.config.interpolation import resolve
+from hermes_ray.config.names import NAME
 from hermes_ray.config.public_words import public_secrets
 from hermes_ray.config.secrets import looks_secret, mask_url, masked_tree
 from hermes_ray.config.sentences import dotted_path, shortened, shown
-from hermes_ray.config.settings import NAME, Config, TopicConfig
+from hermes_ray.config.settings import Config, TopicConfig
 from hermes_ray.config.validation import build, unknown_key
 from hermes_ray.config.yaml_text import NotDecimal, NotPlain, NotYaml, notation, parse_yaml, write_yaml
 from hermes_ray.errors import UserMistake

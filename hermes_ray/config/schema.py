@@ -9,7 +9,8 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from hermes_ray.config.knobs import Knob, knob
-from hermes_ray.config.settings import NAME, Config, TopicConfig
+from hermes_ray.config.names import NAME
+from hermes_ray.config.settings import Config, TopicConfig
 from hermes_ray.config.validation import RAY_NAMES, valid_keys
 
 __all__ = ["SchemaRow", "json_schema", "schema_rows"]

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from hermes_ray.config.knobs import Knob, Takes, amount, choice, declare, knob, number, section, text
+from hermes_ray.config.names import (
+    DEPLOYMENT_NAME,
+    MAX_DEPLOYMENT_CHARACTERS,
+    MAX_QUEUE_BYTES,
+    NAME_WORDS,
+    is_queue_name,
+)
 from hermes_ray.config.sizes import EXAMPLES, PATTERN, parse_bytes
 from hermes_ray.config.urls import is_host
 from hermes_ray.core.model import ThresholdRule, TopicParams
@@ -35,15 +41,17 @@ DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 DAY_S = 86_400.0
 MAX_MEMORY_BYTES = 10**14
 
-NAME = r"[A-Za-z0-9_.-]+"
-NAME_WORDS = "letters, digits, '_', '.' and '-'"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentConfig:
     """What tells this deployment from others on the cluster and at the broker."""
 
-    name: str = text("hermes", NAME, NAME_WORDS, "The deployment's name and its Ray namespace.")
+    name: str = text(
+        "hermes",
+        DEPLOYMENT_NAME,
+        f"1 to {MAX_DEPLOYMENT_CHARACTERS} {NAME_WORDS}",
+        "The deployment's name and its Ray namespace.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,15 +168,6 @@ class RetryConfig:
 
 _RULE = ThresholdRule()
 
-# AMQP allows 255; the wait queues of a queue bear its name and their delay in milliseconds, up to a day.
-MAX_QUEUE_BYTES = 255 - len(".wait.99999999")
-
-
-def _is_queue_name(name: str) -> bool:
-    if name.startswith("amq.") or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", name):
-        return False
-    return 1 <= len(name.encode()) <= MAX_QUEUE_BYTES
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdConfig:
@@ -225,7 +224,7 @@ class TopicConfig:
         Knob(
             meaning="The queue; null is the topic's name.",
             allowed=f"a name of 1 to {MAX_QUEUE_BYTES} bytes without control characters, not starting with amq.",
-            accepts=_is_queue_name,
+            accepts=is_queue_name,
             schema={"minLength": 1, "maxLength": MAX_QUEUE_BYTES, "pattern": r"^(?!amq\.)"},
             takes=Takes.TOPOLOGY,
         ),

@@ -12,9 +12,10 @@ from types import UnionType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from hermes_ray.config.knobs import Knob, knob
+from hermes_ray.config.names import NAME, NAME_WORDS
 from hermes_ray.config.secrets import mask_url, refused_url
 from hermes_ray.config.sentences import dotted, dotted_path, nearest, shortened, shown
-from hermes_ray.config.settings import NAME, NAME_WORDS, Config, TopicConfig
+from hermes_ray.config.settings import Config, TopicConfig
 from hermes_ray.config.urls import url_problem
 from hermes_ray.config.yaml_text import FLOAT, INT
 from hermes_ray.errors import UserMistake

@@ -149,5 +149,5 @@ def test_what_was_made_of_a_secret_is_marked(tree: Any, hidden: bool, monkeypatc
 
 def test_a_name_made_of_a_secret_is_not_repeated_in_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PASSWORD", "hunter/2")
-    with pytest.raises(UserMistake, match=r"deployment\.name is \*\*\*: it must be letters"):
+    with pytest.raises(UserMistake, match=r"deployment\.name is \*\*\*: it must be 1 to 200 letters"):
         load(None, ["topics.a.handler=m:f", "deployment.name=${oc.env:DB_PASSWORD}"])

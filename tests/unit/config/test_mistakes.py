@@ -67,7 +67,8 @@ IN_FILE = [
     (topic("queue_type: stream"), "topics.a.queue_type is 'stream': it must be quorum or classic"),
     (topic("topology: none"), "topics.a.topology is 'none': it must be declare or passive"),
     (topic("scaling: {policy: fixd}"), "topics.a.scaling.policy is 'fixd': it must be adaptive or threshold or fixed"),
-    (f"deployment: {{name: a/b}}\n{TOPIC}", "deployment.name is 'a/b': it must be letters, digits, '_', '.' and '-'"),
+    (f"deployment: {{name: a/b}}\n{TOPIC}", "deployment.name is 'a/b': it must be 1 to 200 letters, digits, '_', '.'"),
+    (f"deployment: {{name: {'a' * 201}}}\n{TOPIC}", "...': it must be 1 to 200 letters, digits, '_', '.' and '-'"),
     (f"deployment: {{name: 2024}}\n{TOPIC}", "deployment.name is 2024: it must be text: put it in quotes"),
     (f"state_dir: ''\n{TOPIC}", "state_dir is '': it must be the absolute path of a directory, or one from ~"),
     # numbers

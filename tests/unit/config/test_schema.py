@@ -77,6 +77,7 @@ def test_a_whole_file_that_loads_is_valid(tree: Any) -> None:
         {"metrics": {"port": 65536}},
         {"metrics": {"port": "9464"}},
         {"deployment": {"name": "a/b"}},
+        {"deployment": {"name": "a" * 201}},
         {"forget_after_s": -1},
         *map(
             topic,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_ray.config.names import MAX_DEPLOYMENT_CHARACTERS
 from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
 from tests.support.memories import filled, whole
 
@@ -45,6 +46,14 @@ def test_a_file_of_another_scaler_that_cannot_be_read_here_is_left_to_it(checkpo
         assert names(checkpoint) == ["shop.eu.state"]
     checkpoint.set_aside("it is ours")
     assert [name.partition("-")[0] for name in names(checkpoint)] == ["shop.eu.state.unreadable"]
+
+
+def test_the_longest_name_a_deployment_may_have_is_no_file_name_too_long(tmp_path: Path) -> None:
+    name = "a" * MAX_DEPLOYMENT_CHARACTERS
+    with contextlib.closing(Checkpoint(checkpoint_path(str(tmp_path), ["amqp://h"], name))) as checkpoint:
+        checkpoint.write(whole(OLD))
+        checkpoint.set_aside("a test")
+        assert names(checkpoint)[0].startswith(f"{name}.state.unreadable-")
 
 
 def test_the_end_of_a_scaler_that_is_on_its_way_out_is_waited_for(checkpoint: Checkpoint) -> None:
