@@ -24,6 +24,8 @@ class Takes(StrEnum):
     """Workers are replaced, because one is built from it."""
     TOPOLOGY = "topology"
     """The queue is declared anew, then workers are replaced."""
+    ANOTHER = "another"
+    """It is a name, so another one is meant: that starts, whatever becomes of the one there was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,5 +172,5 @@ def _rolling(config: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         value = getattr(config, entry.name)
         if dataclasses.is_dataclass(value):
             yield from _rolling(value, f"{prefix}{entry.name}.")
-        elif knob(entry).takes is not Takes.LIVE:
+        elif knob(entry).takes in (Takes.ROLLING, Takes.TOPOLOGY):
             yield f"{prefix}{entry.name}", value

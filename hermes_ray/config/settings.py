@@ -51,6 +51,7 @@ class DeploymentConfig:
         DEPLOYMENT_NAME,
         f"1 to {MAX_DEPLOYMENT_CHARACTERS} {NAME_WORDS}",
         "The deployment's name and its Ray namespace.",
+        takes=Takes.ANOTHER,
     )
 
 
@@ -266,7 +267,7 @@ class Config:
         30 * DAY_S, 0, 3650 * DAY_S, "s", "How long what is known of a topic that was left out is kept."
     )
     metrics: MetricsConfig = section(MetricsConfig, "Prometheus metrics.")
-    topics: dict[str, TopicConfig] = declare(dict, Knob(meaning="The topics by name."))
+    topics: dict[str, TopicConfig] = declare(dict, Knob(meaning="The topics by name.", takes=Takes.ANOTHER))
 
     def queue_of(self, topic: str) -> str:
         """The queue of ``topic``; of its name where none is set, as in topics that were not loaded."""

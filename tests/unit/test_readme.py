@@ -86,13 +86,14 @@ def test_a_row_names_the_options_its_command_takes() -> None:
 
 def test_what_is_said_to_roll_rolls_and_the_rest_is_live() -> None:
     operating = doc("operating").read_text(encoding="utf-8")
-    rows = operating.split("| a change of | takes effect |")[1].split("\n\n")[0].splitlines()[2:5]
-    live, rolling, topology = (re.findall(r"`([\w.]+)`", row.split("|")[1]) for row in rows)
+    rows = operating.split("| a change of | takes effect |")[1].split("\n\n")[0].splitlines()[2:7]
+    live, rolling, topology, _, another = (re.findall(r"`([\w.]+)`", row.split("|")[1]) for row in rows)
     taking: dict[str, list[str]] = {}
     for at, _, entry in valid_keys(TopicConfig):
         taking.setdefault(knob(entry).takes, []).append(at.partition(".")[0])
     assert rolling == [*dict.fromkeys(taking["rolling"]), "broker.url"]
     assert topology == list(dict.fromkeys(taking["topology"]))
+    assert another == [at for at, _, entry in valid_keys() if knob(entry).takes == "another" and at != "topics"]
     keys = {entry.name for section in (Config, TopicConfig) for entry in fields(section)}
     elsewhere = {"topics", "deployment", "broker", "latency_objective_ratio"}  # the last one does nothing yet
     assert set(live) == keys - {*rolling, *topology} - elsewhere

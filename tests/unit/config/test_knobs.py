@@ -38,7 +38,12 @@ def test_time_outs_and_what_the_scaler_alone_reads_are_live() -> None:
     takes = {at: knob(entry).takes for at, _, entry in valid_keys()}
     live = {"worker.drain_timeout_s", "worker.silent_timeout_s", "workers.roll_surge", "weight", "retry.max_attempts"}
     assert {takes[f"topics.NAME.{name}"] for name in live} == {Takes.LIVE}
-    assert takes["forget_after_s"] is Takes.LIVE
+    assert takes["forget_after_s"] is takes["state_dir"] is Takes.LIVE
+
+
+def test_names_tell_one_from_another() -> None:
+    takes = {at: knob(entry).takes for at, _, entry in valid_keys()}
+    assert {at for at, what in takes.items() if what is Takes.ANOTHER} == {"deployment.name", "topics"}
 
 
 def test_new_knobs_have_the_defaults_that_are_written_about_them() -> None:

@@ -20,6 +20,7 @@ from tests.support.fleet_scene import config
 TOPOLOGY = {f"topics.NAME.{name}" for name in ("queue", "queue_type", "topology")}
 ROLLING = {f"topics.NAME.{name}" for name in ("handler", "options")} | {"broker.url"}
 ROLLING |= {f"topics.NAME.worker.{name}" for name in ("concurrency", "prefetch", "num_cpus", "memory", "resources")}
+ANOTHER = {"deployment.name": "another"}
 OTHER_VALUES = {
     "deployment.name": "shop",
     "broker.url": "amqp://elsewhere/",
@@ -79,7 +80,7 @@ def test_every_key_is_told_with_how_it_takes_effect_and_only_what_a_worker_is_ma
     assert (made_of(before, "heavy") != made_of(after, "heavy")) == replaces
     assert (made_of(before, "light") != made_of(after, "light")) == (key == "broker.url")
     assert (revision(before, "heavy") != revision(after, "heavy")) == replaces
-    how = "topology" if key in TOPOLOGY else "rolling" if replaces else "live"
+    how = ANOTHER.get(key, "topology" if key in TOPOLOGY else "rolling" if replaces else "live")
     (change,) = compare(running(before), after)
     assert change.how == how
     assert change.what.startswith(key.replace("NAME", "heavy"))
