@@ -169,12 +169,10 @@ def _not_plain(error: NotPlain, at: tuple[Any, ...], where: str) -> UserMistake:
     """The sentence for what YAML can hold and a configuration cannot; ``at`` is the path of the text itself."""
     path = (*at, *error.path)
     key = dotted_path(path) or where
-    if not isinstance(error, NotDecimal):
-        return UserMistake(
-            f"{key} cannot be read: it must be a mapping of text keys to plain values, lists and mappings"
-        )
-    if "options" in path or path[:1] == ("broker",) or looks_secret(str(path[-1] if path else "")):
-        return UserMistake(f"{key} is a number that is not decimal (as 010 is octal in YAML): put text in quotes")
+    is_secret = "options" in path or path[:1] == ("broker",) or looks_secret(str(path[-1] if path else ""))
+    if is_secret or not isinstance(error, NotDecimal):
+        is_it = "has a key that is" if error.is_key else "is"
+        return UserMistake(f"{key} {is_it} {error.what}: put text in quotes")
     what, instead = notation(error.text)
     is_it = "has the key" if error.is_key else "is"
     return UserMistake(

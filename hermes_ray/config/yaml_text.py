@@ -48,20 +48,24 @@ class NotYaml(Exception):
 
 
 class NotPlain(Exception):
-    """What is at ``path`` (keys and indices, outermost first) is YAML but nothing a configuration can hold."""
+    """``what`` is YAML and nothing a configuration can hold: the value at ``path``, or a key of the mapping there.
 
-    def __init__(self) -> None:
-        super().__init__()
+    ``path``: keys and indices, outermost first.
+    """
+
+    def __init__(self, what: str, *, is_key: bool = False) -> None:
+        super().__init__(what)
+        self.what = what
         self.path: tuple[Any, ...] = ()
+        self.is_key = is_key
 
 
 class NotDecimal(NotPlain):
-    """A number in another notation than decimal, as ``text``: the value at ``path``, or a key in it."""
+    """A number in another notation than decimal, as ``text``."""
 
     def __init__(self, text: str) -> None:
-        super().__init__()
+        super().__init__("a number that is not decimal (as 010 is octal in YAML)")
         self.text = text
-        self.is_key = False
 
 
 _NO_CHARACTER = "it has a character that YAML does not allow"
@@ -216,11 +220,11 @@ class _Builder:
             raise NotYaml("found unhashable key", node.start_mark)
         try:
             key = self.value(node)
-        except NotDecimal as error:
+        except NotPlain as error:
             error.is_key = True
             raise
         if key is None or isinstance(key, bytes):
-            raise NotPlain
+            raise NotPlain("null" if key is None else "binary", is_key=True)
         return key
 
     def _at(self, key: Any, node: yaml.Node) -> Any:
@@ -244,7 +248,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     try:
         return read(text)
     except (ValueError, KeyError):
-        raise NotYaml("a number is too long, or no value of its tag (!!...)", node.start_mark) from None
+        raise NotPlain("a number of too many digits, or no value of its tag (!!...)") from None
 
 
 def _refuse_tag(node: yaml.Node) -> NoReturn:

@@ -196,7 +196,11 @@ IN_FILE = [
     (topic("queue: '${vault:x}'"), "topics.a.queue uses an unknown kind of ${...}: write ${oc.env:NAME}"),
     (topic("queue: '${oc.env:X'"), "topics.a.queue holds a ${...} that cannot be read: check its braces and quotes"),
     # YAML
-    ("topics: {null: {handler: m:f}}", "topics cannot be read: it must be a mapping of text keys to plain values"),
+    ("topics: {null: {handler: m:f}}", "topics has a key that is null: put text in quotes"),
+    (topic("workers: {max: {null: 1}}"), "topics.a.workers.max has a key that is null: put text in quotes"),
+    (topic("options: {!!binary YQ==: 1}"), "topics.a.options has a key that is binary: put text in quotes"),
+    (topic(f"workers: {{max: {'9' * 5_000}}}"), "topics.a.workers.max is a number of too many digits, or no value of"),
+    (topic("weight: !!float heavy"), "topics.a.weight is a number of too many digits, or no value of its tag"),
     ("topics:\n  a: {handler: m:f\n  b: 1", "hermes.yaml, line 3 is not valid YAML"),
     ("topics:\n\ta: 1", "hermes.yaml, line 2 is not valid YAML"),
     (f"{TOPIC}\n{TOPIC}", "hermes.yaml, line 2 is not valid YAML: found duplicate key topics"),

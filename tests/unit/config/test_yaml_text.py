@@ -38,8 +38,6 @@ NO_YAML = [
     ("a: !hunter2 x", 1, "tags (!...) are not read; put text that begins with ! in quotes"),
     ("a: !!set {x}", 1, "tags (!...) are not read"),
     ("a: !!python/object/apply:os.getcwd []", 1, "tags (!...) are not read"),
-    ("a: !!float hunter2", 1, "a number is too long, or no value of its tag"),
-    (f"a: {'9' * 5000}", 1, "a number is too long"),
     ("a: 1\nb: 2\na: 3", 3, "found duplicate key a"),
     ("? [a]\n: 1", 1, "found unhashable key"),
     ("a: &t {b: *t}", 1, "YAML recursive aliases are not supported"),
@@ -98,7 +96,16 @@ def test_a_key_that_is_not_decimal_or_not_plain_is_refused() -> None:
     assert (caught.value.path, caught.value.is_key) == (("a",), True)
     with pytest.raises(NotPlain) as none:
         parse_yaml("{a: {null: 1}}")
-    assert none.value.path == ("a",)
+    assert (none.value.path, none.value.what, none.value.is_key) == (("a",), "null", True)
+
+
+@pytest.mark.parametrize("text", ["!!float hunter2", "!!bool hunter2", "!!binary é", "9" * 5_000])
+def test_what_cannot_be_read_is_told_with_its_place_and_without_its_text(text: str) -> None:
+    for whole, is_key in ((f"a: [{text}]", False), (f"a: [{{? {text} : 1}}]", True)):
+        with pytest.raises(NotPlain) as caught:
+            parse_yaml(whole)
+        assert (caught.value.path, caught.value.is_key) == (("a", 0), is_key)
+        assert caught.value.what == "a number of too many digits, or no value of its tag (!!...)"
 
 
 @pytest.mark.parametrize("deep", ["[" * 100_000, "- " * 100_000 + "x", "{a: " * 100_000, "? " * 100_000 + "x"])
