@@ -19,7 +19,7 @@ from hermes_ray.config.public_words import public_secrets
 from hermes_ray.config.secrets import looks_secret, mask_url, masked_tree
 from hermes_ray.config.sentences import dotted_path, shortened, shown
 from hermes_ray.config.settings import Config, TopicConfig
-from hermes_ray.config.validation import build, unknown_key
+from hermes_ray.config.validation import Unquoted, build, unknown_key
 from hermes_ray.config.yaml_text import NotDecimal, NotPlain, NotYaml, notation, parse_yaml, write_yaml
 from hermes_ray.errors import UserMistake
 
@@ -43,7 +43,7 @@ def load(path: str | Path | None, dotlist: Sequence[str] = (), *, need_topics: b
     Keys are OmegaConf's: ``topics.crawl.workers.max=40``, ``topics[a.b].weight=2``. Raises ``UserMistake``, and nothing
     else, with one sentence that names the key, the value and what is allowed.
     """
-    return build(resolve(_read(path, dotlist)), need_topics=need_topics)
+    return _checked(_read(path, dotlist), dotlist, need_topics=need_topics)
 
 
 def parse_command(words: Sequence[str], *, need_topics: bool = True) -> CommandLine:
@@ -65,8 +65,22 @@ def masked_command(words: Sequence[str]) -> str:
 def masked_yaml(path: str | Path | None, dotlist: Sequence[str] = ()) -> str:
     """The checked, resolved configuration as YAML without secrets: URL passwords and secret options are ``***``."""
     source = _read(path, dotlist)
-    tree = masked_tree(build(resolve(source), need_topics=False), source)
+    tree = masked_tree(_checked(source, dotlist, need_topics=False), source)
     return write_yaml(tree)
+
+
+def _checked(source: dict[str, Any], dotlist: Sequence[str], *, need_topics: bool) -> Config:
+    try:
+        return build(resolve(source), need_topics=need_topics)
+    except Unquoted as mistake:
+        if any(_path(word.partition("=")[0]) == mistake.path for word in dotlist):
+            raise UserMistake(f"{mistake}{_for_the_shell(dotted_path(mistake.path))}") from None
+        raise
+
+
+def _for_the_shell(key: str) -> str:
+    """How to write text in quotes where a shell takes one pair away."""
+    return f", {key}='\"...\"'"
 
 
 def _own_words(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -157,7 +171,7 @@ def _file(path: Path) -> dict[str, Any]:
         line = "" if error.line is None else f", line {error.line}"
         raise UserMistake(f"{name}{line} is not valid YAML: {error.problem}") from None
     except NotPlain as error:
-        raise _not_plain(error, (), name) from None
+        raise UserMistake(_not_plain(error, (), name)) from None
     if tree is None:
         raise UserMistake(f"{name} is empty: write at least topics: {{NAME: {{handler: package.module:name}}}}")
     if not isinstance(tree, dict):
@@ -165,28 +179,31 @@ def _file(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _not_plain(error: NotPlain, at: tuple[Any, ...], where: str) -> UserMistake:
+def _not_plain(error: NotPlain, at: tuple[Any, ...], where: str) -> str:
     """The sentence for what YAML can hold and a configuration cannot; ``at`` is the path of the text itself."""
     path = (*at, *error.path)
     key = dotted_path(path) or where
     is_secret = "options" in path or path[:1] == ("broker",) or looks_secret(str(path[-1] if path else ""))
     if is_secret or not isinstance(error, NotDecimal):
         is_it = "has a key that is" if error.is_key else "is"
-        return UserMistake(f"{key} {is_it} {error.what}: put text in quotes")
+        return f"{key} {is_it} {error.what}: put text in quotes"
     what, instead = notation(error.text)
     is_it = "has the key" if error.is_key else "is"
-    return UserMistake(
-        f"{key} {is_it} {shortened(error.text)}, in YAML {what}: write {shortened(instead)}, or put text in quotes"
-    )
+    return f"{key} {is_it} {shortened(error.text)}, in YAML {what}: write {shortened(instead)}, or put text in quotes"
 
 
 _KEY = re.compile(r"[^\s.\[\]]+(?:\.[^\s.\[\]]+|\[[^\[\]]+\])*")
 
 
+def _path(key: str) -> tuple[str, ...]:
+    """The keys from the root on that the ``key`` of a word stands for."""
+    return tuple(quoted or plain for quoted, plain in re.findall(r"\[([^\[\]]+)\]|([^.\[\]]+)", key))
+
+
 def _override(word: str) -> dict[str, Any]:
     """The tree that a ``key=value`` word stands for."""
     key, found, text = word.partition("=")
-    path = tuple(quoted or plain for quoted, plain in re.findall(r"\[([^\[\]]+)\]|([^.\[\]]+)", key))
+    path = _path(key)
     may_be_url = "://" in key or ("@" in word and not all(re.fullmatch(r"[\w.-]+", part) for part in path))
     if not found or not key.isprintable() or not _KEY.fullmatch(key) or may_be_url:
         example = "topics.NAME.workers.max=40 or topics[NAME.WITH.DOTS].workers.max=40"
@@ -196,9 +213,12 @@ def _override(word: str) -> dict[str, Any]:
         value = parse_yaml(text)
     except NotYaml:
         said = mask_url(key)
-        raise UserMistake(f"the value of {said} is not valid YAML: put it in quotes, {said}='\"...\"'") from None
+        raise UserMistake(f"the value of {said} is not valid YAML: put it in quotes{_for_the_shell(said)}") from None
     except NotPlain as error:
-        raise _not_plain(error, path, "") from None
+        is_whole = not error.path and not error.is_key
+        raise UserMistake(
+            f"{_not_plain(error, path, '')}{_for_the_shell(dotted_path(path)) if is_whole else ''}"
+        ) from None
     for part in reversed(path):
         value = {part: value}
     for secret in public_secrets(value):

@@ -20,7 +20,7 @@ from hermes_ray.config.urls import url_problem
 from hermes_ray.config.yaml_text import FLOAT, INT
 from hermes_ray.errors import UserMistake
 
-__all__ = ["build", "dotted", "nearest", "shown", "unknown_key", "valid_keys"]
+__all__ = ["Unquoted", "build", "dotted", "nearest", "shown", "unknown_key", "valid_keys"]
 
 RENAMED = {"cluster": ("cluster.name", "deployment.name")}
 
@@ -40,6 +40,14 @@ _KEYS: dict[Any, tuple[Callable[[str], bool], str]] = {
 }
 
 _hints = functools.cache(get_type_hints)
+
+
+class Unquoted(UserMistake):
+    """The value at ``path`` is to be text, and YAML reads it as something else."""
+
+    def __init__(self, said: str, path: Keys = ()) -> None:
+        super().__init__(said)
+        self.path = path
 
 
 def build(raw: Any, *, need_topics: bool) -> Config:
@@ -116,7 +124,7 @@ def _scalar(hint: type, declared: Knob, raw: Any, path: Keys) -> Any:
         if isinstance(raw, str):
             return str(raw)
         if isinstance(raw, int | float) and not (isinstance(raw, bool) and "enum" in declared.schema):
-            _wrong(path, raw, declared, "text: put it in quotes")
+            raise Unquoted(f"{dotted_path(path)} is {shown(raw)}: it must be text: put it in quotes", path)
     elif isinstance(raw, int | float | str) and not isinstance(raw, bool):
         special = declared.parse(raw) if declared.parse is not None and isinstance(raw, str) else None
         number = _number(hint, raw) if special is None else special

@@ -233,7 +233,19 @@ ON_COMMAND_LINE = [
     (["topics[x.y].weight=2"], "topics[x.y].handler is missing: it must be package.module:name"),
     (["broker.url=[]"], "broker.url is an empty list"),
     (["cluster.name=a"], "there is no key 'cluster.name' any more: it is 'deployment.name' now"),
-    (["topics.a.workers.max=010"], "topics.a.workers.max is 010, in YAML octal: write 8 or 10, or put text in quotes"),
+    (
+        ["topics.a.queue=010"],
+        "topics.a.queue is 010, in YAML octal: write 8 or 10, or put text in quotes, topics.a.queue='\"...\"'",
+    ),
+    (
+        ["topics.a.handler=m:f", "topics.a.queue=123"],
+        "topics.a.queue is 123: it must be text: put it in quotes, topics.a.queue='\"...\"'",
+    ),
+    (
+        ["topics[a.b].handler=m:f", "topics[a.b].queue=on"],
+        "topics[a.b].queue is true: it must be text: put it in quotes, topics[a.b].queue='\"...\"'",
+    ),
+    (["topics.a.weight=!!int x"], "or put text in quotes, topics.a.weight='\"...\"'"),
     (["topics.a.worker={prefetch: 0x1F}"], "topics.a.worker.prefetch is 0x1F, in YAML hexadecimal: write 31"),
     (
         ["topics.a.handler=m:f", "topics.a.worker={concurrency: 8, prefetch: 1}"],
@@ -279,3 +291,11 @@ def test_a_file_that_is_not_utf8_text_is_refused(tmp_path: Path) -> None:
 
 def test_no_topics_at_all_says_what_to_write() -> None:
     assert sentence([]).endswith("write topics.NAME.handler=package.module:name for each topic")
+
+
+def test_quotes_for_the_shell_are_said_of_words_only(tmp_path: Path) -> None:
+    file = tmp_path / "hermes.yaml"
+    file.write_text(topic("queue: 7"), encoding="utf-8")
+    assert sentence([f"config={file}", "topics.a.weight=2"]).endswith(
+        "topics.a.queue is 7: it must be text: put it in quotes"
+    )
