@@ -15,7 +15,7 @@ from hermes_ray.config.knobs import Knob, knob
 from hermes_ray.config.names import NAME, NAME_WORDS
 from hermes_ray.config.secrets import mask_url, refused_url
 from hermes_ray.config.sentences import dotted, dotted_path, nearest, shortened, shown
-from hermes_ray.config.settings import Config, TopicConfig
+from hermes_ray.config.settings import Config, ScalingConfig, TopicConfig
 from hermes_ray.config.urls import url_problem
 from hermes_ray.config.yaml_text import FLOAT, INT
 from hermes_ray.errors import UserMistake
@@ -190,18 +190,26 @@ def valid_keys(section: type = Config, path: str = "") -> Iterator[tuple[str, An
 def unknown_key(section: type, path: str, key: Any, also: tuple[str, ...] = ()) -> UserMistake:
     """The sentence for a key that ``section`` at ``path`` does not have, with the nearest one it or its parts do.
 
+    Within a topic a key of that very name beside the section counts too: ``max`` of ``workers`` for one of ``worker``.
     ``also``: words the command takes beside the keys.
     """
     here = {entry.name: dotted(path, entry.name) for entry in dataclasses.fields(section)} | {w: w for w in also}
-    deeper = {at.rpartition(".")[2]: at for at, *_ in reversed([*valid_keys(section, path)])}
+    deeper = _by_last_word(section, path)
+    around = next((kind for kind in (TopicConfig, ScalingConfig) if section in _hints(kind).values()), None)
+    beside = _by_last_word(around, path.rpartition(".")[0]) if around else {}
     start = f"there is no key {mask_url(dotted(path, key))!r}"
     if not path and key in RENAMED:
         old, new = RENAMED[key]
         return UserMistake(f"there is no key {old!r} any more: it is {new!r} now")
-    for names, cutoff in ((deeper, 1.0), (here, 0.6), (deeper, 0.8)):
+    for names, cutoff in ((deeper, 1.0), (beside, 1.0), (here, 0.6), (deeper, 0.8)):
         if near := difflib.get_close_matches(str(key), names, n=1, cutoff=cutoff):
             return UserMistake(f"{start}: did you mean {names[near[0]]!r}?")
     return UserMistake(f"{start}: valid here are {', '.join(here)}")
+
+
+def _by_last_word(section: type, path: str) -> dict[str, str]:
+    """Every key below ``path`` by its last word; of two alike the one that comes first."""
+    return {at.rpartition(".")[2]: at for at, *_ in reversed([*valid_keys(section, path)])}
 
 
 def _broker_url(declared: Knob, raw: Any, path: Keys) -> str | list[str]:

@@ -27,6 +27,11 @@ IN_FILE = [
     (topic("prefetch: 4"), "there is no key 'topics.a.prefetch': did you mean 'topics.a.worker.prefetch'?"),
     (topic("scaling: {threshold: {up_ratios: 4}}"), "did you mean 'topics.a.scaling.threshold.up_ratio'?"),
     ("topics: {a.b: {handler: m:f, wieght: 2}}", "'topics[a.b].wieght': did you mean 'topics[a.b].weight'?"),
+    (topic("worker: {max: 3}"), "no key 'topics.a.worker.max': did you mean 'topics.a.workers.max'?"),
+    (topic("workers: {concurrency: 4}"), "'topics.a.workers.concurrency': did you mean 'topics.a.worker.concurrency'?"),
+    ("topics: {a.b: {handler: m:f, retry: {weight: 2}}}", "'topics[a.b].retry.weight': did you mean 'topics[a.b].w"),
+    (topic("scaling: {threshold: {policy: fixed}}"), "did you mean 'topics.a.scaling.policy'?"),
+    (f"broker: {{port: 5672}}\n{TOPIC}", "there is no key 'broker.port': valid here are url"),
     ("zzz: 1", "there is no key 'zzz': valid here are deployment, broker, drain_timeout_s, state_dir, forget"),
     (f"{TOPIC}\n7: 1", "there is no key '7': valid here are deployment"),
     # containers
