@@ -5,6 +5,7 @@ Units are in the names. Unknown is ``None``, never 0, NaN or infinity.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -22,7 +23,7 @@ __all__ = [
     "Snapshot",
     "ThresholdRule",
 ]
-__all__ += ["TopicParams", "Totals", "WorkerCounts"]
+__all__ += ["REASON_MEANINGS", "TopicParams", "Totals", "WorkerCounts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +206,28 @@ class Reason(StrEnum):
     PINNED = "pinned"
     PAUSED = "paused"
     STOPPED = "stopped"
+
+
+REASON_MEANINGS: Mapping[Reason, str] = {
+    Reason.DEMAND: "What arrives and what waits need so many.",
+    Reason.STEADY: "As many are needed as were wanted already, or the threshold rule has nothing to do.",
+    Reason.FIRST_WORKER: "Messages wait where no worker was wanted: the first one.",
+    Reason.NO_DATA: "A depth or a rate is unknown: the number holds.",
+    Reason.STABILISING: "Fewer would do, but more were wanted in the last 60 s, or three report intervals.",
+    Reason.UNFINISHED: "More are wanted, but no handler has ended for long: the number holds.",
+    Reason.FIRST_RUN: "More are wanted, but no handler has ever ended: the number grows carefully.",
+    Reason.WORKERS_MIN: "Raised to workers.min.",
+    Reason.WORKERS_MAX: "Capped at workers.max.",
+    Reason.CAPACITY: "Cut by the room in the cluster.",
+    Reason.FIXED: "The policy is fixed: workers.max.",
+    Reason.THRESHOLD: "The threshold rule made a step.",
+    Reason.MIN_STEP: "The threshold rule made a step of min_step, the smallest.",
+    Reason.MAX_STEP: "The threshold rule made a step of max_step, the largest.",
+    Reason.COOLDOWN: "The threshold rule waits after its last step.",
+    Reason.PINNED: "A person said how many: hermes scale.",
+    Reason.PAUSED: "A person said none: hermes pause, until hermes resume.",
+    Reason.STOPPED: "A person said none: hermes stop, until the next apply.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hermes_ray.core.conditions import MEANINGS, Condition
+from hermes_ray.core.model import REASON_MEANINGS, Reason
 from hermes_ray.telemetry.metric import Metric
 from hermes_ray.telemetry.metrics import DEPLOYMENT_METRICS, TOPIC_METRICS
 
@@ -44,6 +45,14 @@ Names from an audit of Go Hermes' scaling, and Go Hermes' own five, which keep t
 is labelled by worker: the number of series depends on the topics alone.
 """
 
+_REASONS = """
+## Reasons of decisions
+
+What bound a target: the label `reason` of `hermes_decisions_total`, and the key of that name in `hermes status --json`,
+`why --json` and `decisions --json`. Where several steps changed the number it is the last one's; `hermes why` says it
+in words with its figures.
+"""
+
 _ALERTS = """
 ## Alerts
 
@@ -76,7 +85,9 @@ def page() -> str:
     rows = [(f"`{m.name}`", m.kind, ", ".join(m.labels), m.help) for m in metrics]
     table = _table(("name", "type", "labels", "meaning"), rows)
     asked_for = _table(("asked for", "here"), [(f"`{name}`", here) for name, here in _asked_for(metrics).items()])
-    return "\n".join([_TOP, table, _ASKED_FOR, asked_for, _ALERTS + "".join(map(_rule, Condition)) + "```\n"])
+    reasons = _table(("reason", "meaning"), [(f"`{reason}`", REASON_MEANINGS[reason]) for reason in Reason])
+    alerts = _ALERTS + "".join(map(_rule, Condition)) + "```\n"
+    return "\n".join([_TOP, table, _ASKED_FOR, asked_for, _REASONS, reasons, alerts])
 
 
 def _asked_for(metrics: Iterable[Metric[Any]]) -> Mapping[str, str]:

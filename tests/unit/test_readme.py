@@ -28,6 +28,7 @@ from hermes_ray.core.demand import wanted
 from hermes_ray.core.explain import explain
 from hermes_ray.core.model import Decision, Reason, Snapshot, TopicParams
 from hermes_ray.errors import OperationFailed, UserMistake
+from hermes_ray.worker.report import Phase
 from tests.support.live import ROOT
 from tests.support.readme import PAGES, README, anchors, blocks, commands, doc
 
@@ -73,6 +74,11 @@ def test_every_shown_command_is_understood(words: list[str]) -> None:
 def test_every_command_there_is_has_a_row(directory: Path) -> None:
     rows = re.findall(r"^\| `hermes (\w+)", COMMANDS, re.MULTILINE)
     assert set(rows) == set(cli.commands)
+
+
+def test_the_phases_of_a_worker_are_named() -> None:
+    (row,) = re.findall(r"^\| `hermes workers .*", COMMANDS, re.MULTILINE)
+    assert re.findall(r"`([a-z]+)`", row.split("|")[2]) == ["starting", *Phase, "outdated"]
 
 
 def test_a_row_names_the_options_its_command_takes() -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hermes_ray.core.explain import explain
-from hermes_ray.core.model import Decision, Limiter, Reason, Snapshot, TopicParams
+from hermes_ray.core.model import REASON_MEANINGS, Decision, Limiter, Reason, Snapshot, TopicParams
 
 PARAMS = TopicParams(topic="t")
 SEEN = Snapshot(
@@ -95,6 +96,11 @@ def test_one_worker_is_no_plural_and_what_is_unknown_is_left_out() -> None:
 def test_an_empty_queue_has_no_oldest_message() -> None:
     idle = replace(DECISION, target=0, snapshot=replace(SEEN, ready_count=0, held_count=3, oldest_age_s=0.0))
     assert _explain(idle) == "8 -> 0 workers: 0 waiting, 3 held, arrivals 31/s, one slot does 2.6/s"
+
+
+def test_every_reason_has_a_meaning_in_one_line() -> None:
+    assert list(REASON_MEANINGS) == list(Reason)
+    assert all(re.fullmatch(r"[A-Z][^\n|]+\.", meaning) for meaning in REASON_MEANINGS.values())
 
 
 @pytest.mark.parametrize("reason", Reason)
