@@ -175,6 +175,9 @@ def _follow(
     ordered, is_told = 0, False
     while True:
         news = deployment.follow(cursor, driver)
+        if news is None and not is_told and signals.count > 1:
+            say(f"interrupted: the scaler of {deployment.name} does not answer, nothing was ordered", now=True)
+            return KILLED_BY_USER
         if news is not None:
             if news["superseded_by"] and driver is not None:
                 say(f"superseded by {news['superseded_by']}", now=True)

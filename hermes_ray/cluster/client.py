@@ -31,7 +31,7 @@ __all__ = ["AlreadyStarted", "Deployment", "Gone", "Silent", "drain_without_scal
 SCALER_START_S = 60.0
 CALL_TIMEOUT_S = 15.0
 ORDER_LASTS_S = 14.0  # less than we wait for its answer: what we call failed is not carried out afterwards
-LEAVING_S = 15.0
+LEAVING_S, CRASHED_S = 15.0, 5.0
 LOOK_S = 0.2
 AWAY_S = 40.0  # a scaler that Ray restarts, or one that another replaces, is back sooner
 
@@ -196,6 +196,9 @@ class Deployment:
                 return True
         except Refused:
             raise
+        except Gone:  # another command replaces it; or it crashed, and Ray starts it again
+            if self.wait_gone(CRASHED_S):
+                return True
         except OperationFailed:
             pass
         self._kill()
