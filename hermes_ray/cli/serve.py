@@ -14,8 +14,9 @@ import click
 
 from hermes_ray.cli.group import output_failed
 from hermes_ray.cli.remarks import neighbours, ruling
-from hermes_ray.cluster.client import Deployment, drain_without_scaler, forget_overrides, orphans
+from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_cluster, join_running_cluster, start_cluster
+from hermes_ray.cluster.orphans import drain_without_scaler, forget_overrides, orphans
 from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
 from hermes_ray.deploy.apply import Applied, apply, reach_broker, this_command
 from hermes_ray.deploy.apply import rollback as go_back
@@ -95,10 +96,25 @@ def stop(words: Sequence[str]) -> int:
 
 
 class _Signals:
-    """Counts Ctrl-C and SIGTERM instead of dying of them: the first drains, a second kills."""
+    """Counts Ctrl-C and SIGTERM instead of dying of them: the first drains, a second kills.
+
+    ``ordered``: how many of them the scaler knows of. Nobody kills who has not read yet that it would.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.ordered = 0
+        self._is_told = False
+
+    def due(self) -> int:
+        """What is to be ordered now: 1 a drain, 2 a kill, 0 nothing."""
+        wanted = min(self.count, 2 if self._is_told else 1)
+        return wanted if wanted > self.ordered else 0
+
+    def given(self, order: int) -> None:
+        """The scaler has it, and whoever sends signals was told."""
+        if not self._is_told:
+            self.count, self._is_told = order, True
+        self.ordered = order
 
     def take_over(self) -> None:
         """From now on; before, they end this process as they do any other."""
@@ -172,10 +188,9 @@ def _follow(
 
     ``hosts``: the Ray of this process runs it, so this process stays until it ends, whoever owns it.
     """
-    ordered, is_told = 0, False
     while True:
         news = deployment.follow(cursor, driver)
-        if news is None and not is_told and signals.count > 1:
+        if news is None and not signals.ordered and signals.count > 1 and not hosts:
             say(f"interrupted: the scaler of {deployment.name} does not answer, nothing was ordered", now=True)
             return KILLED_BY_USER
         if news is not None:
@@ -186,12 +201,9 @@ def _follow(
                 say("this process stays: the Ray it started runs the deployment", now=True)
                 driver = None
             if not news["stopping"] and news["result"] is None:
-                ordered = 0  # the scaler does not know of the order, as one restarted without it: give it again
-            level = signals.count if is_told else min(signals.count, 1)
-            if level > ordered and _hand_over_order(deployment, level, say):
-                ordered = level
-                if not is_told:
-                    signals.count, is_told = level, True  # nobody kills who has not read yet that it would
+                signals.ordered = 0  # it does not know of the order, as one restarted without it: give it again
+            if (order := signals.due()) and _hand_over_order(deployment, order, say):
+                signals.given(order)
             if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 again
                 cursor = 0
                 continue
@@ -199,17 +211,17 @@ def _follow(
             say(*news["lines"])
             if news["result"] is not None:
                 deployment.wait_gone()
-                return _print_end(news["result"], ordered, say)
+                return _print_end(news["result"], signals.ordered, say)
         time.sleep(POLL_S)
 
 
-def _hand_over_order(deployment: Deployment, ordered: int, say: _Lines) -> bool:
+def _hand_over_order(deployment: Deployment, order: int, say: _Lines) -> bool:
     """Hand over the stop order; False if the scaler has just gone away: it, or the next one, gets it later."""
     try:
-        left_s = round(deployment.stop(kill=ordered > 1), 1)
+        left_s = round(deployment.stop(kill=order > 1), 1)
     except OperationFailed:
         return False
-    if ordered > 1:
+    if order > 1:
         say("stopping: killing every worker", now=True)
     else:
         say(f"stopping: draining every worker, for {left_s:.15g} s at most; Ctrl-C again kills", now=True)

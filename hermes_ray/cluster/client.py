@@ -9,24 +9,20 @@ from difflib import get_close_matches
 from typing import Any
 
 import ray
-from msgspec import structs
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from hermes_ray import __version__
+from hermes_ray.cluster.orphans import orphans
 from hermes_ray.cluster.process_end import start_ending
 from hermes_ray.cluster.ray_private import process_of
 from hermes_ray.cluster.scaler_actor import Scaler
 from hermes_ray.cluster.scalers import create_scaler, deployment_names, find_scaler, unpacked
 from hermes_ray.cluster.tasks import cause_text
-from hermes_ray.cluster.worker_pool import RayWorkerPool
-from hermes_ray.config.settings import Config
 from hermes_ray.config.validation import nearest
 from hermes_ray.errors import HermesError, OperationFailed, UserMistake
-from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
-from hermes_ray.scaler.memory import Changes, without_overrides
 from hermes_ray.scaler.plan import Owner, Plan
 
-__all__ = ["AlreadyStarted", "Deployment", "Gone", "Silent", "drain_without_scaler", "forget_overrides", "orphans"]
+__all__ = ["AlreadyStarted", "Deployment", "Gone", "Silent"]
 
 SCALER_START_S = 60.0
 CALL_TIMEOUT_S = 15.0
@@ -252,42 +248,6 @@ class Deployment:
             text = cause_text(error)
             why = "it has just ended, or another takes over" if "exit_actor" in text else text
             raise Gone(f"the scaler of {self.name} is gone: {why}") from error
-
-
-def orphans(name: str) -> list[str]:
-    """The workers of a deployment that has lost its scaler."""
-    return sorted(RayWorkerPool(name).living())
-
-
-def forget_overrides(config: Config) -> None:
-    """Take pauses and pins out of what a scaler that is gone has left, if that is on this machine."""
-    checkpoint = Checkpoint(checkpoint_path(config.state_dir, config.broker.urls, config.deployment.name))
-    with contextlib.closing(checkpoint), contextlib.suppress(OSError):
-        if (memory := checkpoint.read()) is not None:
-            ended = Changes(
-                header=memory.header,
-                is_whole=True,
-                topics=without_overrides(memory.topics),
-                learnt={topic: structs.replace(past, policy=None) for topic, past in memory.learnt.items()},
-                workers=list(memory.workers.values()),
-            )
-            checkpoint.write(ended)
-
-
-def drain_without_scaler(name: str, timeout_s: float) -> int:
-    """Drain the workers of a deployment that has lost its scaler; returns the handlers that this cut short."""
-    pool = RayWorkerPool(name)
-    deadline_s = time.monotonic() + timeout_s
-    for worker in pool.living():
-        pool.drain(worker, timeout_s)
-    running_count = 0
-    while (left := pool.living()) and time.monotonic() < deadline_s + LEAVING_S:
-        if time.monotonic() > deadline_s - 2 * LOOK_S and not running_count:
-            running_count = sum(map(pool.running_count, left))
-        time.sleep(LOOK_S)
-    for worker in left:
-        pool.kill(worker)
-    return running_count
 
 
 def _no_deployment(name: str) -> str:

@@ -11,7 +11,8 @@ import pytest
 from ray.exceptions import RayActorError
 
 from hermes_ray.cluster import client as module
-from hermes_ray.cluster.client import AWAY_S, Deployment, forget_overrides
+from hermes_ray.cluster.client import AWAY_S, Deployment
+from hermes_ray.cluster.orphans import forget_overrides
 from hermes_ray.core.model import Override
 from hermes_ray.errors import OperationFailed
 from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
