@@ -87,7 +87,7 @@ class ClusterView:
 
     def _node(self, node_id: str, total: Resources, used: Resources, now_s: float) -> Node:
         left = {key: max(0.0, amount - self._least(node_id, key, used[key], now_s)) for key, amount in total.items()}
-        return Node(node_id=node_id, available=left)
+        return Node(node_id=node_id, available=left, total=total)
 
     def _least(self, node_id: str, key: str, used: float, now_s: float) -> float:
         samples = self._others.setdefault((node_id, key), deque())

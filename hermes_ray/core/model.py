@@ -28,10 +28,11 @@ __all__ += ["REASON_MEANINGS", "TopicParams", "Totals", "WorkerCounts"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One node, and what is free for us there, our own workers' share counted as free."""
+    """One node, and what is free for us there, our own workers' share counted as free; ``total``: in use or not."""
 
     node_id: str
     available: Resources
+    total: Resources = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +48,15 @@ class Capacity:
     def smallest_first(self) -> list[Node]:
         """Those with the fewest kinds of resources, then with the smallest part of all there is, then by name.
 
-        So a node with a GPU comes after those without.
+        So a node with a GPU comes after those without. What others use does not enter: as it changed, grants would.
         """
-        totals: dict[str, float] = {}
+        whole: dict[str, float] = {}
         for node in self.nodes:
-            for name, amount in node.available.items():
-                totals[name] = totals.get(name, 0.0) + amount
+            for name, amount in node.total.items():
+                whole[name] = whole.get(name, 0.0) + amount
 
         def what_it_has(node: Node) -> tuple[int, float, str]:
-            parts = [amount / totals[name] for name, amount in node.available.items() if amount > 0]
+            parts = [amount / whole[name] for name, amount in node.total.items() if amount > 0]
             return len(parts), round(sum(parts), 6), node.node_id
 
         return sorted(self.nodes, key=what_it_has)

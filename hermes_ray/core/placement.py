@@ -99,7 +99,8 @@ class Moves:
 
     ``starts``: topic -> a node for each worker; ``drains``: topic -> node -> workers that go, surplus ones included;
     ``waiting``: topic -> workers that start once those that leave are gone; ``lacks``: what keeps a topic from its
-    grant. ``room`` is what is left for others, such as the surge of a roll-out.
+    grant; ``unsearched``: what may keep it, if nobody can make room, which this look had no time to see. ``room`` is
+    what is left for others, such as the surge of a roll-out.
     """
 
     room: Room
@@ -107,6 +108,7 @@ class Moves:
     drains: dict[str, dict[str, int]] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)
     lacks: dict[str, str] = field(default_factory=dict)
+    unsearched: dict[str, str] = field(default_factory=dict)
 
 
 def plan_moves(crews: Mapping[str, Crew], capacity: Capacity) -> Moves:
@@ -167,6 +169,7 @@ class _Planner:
             elif room.wait(size) is not None or self._make_room(topic, size):
                 self._moves.waiting[topic] = self._moves.waiting.get(topic, 0) + 1
             elif not self._searches_left and size not in self._immovable:
+                self._moves.unsearched[topic] = self._lack(size, left)
                 return
             else:
                 self._moves.lacks[topic] = self._lack(size, left)

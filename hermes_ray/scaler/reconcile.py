@@ -76,11 +76,12 @@ class Reconciler:
             return None
         crews = {name: crew for topic, n in targets.items() for name, crew in self._crews(topic, n, now_s)}
         moves = plan_moves(crews, capacity)
-        self._waiting_since_s = {topic: self._waiting_since_s.get(topic, now_s) for topic in moves.waiting}
+        waits = {t: f"no node for {n} more before workers that drain are gone" for t, n in moves.waiting.items()}
+        waits |= moves.unsearched
+        self._waiting_since_s = {topic: self._waiting_since_s.get(topic, now_s) for topic in waits}
         for topic, since_s in self._waiting_since_s.items():
             if now_s - since_s > WAIT_SAID_S:
-                waiting = moves.waiting[topic]
-                moves.lacks.setdefault(topic, f"no node for {waiting} more before workers that drain are gone")
+                moves.lacks.setdefault(topic, waits[topic])
         force.lines += [f"{topic}: {lack}" for topic, lack in moves.lacks.items() if topic not in self.lacks]
         self.lacks = moves.lacks
         return moves

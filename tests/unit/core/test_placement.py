@@ -119,8 +119,15 @@ def test_a_worker_somewhere_unknown_holds_room_before_anybody_new() -> None:
 
 
 def test_the_smallest_node_comes_first_and_one_with_what_others_need_last() -> None:
-    nodes = cluster({"CPU": 2, "GPU": 1}, {"CPU": 40}, {"CPU": 3}, {"CPU": 2, "GPU": 1})
-    assert plan_moves({"a": crew(ONE, 45)}, nodes).starts == {"a": ["n2"] * 3 + ["n1"] * 40 + ["n0"] * 2}
+    """Whatever others use: as that changed, the order would, and with it who gets what."""
+    totals: list[Resources] = [{"CPU": 2, "GPU": 1}, {"CPU": 40}, {"CPU": 8}, {"CPU": 2, "GPU": 1}]
+    for used in (0, 1, 2):
+        free = [
+            {name: amount - used * (name == "CPU" and n == 1) for name, amount in totals[n].items()} for n in range(4)
+        ]
+        nodes = tuple(Node(node_id=f"n{n}", available=free[n], total=totals[n]) for n in range(4))
+        moves = plan_moves({"a": crew(ONE, 50 - used)}, Capacity(nodes=nodes))
+        assert moves.starts == {"a": ["n2"] * 8 + ["n1"] * (40 - used) + ["n0"] * 2}
 
 
 @pytest.mark.parametrize(
@@ -170,3 +177,4 @@ def test_what_a_look_had_no_time_to_make_room_for_is_not_called_impossible() -> 
     moves = plan_moves(crews, cluster(*[FOUR] * 40))
     assert moves.lacks == {}
     assert 0 < moves.waiting["heavy"] < 20
+    assert moves.unsearched == {"heavy": f"no node for {20 - moves.waiting['heavy']} more: 2 CPU short on every node"}

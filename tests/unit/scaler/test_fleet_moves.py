@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hermes_ray.core import placement
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.core.resources import free_of, size_of, take
 from hermes_ray.core.share import Share, share
@@ -267,3 +268,12 @@ def test_a_failed_start_is_forgotten_once_nobody_is_missing() -> None:
     assert scene.fleet.start_failure_count("light") == 0
     assert scene.fleet.start_error("light") is None
     assert scene.counts() == (4, 1)
+
+
+def test_what_looks_have_no_time_to_search_for_is_said_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "_MOST_SEARCHES", 0)
+    scene = two_light_on_each()
+    scene.cpus = {"n0": 3.0, "n1": 3.0}
+    said = [line for _ in range(30) for line in scene.tick(capacity=scene.capacity(), light=4, heavy=1)]
+    assert said == ["heavy: no node for 1 more: 3 CPU short on every node"]
+    assert scene.fleet.lack("heavy") is not None
