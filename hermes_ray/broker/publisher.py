@@ -49,11 +49,6 @@ class Publisher:
         self.lost_reason: str | None = None
         self.wait_rungs_ms: frozenset[int] = frozenset()
 
-    @property
-    def pending_count(self) -> int:
-        """Publishes without an answer yet."""
-        return len(self._waiting) + len(self._sent)
-
     def publish(self, message: Outgoing, on_answer: OnAnswer) -> None:
         """Send ``message``; ``on_answer`` is called in the I/O thread when the broker has answered."""
         if self._channel is None:

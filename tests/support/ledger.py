@@ -61,6 +61,7 @@ class Sender:
         self.answers: list[tuple[str, Answer]] = []
         self._io = IoThread("sender", self.crashed.set)
         self._publisher = Publisher(self._io.loop, [url], name=name)
+        self._sent_count = 0
         self._io.start()
 
     def send(self, messages: Iterable[Outgoing]) -> int:
@@ -71,7 +72,8 @@ class Sender:
         def publish() -> None:
             for message in messages:
                 self._publisher.publish(message, partial(self._note, message.properties.message_id))
-            pending.append(self._publisher.pending_count)
+                self._sent_count += 1
+            pending.append(self._sent_count - len(self.answers))
             sent.set()
 
         self._io.call(publish)
