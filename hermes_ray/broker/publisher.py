@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -15,6 +16,8 @@ from hermes_ray.broker.link import Link
 from hermes_ray.broker.outgoing import Outgoing
 
 __all__ = ["Answer", "Publisher"]
+
+log = logging.getLogger(__name__)
 
 OnAnswer = Callable[["Answer"], None]
 
@@ -50,7 +53,10 @@ class Publisher:
         self.wait_rungs_ms: frozenset[int] = frozenset()
 
     def publish(self, message: Outgoing, on_answer: OnAnswer) -> None:
-        """Send ``message``; ``on_answer`` is called in the I/O thread when the broker has answered."""
+        """Send ``message``; ``on_answer`` is called in the I/O thread when the broker has answered.
+
+        What it raises is logged and has no other effect.
+        """
         if self._channel is None:
             self._waiting.append((message, on_answer))
             self._link.open()
@@ -119,7 +125,11 @@ class Publisher:
             self._refused.discard(message.queue)
         if message.delay_ms is not None:
             self._note_wait_queue(message.delay_ms, exists=answer is not Answer.RETURNED)
-        on_answer(answer)
+        try:
+            on_answer(answer)
+        except Exception:
+            # pika would end the connection, and all that has no answer yet would be sent again on the next.
+            log.exception("what waited for the answer to a publish to %s failed", message.queue)
 
     def _note_wait_queue(self, delay_ms: int, *, exists: bool) -> None:
         # Replaced, never changed: another thread may be reading it.

@@ -7,7 +7,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,21 +45,30 @@ def publish(words: Sequence[str]) -> int:
     if not topic:
         raise UserMistake("topic=NAME is missing: name the topic, or a queue, to publish to")
     queue = config.queue_of(topic) if topic in config.topics else topic
-    load, make_body, ids = _load(own), _body(own.get("body", DEFAULT_BODY)), _ids_file(own.get("ids"))
-    _refuse_without(queue, topic, config)
-    run = Run(config.broker.urls, name=f"{config.deployment.name}/publish", ids=ids)
+    load, make_body = _load(own), _body(own.get("body", DEFAULT_BODY))
+    with _ids_file(own.get("ids")) as note:
+        _refuse_without(queue, topic, config)
+        run = Run(config.broker.urls, name=f"{config.deployment.name}/publish", ids=note)
+        return _played(run, load, queue, make_body)
+
+
+def _played(run: Run, load: Load, queue: str, make_body: Callable[[int], bytes]) -> int:
+    """Play ``load`` and tell what became of it; the exit code."""
+    interrupted = False
     try:
-        run.play(load, lambda n: fresh(queue, make_body(n)))
-        interrupted = False
+        with contextlib.suppress(OperationFailed):  # it is the run's failure, told below
+            run.play(load, lambda n: fresh(queue, make_body(n)))
     except KeyboardInterrupt:
         interrupted = True
     complete = run.finish(ANSWER_WAIT_S)
     answers = run.answers
     if answers["returned"]:
         click.echo(f"hermes: {answers['returned']} messages came back: the queue {queue} was deleted", err=True)
-    if not complete:
+    if not complete and run.failure is None:
         click.echo(f"hermes: the broker did not answer to all messages within {ANSWER_WAIT_S:g} s", err=True)
     click.echo(json.dumps(answers))
+    if run.failure is not None:
+        raise run.failure
     if interrupted:
         return 130
     return 0 if complete and not answers["returned"] and not answers["nacked"] else 1
@@ -78,15 +87,19 @@ def _refuse_without(queue: str, topic: str, config: Config) -> None:
 
 
 class Run:
-    """One publisher in a thread of its own, fed at a pace; ``ids`` gets each confirmed message's id."""
+    """One publisher in a thread of its own, fed at a pace; ``ids`` gets each confirmed message's id.
+
+    ``failure``: why nothing more is sent, such as the ``OperationFailed`` that ``ids`` raised.
+    """
 
     def __init__(self, urls: Sequence[str], *, name: str, ids: Callable[[str], object] = lambda _id: None) -> None:
-        self._io = IoThread(name, self._crashed)
+        self._io = IoThread(name, self._on_crash)
         self._publisher = Publisher(self._io.loop, urls, name=name)
         self._ids = ids
         self._counts = dict.fromkeys(Answer, 0)
         self._sent = 0
-        self._failed = False
+        self._crashed = False
+        self.failure: OperationFailed | None = None
         self._started_s = time.monotonic()
         self._ended_s: float | None = None
         self._io.start()
@@ -98,7 +111,10 @@ class Run:
         return {str(answer): count for answer, count in self._counts.items()} | {"seconds": round(seconds, 3)}
 
     def play(self, load: Load, make: Callable[[int], Outgoing], stop: threading.Event | None = None) -> None:
-        """Send message n (from 0) of ``load`` when it is due, later where the broker is slow to confirm."""
+        """Send message n (from 0) of ``load`` when it is due, later where the broker is slow to confirm.
+
+        Raises ``failure``, once there is one.
+        """
         started_s = time.monotonic()
         sent = 0
         while sent < load.count and not (stop and stop.is_set()):
@@ -109,16 +125,16 @@ class Run:
             time.sleep(STEP_S)
 
     def send(self, batch: Sequence[Outgoing]) -> None:
-        """Send these now."""
-        if self._failed:
-            raise OperationFailed("the publisher's thread failed; its log says why")
+        """Send these now; raises ``failure``, once there is one."""
+        if self.failure is not None:
+            raise self.failure
         self._sent += len(batch)
         self._io.call(lambda: self._publish(batch))
 
     def finish(self, timeout_s: float) -> bool:
         """Wait until the broker answered to everything, then close; False if it did not in time."""
         deadline_s = time.monotonic() + timeout_s
-        while self._unanswered() and time.monotonic() < deadline_s and not self._failed:
+        while self._unanswered() and time.monotonic() < deadline_s and not self._crashed:
             time.sleep(STEP_S)
         complete = not self._unanswered()
         self._ended_s = time.monotonic()
@@ -133,8 +149,11 @@ class Run:
             self._publisher.publish(message, partial(self._take, message.properties.message_id))
 
     def _take(self, message_id: str, answer: Answer) -> None:
-        if answer is Answer.CONFIRMED:
-            self._ids(message_id)
+        if answer is Answer.CONFIRMED and self.failure is None:
+            try:
+                self._ids(message_id)
+            except OperationFailed as error:
+                self.failure = error
         self._counts[answer] += 1
 
     def _unanswered(self) -> int:
@@ -143,8 +162,9 @@ class Run:
     def _window(self) -> int:
         return max(0, MAX_UNANSWERED - self._unanswered())
 
-    def _crashed(self) -> None:
-        self._failed = True
+    def _on_crash(self) -> None:
+        self._crashed = True
+        self.failure = OperationFailed("the publisher's thread failed; its log says why")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +230,23 @@ def _body(template: str) -> Callable[[int], bytes]:
     return lambda n: text.replace("{n}", str(n)).encode()
 
 
-def _ids_file(path: str | None) -> Callable[[str], object]:
+@contextlib.contextmanager
+def _ids_file(path: str | None) -> Iterator[Callable[[str], object]]:
     if path is None:
-        return lambda _id: None
+        yield lambda _id: None
+        return
     try:
-        file = open(path, "w", buffering=1, encoding="utf-8")  # noqa: SIM115  (open until the process ends)
+        file = open(path, "wb", buffering=0)  # noqa: SIM115  (an error of what is done with it is not one of its own)
     except OSError as error:
         raise UserMistake(f"ids={path} cannot be written: {error.strerror}") from error
-    return lambda message_id: file.write(f"{message_id}\n")
+
+    def note(message_id: str) -> None:
+        line = f"{message_id}\n".encode()
+        try:
+            while line:
+                line = line[file.write(line) :]
+        except OSError as error:
+            raise OperationFailed(f"ids={path} cannot be written: {error.strerror}") from error
+
+    with file:
+        yield note

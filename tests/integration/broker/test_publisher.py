@@ -68,6 +68,22 @@ def test_a_full_queue_that_rejects_publishes_answers_with_a_nack(sender: Sender,
     assert len(sender.ids(Answer.NACKED)) == 4
 
 
+def test_what_waits_for_an_answer_may_raise_and_nothing_is_sent_twice(
+    sender: Sender, vhost_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(id: str, answer: Answer) -> None:
+        sender.answers.append((id, answer))
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(sender, "_note", fail)
+    sender.send(fresh("q", b"{}") for _ in range(100))
+
+    until(lambda: len(sender.answers) == 100, "all answers")
+    assert len(set(sender.ids(Answer.CONFIRMED))) == 100
+    assert ready_count(vhost_url) == 100
+    assert not sender.crashed.is_set()
+
+
 def test_a_wait_queue_is_spoken_of_once_it_took_a_message_and_until_it_is_gone(sender: Sender, vhost_url: str) -> None:
     def send(delay_ms: int) -> Answer:
         queue = f"q.wait.{delay_ms}"

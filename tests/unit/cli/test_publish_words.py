@@ -85,9 +85,8 @@ def test_a_body_is_numbered_and_may_come_from_a_file(tmp_path: Path) -> None:
     assert module._body(f"@{tmp_path}/body.json")(3) == '{"ä": 3}'.encode()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the command keeps the file open until its process ends
 def test_each_confirmed_id_is_in_the_file_as_soon_as_it_is_known(tmp_path: Path) -> None:
-    note = module._ids_file(str(tmp_path / "ids"))
-    note("m-1")
-    note("m-2")
-    assert (tmp_path / "ids").read_text() == "m-1\nm-2\n"
+    with module._ids_file(str(tmp_path / "ids")) as note:
+        note("m-1")
+        note("m-2")
+        assert (tmp_path / "ids").read_text() == "m-1\nm-2\n"
