@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from hermes_ray.broker.publisher import Answer, Publisher
 from hermes_ray.broker.topology import queue_exists
 from hermes_ray.cli.load import LOAD_WORDS, SHAPES, Load, shaped_load, trace_load
 from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
+from hermes_ray.config.sentences import shown
 from hermes_ray.config.settings import Config
 from hermes_ray.config.validation import nearest
 from hermes_ray.errors import OperationFailed, UserMistake
@@ -30,6 +32,7 @@ __all__ = ["Run", "publish"]
 DEFAULT_RATE_HZ, DEFAULT_SECONDS = 10.0, 60.0
 MAX_COUNT = 100_000_000
 DEFAULT_BODY = '{"n": {n}}'
+WHOLE = "a whole number"
 STEP_S = 0.01
 MAX_UNANSWERED = 2_000
 ANSWER_WAIT_S = 30.0
@@ -45,6 +48,8 @@ def publish(words: Sequence[str]) -> int:
     if not topic:
         raise UserMistake("topic=NAME is missing: name the topic, or a queue, to publish to")
     queue = config.queue_of(topic) if topic in config.topics else topic
+    if not _can_be_queue(queue):
+        raise UserMistake(f"topic={shown(topic)} is no name of a queue: give one of at most 255 bytes of UTF-8")
     load, make_body = _load(own), _body(own.get("body", DEFAULT_BODY))
     with _ids_file(own.get("ids")) as note:
         _refuse_without(queue, topic, config)
@@ -72,6 +77,14 @@ def _played(run: Run, load: Load, queue: str, make_body: Callable[[int], bytes])
     if interrupted:
         return 130
     return 0 if complete and not answers["returned"] and not answers["nacked"] else 1
+
+
+def _can_be_queue(name: str) -> bool:
+    """Whether AMQP has room for ``name``; what it means is for the broker to say."""
+    try:
+        return len(name.encode()) <= 255
+    except UnicodeEncodeError:  # bytes of the command line that are no UTF-8
+        return False
 
 
 def _refuse_without(queue: str, topic: str, config: Config) -> None:
@@ -184,9 +197,11 @@ def _load(own: Mapping[str, str]) -> Load:
         clash = [word for word in ("rate_hz", "seconds", "count", "shape") if word in own]
         if clash:
             raise UserMistake(f"trace={own['trace']} says all about when: leave out {', '.join(clash)}")
-        load = trace_load(_lines("trace", own["trace"]), own["trace"])
+        load = trace_load(_lines(own["trace"]), own["trace"])
         if load.total > MAX_COUNT:
             raise UserMistake(f"trace={own['trace']} makes {load.total:g} messages: at most {MAX_COUNT} are sent")
+        if not load.count:
+            raise UserMistake(f"trace={own['trace']} makes no message: write arrivals above 0")
         return load
     numbers = _numbers(own)
     if numbers.count is not None and numbers.seconds is not None:
@@ -197,37 +212,46 @@ def _load(own: Mapping[str, str]) -> Load:
     seconds = numbers.count / rate_hz if numbers.count is not None else numbers.seconds or DEFAULT_SECONDS
     if rate_hz * seconds > MAX_COUNT:
         raise UserMistake(f"rate_hz={rate_hz:g} x seconds={seconds:g} is over {MAX_COUNT} messages: lower one of them")
-    return shaped_load(shape, rate_hz, seconds)
+    load = shaped_load(shape, rate_hz, seconds)
+    if not load.count:
+        raise UserMistake(f"rate_hz={rate_hz:g} x seconds={seconds:g} is less than a message: raise one of them")
+    return load
 
 
 def _numbers(own: Mapping[str, str]) -> _Numbers:
-    def number(word: str, high: float, kind: type[float] | type[int]) -> float | int | None:
+    def number(word: str, high: float, noun: str = "a number") -> float | None:
         if word not in own:
             return None
         try:
-            value = kind(own[word])
+            value = float(own[word])
         except ValueError:
             value = math.nan
-        if not 0 < value <= high:
-            noun = "a whole number" if kind is int else "a number"
+        if not 0 < value <= high or (noun == WHOLE and not value.is_integer()):
             raise UserMistake(f"{word}={own[word]} is out of range: give {noun} above 0, at most {high:g}")
         return value
 
-    count = number("count", MAX_COUNT, int)
-    return _Numbers(number("rate_hz", 1e6, float), number("seconds", 1e7, float), None if count is None else int(count))
+    count = number("count", MAX_COUNT, WHOLE)
+    return _Numbers(number("rate_hz", 1e6), number("seconds", 1e7), None if count is None else int(count))
 
 
-def _lines(word: str, path: str) -> list[str]:
+def _lines(path: str) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise UserMistake(f"{word}={path} cannot be read ({reason}): give the path of a text file") from error
+        raise UserMistake(f"trace={path} cannot be read ({reason}): give the path of a text file") from error
 
 
-def _body(template: str) -> Callable[[int], bytes]:
-    text = "\n".join(_lines("body", template[1:])) if template.startswith("@") else template
-    return lambda n: text.replace("{n}", str(n)).encode()
+def _body(given: str) -> Callable[[int], bytes]:
+    template = _content(given[1:]) if given.startswith("@") else os.fsencode(given)
+    return lambda n: template.replace(b"{n}", b"%d" % n)
+
+
+def _content(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserMistake(f"body=@{path} cannot be read ({error.strerror}): give the path of a file") from error
 
 
 @contextlib.contextmanager

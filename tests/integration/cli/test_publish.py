@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from hermes_ray.cli.main import cli
-from tests.support.ledger import declare, ready_count
+from tests.support.ledger import declare, ready_count, take
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +29,10 @@ def test_ids_that_cannot_be_written_end_the_run_and_nothing_is_sent_twice(vhost_
     confirmed = json.loads(done.stdout)["confirmed"]
     assert 0 < confirmed < 3000
     assert ready_count(vhost_url) == confirmed
+
+
+def test_a_file_and_a_text_arrive_byte_for_byte(vhost_url: str, tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(b"\xff\r\n{n}\n")
+    assert publish("topic=q", "count=1", f"body=@{tmp_path}/body").exit_code == 0
+    assert publish("topic=q", "count=1", "body=\udcff").exit_code == 0
+    assert [taken.body for taken in take(vhost_url, "q", 2)] == [b"\xff\r\n0\n", b"\xff"]
