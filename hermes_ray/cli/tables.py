@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["UNKNOWN", "console_of", "figure", "print_table", "say"]
+__all__ = ["UNKNOWN", "console_of", "figure", "print_table", "say", "terminal"]
 
 UNKNOWN = "-"
 EDGES = 2
 FOLDED_NAME = 16  # narrower than this no name is folded while stacking the numbers makes room
 HANG = "    "
+_SIZE = re.compile("0*[1-9][0-9]{0,4}")
 _SPLIT = re.compile(r" |(?<=\w{7})(?=/)")
 
 
@@ -48,10 +49,18 @@ SHAPES = (
 )
 
 
+def terminal(width: int | None = None) -> Console:
+    """Where output goes, ``width`` columns wide if that is given; what is no size in the environment does not count."""
+    for name in ("COLUMNS", "LINES"):
+        if name in os.environ and not _SIZE.fullmatch(os.environ[name]):
+            del os.environ[name]  # rich would fail of 0 and of a superscript 2, which it takes for digits
+    return Console(width=width, highlight=False)
+
+
 def console_of(piped_columns: int) -> Console:
     """The terminal; a pipe and a job's log have no width and get ``piped_columns``, where ``COLUMNS`` does not say."""
-    console = Console(highlight=False)
-    return console if _has_width(console) else Console(width=piped_columns, highlight=False)
+    console = terminal()
+    return console if _has_width(console) else terminal(piped_columns)
 
 
 def print_table(console: Console, names: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -87,7 +96,7 @@ def figure(value: float | None) -> str:
 
 
 def _has_width(console: Console) -> bool:
-    return console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return console.is_terminal or "COLUMNS" in os.environ
 
 
 def _fitting(room: int, columns: Sequence[Sequence[str]], name_count: int) -> tuple[_Shape, list[int]]:

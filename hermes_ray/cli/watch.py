@@ -16,6 +16,7 @@ from rich.live import Live
 from hermes_ray.cli.reach import reach
 from hermes_ray.cli.record import Recording
 from hermes_ray.cli.remarks import headline, metrics_place, notices
+from hermes_ray.cli.tables import terminal
 from hermes_ray.cli.view import Head, line, view
 from hermes_ray.cli.watcher import Watcher
 
@@ -41,7 +42,7 @@ def watch(words: Sequence[str], as_json: bool) -> int:
             if as_json:
                 _print_answers(watcher)
             else:
-                show(Console(highlight=False), record, _heads(deployment.name, watcher))
+                show(terminal(), record, _heads(deployment.name, watcher))
                 click.echo(f"deployment {deployment.name} has ended")
     except KeyboardInterrupt:
         if watcher is not None and watcher.is_asking:

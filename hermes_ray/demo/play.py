@@ -13,6 +13,7 @@ from rich.console import Console
 
 from hermes_ray.broker.dead_letters import dead_letter_ids
 from hermes_ray.cli.record import Recording
+from hermes_ray.cli.tables import terminal
 from hermes_ray.cli.timeline import draw
 from hermes_ray.cli.view import Head
 from hermes_ray.cli.watch import show
@@ -40,7 +41,7 @@ def demo(words: Sequence[str]) -> int:
     """Run the demo with these configuration keys; 0 if nothing was lost and every topic drained."""
     if find_spec("matplotlib") is None:
         raise OperationFailed("the demo draws with matplotlib, which is missing: pip install 'hermes_ray[plot]'")
-    console = Console(highlight=False)
+    console = terminal()
     began_s = time.monotonic()
     with Environment(words, console) as environment:
         config = environment.config

@@ -119,6 +119,16 @@ def test_a_pipe_that_is_told_a_width_keeps_to_it(
     assert "123456789" in " ".join(lines).split()
 
 
+@pytest.mark.parametrize("variable", ["COLUMNS", "LINES"])
+@pytest.mark.parametrize("size", ["0", "00", "", "-80", "²", "٣", "wide", "9" * 5000])
+def test_a_size_in_the_environment_that_is_none_does_not_count(
+    variable: str, size: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, size)
+    print_table(console_of(160), ["topic"], status.COLUMNS, [status._cells("orders", SMALL)])
+    assert capsys.readouterr().out.splitlines()[-2].split()[0] == "orders"
+
+
 @pytest.mark.parametrize("name", ["orders/3f2a91bc", f"{LONG}/3f2a91bc"])
 def test_workers_fit_80_columns_with_their_numbers_whole(name: str) -> None:
     worker = {
