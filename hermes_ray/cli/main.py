@@ -68,8 +68,8 @@ def config(words: Sequence[str], schema: bool, json_schema: bool) -> int:
     r"""Print the resolved configuration with secrets masked.
 
     \b
-    An editor with yaml-language-server (VS Code's YAML extension, Neovim, Emacs, Helix) completes and checks
-    a file after
+    An editor with yaml-language-server (VS Code's YAML extension, Neovim, Emacs,
+    Helix) completes and checks a file after
       hermes config --json-schema > hermes.schema.json
     beside it, and this as its first line:
       # yaml-language-server: $schema=hermes.schema.json
@@ -218,7 +218,8 @@ PUBLISH_HELP = """Publish a load to a topic's queue.
 \b
 topic=NAME       a topic of the configuration, or else the name of a queue
 rate_hz=10       messages per second, on average
-seconds=60       how long; or count=N messages, without rate_hz as fast as the broker confirms
+seconds=60       how long
+count=N          or how many; without rate_hz as fast as the broker confirms
 shape=constant   or burst, ramp, sine
 trace=FILE       CSV of seconds,arrivals instead of rate and shape
 body=TEXT        the body; @FILE reads one, {n} becomes the message's number

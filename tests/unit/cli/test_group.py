@@ -39,6 +39,7 @@ def test_a_page_of_help_keeps_its_lines_and_shows_no_mark_that_says_so(name: str
     page = CliRunner().invoke(cli, [name, "-h"]).output
     assert "\\b" not in page
     assert "\b" not in page
+    assert max(map(len, page.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("said", [{}, {"section": Section.LOOK}, {"takes": None}])
