@@ -16,6 +16,7 @@ import click
 
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import survey
+from hermes_ray.cli.working_directory import import_from_here
 from hermes_ray.cluster.capacity import ClusterView
 from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_running_cluster
@@ -50,6 +51,7 @@ class Finding:
 def check(words: Sequence[str], as_json: bool) -> int:
     """Print a line for everything the configuration needs; 0 if all of it is there."""
     config = parse_command(words).config
+    import_from_here()
     findings = []
     for finding in _findings(config):
         findings.append(finding)

@@ -266,9 +266,6 @@ def completion(shell: str) -> int:
 
 def main() -> None:
     """The console script."""
-    if "" not in sys.path:
-        # A console script has not the working directory on its path, where a user's handlers are.
-        sys.path.insert(0, "")
     cli(prog_name="hermes")
 
 

@@ -14,6 +14,7 @@ import click
 
 from hermes_ray.cli.group import output_failed
 from hermes_ray.cli.remarks import neighbours, ruling
+from hermes_ray.cli.working_directory import import_from_here
 from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_cluster, join_running_cluster, start_cluster
 from hermes_ray.cluster.orphans import drain_without_scaler, forget_overrides, orphans
@@ -37,6 +38,7 @@ def serve(words: Sequence[str]) -> int:
     0 if every worker drained, or if another command owns the deployment now.
     """
     command = parse_command(words)
+    import_from_here()
     config, name = command.config, command.config.deployment.name
     joined = join_running_cluster(name)
     if command.detach and not joined:

@@ -20,6 +20,7 @@ import click
 
 from hermes_ray.broker.outgoing import check_headers
 from hermes_ray.cli.reach import need_topic
+from hermes_ray.cli.working_directory import import_from_here
 from hermes_ray.config.loading import parse_command
 from hermes_ray.config.settings import Config
 from hermes_ray.config.validation import nearest
@@ -54,6 +55,7 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
         raise UserMistake(f"the configuration has no topic {topic}: {nearest(topic, config.topics)}")
     message = _message(config, topic, _body(body), _headers(headers))
     chosen = config.topics[topic]
+    import_from_here()
 
     def printing_apart() -> contextlib.AbstractContextManager[object]:
         return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()

@@ -1,0 +1,29 @@
+"""The working directory as a place of handlers: on the path of the commands that load them, and of no other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hermes_ray.errors import UserMistake
+
+__all__ = ["import_from_here"]
+
+
+def import_from_here() -> None:
+    """Make modules of the working directory importable, once a command has imported its own.
+
+    Raises ``UserMistake`` for one that hides a module of Python's: here, in Ray's workers and in the libraries of
+    handlers whatever needs that module would get the user's.
+    """
+    for name in sorted(sys.stdlib_module_names):
+        for path in (Path(f"{name}.py"), Path(name, "__init__.py")):
+            if path.is_file():
+                found = path if path.name != "__init__.py" else path.parent
+                raise UserMistake(
+                    f"{found} in {Path.cwd()} hides Python's own module {name} from all that needs it: rename it, and "
+                    "where a handler is in it topics.NAME.handler too"
+                )
+    if "" not in sys.path:
+        # A console script has not the working directory on its path.
+        sys.path.insert(0, "")
