@@ -89,7 +89,7 @@ class LocalBroker:
     def start(self) -> None:
         """Start the node and return when it takes connections; nothing is left behind if it cannot."""
         if not _is_free(self.port):
-            raise UserMistake(f"port={self.port} is in use on 127.0.0.1: choose another or stop what listens there")
+            raise UserMistake(f"--port {self.port} is in use on 127.0.0.1: choose another or stop what listens there")
         try:
             self._prepare()
             self._start_watchdog()
@@ -243,12 +243,12 @@ def _lock(directory: Path) -> IO[str]:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "lock").open("w")
     except OSError as error:
-        raise UserMistake(f"dir={directory} cannot be used ({error.strerror}): choose one you may write to") from None
+        raise UserMistake(f"--dir {directory} cannot be used ({error.strerror}): choose one you may write to") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise UserMistake(f"dir={directory} is used by another private broker: stop it or choose another") from None
+        raise UserMistake(f"--dir {directory} is used by another private broker: stop it or choose another") from None
     return lock
 
 

@@ -155,14 +155,14 @@ def test_a_kept_directory_brings_the_messages_back_and_takes_one_broker_at_a_tim
 
 def test_a_directory_that_cannot_be_made_is_refused_with_its_name_and_the_cause(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserMistake, match=r"^dir=.*/file/data cannot be used \(Not a directory\): choose"):
+    with pytest.raises(UserMistake, match=r"^--dir .*/file/data cannot be used \(Not a directory\): choose"):
         LocalBroker(directory=tmp_path / "file" / "data").start()
 
 
 def test_a_port_in_use_is_refused_with_its_number() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserMistake, match=rf"port={port} is in use on 127\.0\.0\.1: choose another"):
+        with pytest.raises(UserMistake, match=rf"--port {port} is in use on 127\.0\.0\.1: choose another"):
             LocalBroker(port=port).start()
 
 
