@@ -16,7 +16,7 @@ import click
 
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.topology import survey
-from hermes_ray.cli.working_directory import import_from_here
+from hermes_ray.cli.working_directory import import_from_here, load_here
 from hermes_ray.cluster.capacity import ClusterView
 from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_running_cluster
@@ -130,7 +130,7 @@ def _default_slots(config: Config, topic: str) -> int:
 def _default_slots_here(config: Config, topic: str) -> int:
     chosen = config.topics[topic]
     with contextlib.redirect_stdout(sys.stderr):  # what a handler's module prints would break the output of --json
-        handler = load_handler(chosen.handler, chosen.options)
+        handler = load_here(chosen.handler, chosen.options)
         run_close(handler, asyncio.run, CLOSE_TIMEOUT_S)
     return handler.default_concurrency
 

@@ -20,13 +20,13 @@ import click
 
 from hermes_ray.broker.outgoing import check_headers
 from hermes_ray.cli.reach import need_topic
-from hermes_ray.cli.working_directory import import_from_here
+from hermes_ray.cli.working_directory import import_from_here, load_here
 from hermes_ray.config.loading import parse_command
 from hermes_ray.config.settings import Config
 from hermes_ray.config.validation import nearest
 from hermes_ray.errors import OperationFailed, PermanentError, UserMistake
 from hermes_ray.message import Message, Publish
-from hermes_ray.worker.handlers import Handler, load_handler
+from hermes_ray.worker.handlers import Handler
 
 __all__ = ["attempt"]
 
@@ -62,7 +62,7 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
 
     with asyncio.Runner() as runner:  # one loop from the call to the close, as in a worker
         with printing_apart():
-            handler = load_handler(chosen.handler, chosen.options)
+            handler = load_here(chosen.handler, chosen.options)
             outcome = _handle(runner, handler, message, is_last_attempt=chosen.retry.max_attempts == 1)
         if as_json:
             click.echo(json.dumps(_json_tree(outcome), default=str))
@@ -85,7 +85,7 @@ def _message(config: Config, topic: str, body: bytes, headers: Mapping[str, Any]
 
 def _handle(runner: asyncio.Runner, handler: Handler, message: Message, *, is_last_attempt: bool) -> _Outcome:
     started_s = time.monotonic()
-    error = runner.run(_awaited(handler.call, message)) if handler.is_async else _called(handler.call, message)
+    error = runner.run(_awaited(lambda: handler.call(message))) if handler.is_async else _called(handler.call, message)
     took_s = time.monotonic() - started_s
     publishes = message.publishes if error is None else ()
     return _Outcome(took_s=took_s, error=error, publishes=publishes, is_last_attempt=is_last_attempt)
@@ -95,28 +95,34 @@ def _called(handle: Callable[[Message], Any], message: Message) -> BaseException
     try:
         if inspect.isawaitable(handle(message)):
             raise TypeError("the handler returned an awaitable nobody awaits: make it an async function")
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # as a worker does
         return error
     return None
 
 
-async def _awaited(handle: Callable[[Message], Awaitable[Any]], message: Message) -> BaseException | None:
+async def _awaited(begin: Callable[[], Awaitable[Any]]) -> BaseException | None:
     try:
-        await handle(message)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        await begin()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # here: an event loop lets SystemExit through and stops
         return error
     return None
 
 
 def _close(runner: asyncio.Runner, handler: Handler, spec: str) -> None:
-    async def finish(closing: Awaitable[Any]) -> None:
-        await closing
-
+    error: BaseException | None = None
     try:
         result = handler.close()
         if inspect.isawaitable(result):
-            runner.run(finish(result))
-    except Exception as error:
+            error = runner.run(_awaited(lambda: result))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:
+        error = raised
+    if error is not None:
         raise OperationFailed(f"the close of {spec} raised {_sentence(error)}") from error
 
 
@@ -153,7 +159,10 @@ def _trace(error: BaseException) -> str:
 
 
 def _sentence(error: BaseException) -> str:
-    return _printable(f"{type(error).__name__}: {error}")
+    try:
+        return _printable(f"{type(error).__name__}: {error}")
+    except Exception:  # of its __str__
+        return type(error).__name__
 
 
 def _printable(text: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from hermes_ray.errors import UserMistake
+from hermes_ray.errors import HermesError, OperationFailed, UserMistake
+from hermes_ray.worker.handlers import Handler, load_handler
 
-__all__ = ["import_from_here"]
+__all__ = ["import_from_here", "load_here"]
 
 
 def import_from_here() -> None:
@@ -27,3 +30,14 @@ def import_from_here() -> None:
     if "" not in sys.path:
         # A console script has not the working directory on its path.
         sys.path.insert(0, "")
+
+
+def load_here(spec: str, options: Mapping[str, Any]) -> Handler:
+    """``load_handler`` in this process; ``OperationFailed`` also where it raises what is no ``Exception``."""
+    try:
+        return load_handler(spec, options)
+    except (HermesError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        said = f"handler {spec} raises {type(error).__name__} while it is imported or built: correct it"
+        raise OperationFailed(said) from error

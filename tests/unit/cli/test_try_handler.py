@@ -44,6 +44,40 @@ def stray(message):
 def leaves(message):
     raise SystemExit(3)
 
+class Own(BaseException):
+    pass
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+def own(message):
+    raise Own("a way out")
+
+async def own_async(message):
+    raise Own("a way out")
+
+def mute(message):
+    raise Mute
+
+class Unbuilt:
+    def __init__(self):
+        raise Own("a way out")
+
+    def __call__(self, message):
+        pass
+
+class Leaving:
+    def __call__(self, message):
+        pass
+
+    def close(self):
+        raise SystemExit(3)
+
+class LeavingAsync(Leaving):
+    async def close(self):
+        raise SystemExit(3)
+
 class Store:
     def __init__(self, path):
         self.file = open(path, "w")
@@ -145,6 +179,19 @@ def test_a_close_that_raises_is_told_after_the_outcome(attempt: Callable[..., Re
     assert "BadEnd raised RuntimeError: no way out" in done.stderr
 
 
+@pytest.mark.parametrize("handler", ["Leaving", "LeavingAsync"])
+def test_a_close_that_exits_does_not_choose_the_exit_code(attempt: Callable[..., Result], handler: str) -> None:
+    done = attempt(handler, "--body", "x")
+    assert (done.exit_code, done.stdout.split()[0]) == (1, "handled")
+    assert done.stderr.endswith(f"{handler} raised SystemExit: 3\n")
+
+
+def test_a_handler_that_cannot_be_built_is_told_whatever_it_raises(attempt: Callable[..., Result]) -> None:
+    done = attempt("Unbuilt", "--body", "x")
+    assert done.exit_code == 1
+    assert done.stderr.endswith(":Unbuilt raises Own while it is imported or built: correct it\n")
+
+
 NEGATIVE = "raised PermanentError: a negative count stays negative, which would be dead-lettered"
 LAST = "topics.orders.retry.max_attempts=1"
 STRAY = "raised ValueError: this deployment has no topic 'label' to publish to: did you mean labels?"
@@ -159,8 +206,11 @@ STRAY += ", which would be retried"
         ("count", [], NEGATIVE, "dead_letter"),
         ("stray", [], STRAY, "retry"),
         ("leaves", [], "raised SystemExit: 3, which would be retried", "retry"),
+        ("own", [], "raised Own: a way out, which would be retried", "retry"),
+        ("own_async", [], "raised Own: a way out, which would be retried", "retry"),
+        ("mute", [], "raised Mute, which would be retried", "retry"),
     ],
-    ids=["retried", "no attempts left", "permanent", "publishes to nowhere", "exits"],
+    ids=["retried", "no attempts", "permanent", "publishes to nowhere", "exits", "base", "async base", "mute"],
 )
 def test_what_it_raised_and_what_became_of_the_message_are_said_with_the_traceback_of_the_handler(
     attempt: Callable[..., Result], handler: str, words: list[str], sentence: str, outcome: str
