@@ -19,8 +19,9 @@ LEFT_OUT = {"tests", "__pycache__", "node_modules", "build", "dist", "out"}
 def code_identity(directory: Path, handlers: Iterable[str]) -> str:
     """12 hex digits of the paths and contents of all ``*.py`` below ``directory``.
 
-    Tests, hidden directories, environments and build products are left out. Where there is no Python file at all, it is
-    of hermes_ray and the modules of ``handlers`` (``package.module:name``) instead.
+    What a symbolic link leads to counts as if it lay there: Ray packs it so, and a job has the same code. Tests, hidden
+    directories, environments and build products are left out. Where there is no Python file at all, it is of hermes_ray
+    and the modules of ``handlers`` (``package.module:name``) instead.
     """
     files = sorted(_python_files(directory))
     names = [path.relative_to(directory).as_posix() for path in files]
@@ -35,8 +36,10 @@ def code_identity(directory: Path, handlers: Iterable[str]) -> str:
 
 
 def _python_files(directory: Path) -> Iterator[Path]:
-    for parent, directories, names in os.walk(directory):
-        directories[:] = [name for name in directories if not _is_left_out(Path(parent, name))]
+    for parent, directories, names in os.walk(directory, followlinks=True):
+        directories[:] = [
+            name for name in directories if not _is_left_out(Path(parent, name)) and not _leads_back(Path(parent, name))
+        ]
         # Emacs locks NAME.py by a dangling link .#NAME.py: reading it would fail the apply.
         yield from (
             path
@@ -57,6 +60,11 @@ def _content(path: Path) -> bytes:
 def _is_left_out(directory: Path) -> bool:
     name = directory.name
     return name.startswith(".") or name in LEFT_OUT or name.endswith(".egg-info") or (directory / "pyvenv.cfg").exists()
+
+
+def _leads_back(directory: Path) -> bool:
+    """Whether it is a link to one of the directories on the way to it: the walk would never end."""
+    return directory.is_symlink() and directory.resolve() in map(Path.resolve, directory.absolute().parents)
 
 
 def _source(handler: str) -> Path | None:

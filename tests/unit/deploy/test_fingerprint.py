@@ -95,6 +95,28 @@ def test_an_environment_does_not_matter_whatever_its_name(project: Path) -> None
     assert identity(project) == before
 
 
+def test_code_below_a_link_is_code_as_if_it_lay_there(project: Path, tmp_path: Path) -> None:
+    put(tmp_path / "shared" / "rates.py", "VAT = 19")
+    (project / "lib").symlink_to("../shared")
+    before = identity(project)
+    shutil.copytree(project, tmp_path / "packed")
+    assert identity(tmp_path / "packed") == before
+    put(tmp_path / "shared" / "rates.py", "VAT = 20")
+    assert identity(project) != before
+
+
+def test_links_that_lead_back_are_not_followed_for_ever(project: Path, tmp_path: Path) -> None:
+    before = identity(project)
+    (project / "shop" / "all").symlink_to("..")
+    (project / "shop" / "self").symlink_to(".")
+    assert identity(project) == before
+    put(tmp_path / "shared" / "rates.py")
+    (project / "lib").symlink_to(tmp_path / "shared")
+    once = identity(project)
+    (tmp_path / "shared" / "back").symlink_to(project)
+    assert identity(project) == once
+
+
 def test_an_editors_lock_on_a_file_is_no_code(project: Path) -> None:
     before = identity(project)
     (project / ".#handlers.py").symlink_to("me@host.1234:1700000000")
