@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.errors import HermesError
+from tests.support.rabbitmqctl import ctl
 
 PREPARED_VHOST_COUNT = 80
 
@@ -48,8 +49,8 @@ def new_vhost(broker: LocalBroker) -> Callable[[], str]:
         number = next(numbers)
         name = f"test-{number}"
         if number >= PREPARED_VHOST_COUNT:
-            broker.ctl("add_vhost", name)
-            broker.ctl("set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
+            ctl(broker, "add_vhost", name)
+            ctl(broker, "set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
         return name
 
     return new

@@ -28,7 +28,6 @@ __all__ = ["LocalBroker", "run_broker"]
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
-CTL_TIMEOUT_S = 60.0
 LOG_TAIL_LINES = 15
 PORTS = range(20000, 32000)  # below the range from which outgoing connections take theirs
 
@@ -138,17 +137,6 @@ class LocalBroker:
         if self._server is not None:
             self._server.wait()
         raise OperationFailed(f"the private RabbitMQ ended by itself\n{self._log_tail()}")
-
-    def ctl(self, *arguments: str) -> str:
-        """What ``rabbitmqctl`` says to ``arguments`` on this node; ``OperationFailed`` with its words if it refuses."""
-        command = [str(self._scripts / "rabbitmqctl"), "--quiet", "--node", NODE, *arguments]
-        result = subprocess.run(
-            command, env=self._environment, capture_output=True, text=True, timeout=CTL_TIMEOUT_S, check=False
-        )
-        if result.returncode != 0:
-            words = " ".join((result.stderr or result.stdout).split())
-            raise OperationFailed(f"rabbitmqctl {arguments[0]} failed: {words}")
-        return result.stdout
 
     # Starting
 

@@ -13,6 +13,7 @@ import pytest
 from hermes_ray import Message
 from hermes_ray.broker.private.local import LocalBroker
 from tests.support.ledger import Ledger, channel_to, publish, queue_exists, ready_count, until
+from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Gate, Working, working
 
 
@@ -25,13 +26,13 @@ def ledger(tmp_path: Path) -> Ledger:
 def unacked(broker: LocalBroker, vhost: str) -> Callable[[], int]:
     """What the broker holds for consumers of the classic queue ``q``, as it says itself."""
     listing = ("list_queues", "--vhost", vhost, "--no-table-headers", "messages_unacknowledged")
-    return lambda: int(broker.ctl(*listing))
+    return lambda: int(ctl(broker, *listing))
 
 
 @pytest.fixture
 def cut(broker: LocalBroker, vhost: str) -> Callable[[], str]:
     """Closes all connections of this test, as an operator would."""
-    return lambda: broker.ctl("close_all_connections", "--vhost", vhost, "a test")
+    return lambda: ctl(broker, "close_all_connections", "--vhost", vhost, "a test")
 
 
 def test_an_older_message_that_runs_on_holds_back_no_ack(
@@ -245,6 +246,6 @@ def test_the_brokers_connection_list_names_deployment_topic_and_worker(
     with working(vhost_url, handle, **settings):
         publish(vhost_url, 1, body=b"parent")
         until(lambda: len(ledger.handled()) == 2, "it has published too")
-        rows = json.loads(broker.ctl("list_connections", "--formatter", "json", "client_properties"))
+        rows = json.loads(ctl(broker, "list_connections", "--formatter", "json", "client_properties"))
         names = {value for row in rows for key, _, value in row["client_properties"] if key == "connection_name"}
         assert {"blue/t/0123abcd", "blue/t/0123abcd/publish"} <= names

@@ -16,6 +16,7 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.topology import TopicTopology, ensure, queue_arguments
 from tests.support.probing import declare_wait, depth, missed_queues, oldest_s, probing, put_into
+from tests.support.rabbitmqctl import ctl
 
 CRAWL = TopicTopology(topic="crawl", queue="crawl.q", rungs_ms=(60_000, 84_853))
 STORE = TopicTopology(topic="store", queue="store.q", queue_type="classic")
@@ -125,9 +126,9 @@ def test_a_user_who_may_have_few_channels_gets_depths_after_some_tries(
     broker: LocalBroker, vhost: str, vhost_url: str, connection: BlockingConnection
 ) -> None:
     ensure(connection, MANY)
-    broker.ctl("add_user", "narrow", "narrow")
-    broker.ctl("set_permissions", "--vhost", vhost, "narrow", ".*", ".*", ".*")
-    broker.ctl("set_user_limits", "narrow", '{"max-channels": 2}')
+    ctl(broker, "add_user", "narrow", "narrow")
+    ctl(broker, "set_permissions", "--vhost", vhost, "narrow", ".*", ".*", ".*")
+    ctl(broker, "set_user_limits", "narrow", '{"max-channels": 2}')
     with probing(vhost_url.replace("guest:guest", "narrow:narrow"), *MANY) as prober:
         until(lambda: len(prober.probes()) == len(MANY) and not prober.failures, timeout_s=30.0)
 
@@ -150,8 +151,8 @@ def test_a_queue_we_may_not_declare_says_so_and_is_seen_once_somebody_else_has(
     broker: LocalBroker, vhost: str, vhost_url: str, connection: BlockingConnection
 ) -> None:
     ensure(connection, [CRAWL])
-    broker.ctl("add_user", "reader", "reader")
-    broker.ctl("set_permissions", "--vhost", vhost, "reader", "^crawl", ".*", ".*")
+    ctl(broker, "add_user", "reader", "reader")
+    ctl(broker, "set_permissions", "--vhost", vhost, "reader", "^crawl", ".*", ".*")
     with probing(vhost_url.replace("guest:guest", "reader:reader"), STORE, CRAWL) as prober:
         until(lambda: "store" in prober.failures)
         assert prober.failures["store"].text == (
@@ -173,7 +174,7 @@ def test_a_name_that_amqp_cannot_carry_costs_its_topic_alone(vhost_url: str, con
 def in_queue_process(broker: LocalBroker, vhost: str, queue: str, call: str) -> None:
     """Call ``sys:suspend`` or ``sys:resume`` on the Erlang process of a queue."""
     name = f'rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)'
-    broker.ctl("eval", f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), {call}(amqqueue:get_pid(Q)).")
+    ctl(broker, "eval", f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), {call}(amqqueue:get_pid(Q)).")
 
 
 def test_a_queue_that_hangs_costs_its_topic_alone(
@@ -217,7 +218,7 @@ def test_a_queue_over_which_the_broker_ends_each_connection_costs_the_others_mom
         setup.close()
         with probing(node.url(), *few) as prober:
             until(lambda: len(prober.probes()) == len(few))
-            node.ctl("eval", BREAK)
+            ctl(node, "eval", BREAK)
             until(lambda: "t15" in prober.failures and prober.failures["t15"].count >= 4)
             assert "INTERNAL_ERROR" in prober.failures["t15"].text
             until(lambda: set(prober.failures) == {"t15"})
@@ -230,13 +231,13 @@ def test_an_alarm_that_blocks_publishers_does_not_stop_the_depths(
     ensure(connection, [STORE])
     with probing(vhost_url, STORE) as prober:
         until(lambda: depth(prober, "store") == (0, 0))
-        broker.ctl("set_vm_memory_high_watermark", "0.0001")
+        ctl(broker, "set_vm_memory_high_watermark", "0.0001")
         try:
             now_s = time.time()
             until(lambda: prober.probes()["store"].at_s > now_s + 1.0)
             assert prober.failures == {}
         finally:
-            broker.ctl("set_vm_memory_high_watermark", "0.4")
+            ctl(broker, "set_vm_memory_high_watermark", "0.4")
 
 
 def test_depths_come_back_after_the_broker_restarted_hung_or_closed_the_connection() -> None:
@@ -250,7 +251,7 @@ def test_depths_come_back_after_the_broker_restarted_hung_or_closed_the_connecti
         with probing(node.url(), CRAWL, STORE) as prober:
             prober.waits_exist("crawl", [60_000])
             until(lambda: depth(prober, "crawl") == (4, 1))
-            node.ctl("close_all_connections", "test")
+            ctl(node, "close_all_connections", "test")
             closed_s = time.time()
             until(lambda: prober.probes()["crawl"].at_s > closed_s + 0.5)
 

@@ -21,6 +21,7 @@ from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.private.node import HOW_TO_GET_IT
 from hermes_ray.broker.topology import TopicTopology, ensure
 from hermes_ray.errors import OperationFailed, UserMistake
+from tests.support.rabbitmqctl import ctl
 
 RUN = (
     "import sys, pathlib; from hermes_ray.broker.private.local import run_broker; "
@@ -179,9 +180,9 @@ def test_the_node_listens_on_loopback_only(broker: LocalBroker) -> None:
 
 
 def test_ctl_answers_from_this_node_and_repeats_what_it_refused(broker: LocalBroker) -> None:
-    assert "test-0" in broker.ctl("list_vhosts").split()
+    assert "test-0" in ctl(broker, "list_vhosts").split()
     with pytest.raises(OperationFailed, match=r"rabbitmqctl delete_user failed: .*nobody"):
-        broker.ctl("delete_user", "nobody")
+        ctl(broker, "delete_user", "nobody")
 
 
 def test_a_node_that_cannot_start_shows_the_end_of_its_log_and_leaves_nothing(tmp_path: Path) -> None:
@@ -205,4 +206,4 @@ def test_the_node_ignores_the_settings_of_a_broker_of_the_user(monkeypatch: pyte
     monkeypatch.setenv("RABBITMQ_NODE_PORT", "5672")
     with LocalBroker() as node:
         connect([node.url()], name="test/local").close()
-        assert "hermes@localhost" in node.ctl("cluster_status")
+        assert "hermes@localhost" in ctl(node, "cluster_status")

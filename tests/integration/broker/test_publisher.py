@@ -16,6 +16,7 @@ from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.topology import wait_arguments
 from tests.support.ledger import Ledger, Sender, channel_to, publish, ready_count, sending, take, until
+from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Gate, working
 
 
@@ -30,9 +31,9 @@ def sender(vhost_url: str) -> Iterator[Sender]:
 @pytest.fixture
 def alarm(broker: LocalBroker) -> Iterator[None]:
     """The broker's memory alarm is on until the test turns it off or ends."""
-    broker.ctl("set_vm_memory_high_watermark", "0.0001")
+    ctl(broker, "set_vm_memory_high_watermark", "0.0001")
     yield
-    broker.ctl("set_vm_memory_high_watermark", "0.4")
+    ctl(broker, "set_vm_memory_high_watermark", "0.4")
 
 
 def test_no_publish_waits_for_the_confirm_of_the_one_before(sender: Sender, vhost_url: str) -> None:
@@ -124,7 +125,7 @@ def test_every_publish_is_answered_though_the_connection_is_cut_in_the_middle(
     messages = [fresh("q", b"x" * 2000) for _ in range(20_000)]
     sender.send(messages)
 
-    broker.ctl("close_all_connections", "--vhost", vhost, "a test")
+    ctl(broker, "close_all_connections", "--vhost", vhost, "a test")
 
     until(lambda: len(sender.answers) == 20_000, "all answers", within_s=40)
     assert len(sender.ids(Answer.CONFIRMED)) == 20_000
@@ -136,11 +137,11 @@ def test_what_a_blocked_connection_left_unanswered_is_sent_again_on_the_next(
     sender: Sender, broker: LocalBroker, vhost: str, vhost_url: str, alarm: None
 ) -> None:
     sender.send([fresh("q", b"{}") for _ in range(50)])
-    until(lambda: "blocked" in broker.ctl("list_connections", "state"), "the connection is blocked")
+    until(lambda: "blocked" in ctl(broker, "list_connections", "state"), "the connection is blocked")
     assert len(sender.answers) < 50  # what opened the broker's eyes may be through
 
-    broker.ctl("close_all_connections", "--vhost", vhost, "a test")
-    broker.ctl("set_vm_memory_high_watermark", "0.4")
+    ctl(broker, "close_all_connections", "--vhost", vhost, "a test")
+    ctl(broker, "set_vm_memory_high_watermark", "0.4")
 
     until(lambda: len(sender.ids(Answer.CONFIRMED)) == 50, "all confirms")
     assert len(set(sender.ids(Answer.CONFIRMED))) == 50
@@ -159,7 +160,7 @@ def test_an_alarm_holds_publishes_back_while_acks_still_flow(
                 message.publish("other", {"child": n})
 
     def in_queue(name: str) -> int:
-        rows = broker.ctl("list_queues", "--vhost", vhost, "--no-table-headers", "name", "messages").splitlines()
+        rows = ctl(broker, "list_queues", "--vhost", vhost, "--no-table-headers", "name", "messages").splitlines()
         return next(int(row.split()[1]) for row in rows if row.split()[0] == name)
 
     with channel_to(vhost_url) as channel:
@@ -167,14 +168,14 @@ def test_an_alarm_holds_publishes_back_while_acks_still_flow(
     with working(vhost_url, handle, queue_type="classic", concurrency=50) as worker:
         parent, *_ = publish(vhost_url, 31, body=b"held")
         until(lambda: len(gate.entered) == 31, "the handlers run")
-        broker.ctl("set_vm_memory_high_watermark", "0.0001")
+        ctl(broker, "set_vm_memory_high_watermark", "0.0001")
         try:
             gate.open()
             until(lambda: in_queue("q") == 1, "all acks but the parent's reach the broker")
             assert worker["held"] == 1
             assert in_queue("other.q") < 20
         finally:
-            broker.ctl("set_vm_memory_high_watermark", "0.4")
+            ctl(broker, "set_vm_memory_high_watermark", "0.4")
         until(lambda: worker["held"] == 0 and in_queue("q") == 0, "the parent is acked")
         assert in_queue("other.q") == 20
         assert worker["reconnects"] == 0

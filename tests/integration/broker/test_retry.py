@@ -17,6 +17,7 @@ from hermes_ray.broker.outgoing import ATTEMPT, DUE_MS, PUBLISHED_MS
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.topology import queue_arguments, wait_arguments
 from tests.support.ledger import Ledger, channel_to, declare, publish, put, queue_exists, ready_count, take, until
+from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Working, working
 
 
@@ -235,7 +236,7 @@ def test_nothing_is_declared_where_the_topology_is_passive(vhost_url: str, broke
         publish(vhost_url, 1)
         until(lambda: worker["dead_lettered_attempts"] == 1, "it is given up")
     assert take(vhost_url, "q.dead")[0].headers[ATTEMPT] == 2
-    names = broker.ctl("list_queues", "--vhost", vhost, "--no-table-headers", "name", "arguments").splitlines()
+    names = ctl(broker, "list_queues", "--vhost", vhost, "--no-table-headers", "name", "arguments").splitlines()
     assert sorted(line.split()[0] for line in names) == sorted(ours)
 
 

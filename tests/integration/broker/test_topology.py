@@ -17,6 +17,7 @@ from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.topology import TopicTopology, dead_queue, ensure, queue_arguments, wait_arguments, wait_queue
 from hermes_ray.errors import OperationFailed, UserMistake
 from tests.support.probing import missed_queues
+from tests.support.rabbitmqctl import ctl
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def connection(vhost_url: str) -> Iterator[BlockingConnection]:
 
 def declared(broker: LocalBroker, vhost: str) -> dict[str, dict[str, Any]]:
     columns = ("name", "type", "durable", "auto_delete", "arguments")
-    rows = json.loads(broker.ctl("list_queues", "--vhost", vhost, "--formatter", "json", *columns))
+    rows = json.loads(ctl(broker, "list_queues", "--vhost", vhost, "--formatter", "json", *columns))
     return {row["name"]: row for row in rows}
 
 
@@ -148,7 +149,7 @@ def test_an_exclusive_queue_of_somebody_else_is_refused(connection: BlockingConn
 
 
 def test_missing_permissions_are_named(broker: LocalBroker, vhost: str, connection: BlockingConnection) -> None:
-    broker.ctl("set_permissions", "--vhost", vhost, "guest", "^$", "^$", "^$")
+    ctl(broker, "set_permissions", "--vhost", vhost, "guest", "^$", "^$", "^$")
 
     with pytest.raises(UserMistake, match="refuses the queue 'mine' of topic 'crawl': grant this user the permissions"):
         ensure(connection, [TopicTopology(topic="crawl", queue="mine")])
@@ -210,7 +211,7 @@ def test_a_message_in_a_wait_queue_comes_back_unchanged_after_its_delay(
 
 def test_the_broker_shows_connections_by_their_name(broker: LocalBroker, connection: BlockingConnection) -> None:
     assert connection.is_open
-    assert '{"connection_name","test/topology"}' in broker.ctl("list_connections", "client_properties")
+    assert '{"connection_name","test/topology"}' in ctl(broker, "list_connections", "client_properties")
 
 
 def test_a_refused_login_is_told_at_once_and_without_the_password(vhost_url: str) -> None:
@@ -230,7 +231,7 @@ def test_a_missing_virtual_host_is_told_at_once(broker: LocalBroker) -> None:
 
 
 def test_a_virtual_host_without_permission_is_told_apart_from_a_missing_one(broker: LocalBroker) -> None:
-    broker.ctl("add_vhost", "closed")
+    ctl(broker, "add_vhost", "closed")
     with pytest.raises(OperationFailed, match="refused this user the virtual host: grant it permissions"):
         connect([broker.url("closed")], name="test/refused", wait_s=30)
 

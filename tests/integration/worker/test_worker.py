@@ -20,6 +20,7 @@ from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.topology import queue_arguments
 from tests.support.ledger import Ledger, declare, publish, queue_exists, ready_count, sending, take, until
+from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Gate, Started, Working, working
 
 Handle = Callable[[Message], Awaitable[None] | None]
@@ -200,13 +201,13 @@ def test_a_drain_waits_for_the_retry_of_what_failed_last(vhost_url: str) -> None
 
 
 def test_a_worker_without_a_broker_drains_at_once(broker: LocalBroker, ledger: Ledger) -> None:
-    broker.ctl("add_vhost", "short-lived")
-    broker.ctl("set_permissions", "--vhost", "short-lived", "guest", ".*", ".*", ".*")
+    ctl(broker, "add_vhost", "short-lived")
+    ctl(broker, "set_permissions", "--vhost", "short-lived", "guest", ".*", ".*", ".*")
     gate = Gate(ledger)
     with working(broker.url("short-lived"), gate.handle) as worker:
         publish(broker.url("short-lived"), 1, body=b"held")
         until(lambda: worker["running"] == 1, "it runs")
-        broker.ctl("delete_vhost", "short-lived")
+        ctl(broker, "delete_vhost", "short-lived")
         until(lambda: worker["reconnects"] >= 2, "it finds no broker")
         assert worker["phase"] == "connecting"
 
