@@ -30,7 +30,7 @@ from hermes_ray.deploy.preflight import import_paths, try_handlers
 from hermes_ray.deploy.scaler_place import metrics_problem, on_scalers_node, state_problem
 from hermes_ray.errors import HermesError
 from hermes_ray.scaler.plan import topology_of
-from hermes_ray.worker.handlers import ASYNC_CONCURRENCY, load_handler, run_close
+from hermes_ray.worker.handlers import ASYNC_CONCURRENCY, run_close
 from hermes_ray.worker.prefetch import slots_per_worker
 
 __all__ = ["Finding", "check", "room"]
