@@ -184,7 +184,9 @@ def _queues(config: Config, no_broker: str | None) -> Iterator[Finding]:
 
 
 def _holdings(found: Mapping[str, int | None]) -> str:
-    return ", ".join(f"{name} {'will be declared' if n is None else f'holds {n}'}" for name, n in found.items())
+    return ", ".join(
+        f"{name} {'will be declared if this user may' if n is None else f'holds {n}'}" for name, n in found.items()
+    )
 
 
 def _cluster(config: Config) -> Iterator[Finding]:

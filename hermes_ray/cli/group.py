@@ -52,6 +52,11 @@ class Command(click.Command):
             code = super().invoke(ctx)
         except KeyboardInterrupt:
             code = INTERRUPTED
+        except RuntimeError as error:
+            # Python 3.11 wraps what interrupts it in the middle of a class, as while ray is imported.
+            if not isinstance(error.__cause__, KeyboardInterrupt):
+                raise
+            code = INTERRUPTED
         sys.exit(code)
 
 

@@ -5,6 +5,7 @@ Exit codes: 0; 1 it failed; 2 the user's mistake.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from hermes_ray.cli.load import LOAD_WORDS
 
 __all__ = ["main", "run"]
 
+STDERR = 2
 CONFIGURATION = Words()
 TOPIC = Words(topic="TOPIC")
 PERHAPS_TOPIC = Words(topic="[TOPIC]")
@@ -266,7 +268,19 @@ def completion(shell: str) -> int:
 
 def main() -> None:
     """The console script."""
+    _hold_standard_error()
     cli(prog_name="hermes")
+
+
+def _hold_standard_error() -> None:
+    """Where it is closed, have it lead nowhere: the next file opened would take its number, and what is said there."""
+    try:
+        os.fstat(STDERR)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != STDERR:
+            os.dup2(nowhere, STDERR)
+            os.close(nowhere)
 
 
 def run(command: str) -> None:

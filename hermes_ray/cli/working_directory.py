@@ -16,10 +16,10 @@ __all__ = ["import_from_here", "load_here"]
 def import_from_here() -> None:
     """Make modules of the working directory importable, once a command has imported its own.
 
-    Raises ``UserMistake`` for one that hides a module of Python's: here, in Ray's workers and in the libraries of
-    handlers whatever needs that module would get the user's.
+    Raises ``UserMistake`` for one that hides a module of Python's that is in use: here, in Ray's workers and in the
+    libraries of handlers whatever needs that module would get the user's.
     """
-    for name in sorted(sys.stdlib_module_names):
+    for name in sorted(sys.stdlib_module_names & sys.modules.keys()):
         for path in (Path(f"{name}.py"), Path(name, "__init__.py")):
             if path.is_file():
                 found = path if path.name != "__init__.py" else path.parent

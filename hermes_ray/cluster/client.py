@@ -134,9 +134,11 @@ class Deployment:
 
     def why(self, topic: str) -> dict[str, Any]:
         """What rules ``topic`` now, and the last decisions that changed its target."""
-        state, said = self.status()["topics"][self.known(topic)], self._answer("decisions", topic)
+        status, said = self.status(), self._answer("decisions", self.known(topic))
+        state = status["topics"][topic]
         kept = {key: state[key] for key in ("override", "conditions", "start_error", "depth_error")}
-        return {"topic": topic, "now": said["now"], "decisions": said["recent"], **kept}
+        shown = {"topic": topic, "stopping": status["stopping"], "now": said["now"], "decisions": said["recent"]}
+        return shown | kept
 
     def follow(self, cursor: int, driver: str | None = None) -> dict[str, Any] | None:
         """See ``Scaler.follow``; None while the scaler is away: Ray restarts it, or another one takes its place."""

@@ -49,7 +49,7 @@ def test_check_says_line_by_line_what_holds_and_changes_nothing(project: Project
         "ok      handler new: handlers:Async imports on the cluster: async, 7 slots a worker",
         "ok      handler work: handlers:Sync imports on the cluster: sync, 4 slots a worker",
         f"ok      broker: {url} answers",
-        "ok      queue new: new will be declared, new.dead will be declared",
+        "ok      queue new: new will be declared if this user may, new.dead will be declared if this user may",
         "ok      queue work: work holds 3, work.dead holds 0",
         f"ok      state_dir: {cluster.state_home}/hermes_ray can be written",
         f"ok      metrics: metrics.port {project.metrics_port} is free on 127.0.0.1",

@@ -65,6 +65,13 @@ def test_the_usage_is_made_of_the_words_a_command_takes() -> None:
     assert "new [OPTIONS] TOPIC [config=FILE] [KEY=VALUE]..." in CliRunner().invoke(group, ["new", "--help"]).output
 
 
+def _interrupted_in_a_class() -> RuntimeError:
+    """As Python 3.11 has it, for instance while ray is imported."""
+    error = RuntimeError("Error calling __set_name__ on 'Field' instance")
+    error.__cause__ = KeyboardInterrupt()
+    return error
+
+
 def _raising(error: BaseException) -> Callable[[], int]:
     def run() -> int:
         raise error
@@ -78,6 +85,7 @@ def _raising(error: BaseException) -> Callable[[], int]:
         (UserMistake("no such key"), 2, "hermes: no such key\n"),
         (OperationFailed("the broker is gone"), 1, "hermes: the broker is gone\n"),
         (KeyboardInterrupt(), 130, ""),
+        (_interrupted_in_a_class(), 130, ""),
     ],
 )
 def test_what_a_command_raises_is_a_sentence_and_an_exit_code(error: BaseException, code: int, said: str) -> None:
@@ -148,3 +156,11 @@ def test_the_help_page_imports_no_library_but_click() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"ray", "pika", "omegaconf", "yaml", "rich", "prometheus_client", "matplotlib", "asyncio", "msgspec"}
     assert not heavy.intersection(loaded)
+
+
+def test_with_no_standard_error_a_command_works_as_ever() -> None:
+    """Ray writes to it: the number would be a file's or a connection's."""
+    code = "import os, sys; os.close(2); sys.argv = ['hermes', 'config']; from hermes_ray.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, close_fds=True)
+    assert done.returncode == 0
+    assert "deployment:" in done.stdout

@@ -64,7 +64,8 @@ class FakeDeployment:
 
     def why(self, topic: str) -> dict[str, Any]:
         told = [decision(topic, 200, "3 -> 8 workers: a"), decision(topic, 12, "8 -> 13 workers: b")]
-        return {**self.topics[topic], "topic": topic, "now": decision(topic, 1, "13 workers: c"), "decisions": told}
+        head = {"topic": topic, "stopping": self.head.get("stopping", False)}
+        return {**self.topics[topic], **head, "now": decision(topic, 1, "13 workers: c"), "decisions": told}
 
     def decisions(self, since_s: float, topic: str | None = None) -> list[dict[str, Any]]:
         self.asked.append((time.time() - since_s, topic))
@@ -160,6 +161,13 @@ def test_why_says_what_holds_now_then_the_last_decisions_newest_first(
         "3 min ago: 3 -> 8 workers: a",
     ]
     assert json.loads(hermes("why", "--json", "orders").output)["topic"] == "orders"
+
+
+def test_why_says_that_the_deployment_is_stopping(deployment: FakeDeployment, hermes: Callable[..., Result]) -> None:
+    deployment.head["stopping"] = True
+    first, second, *_ = hermes("why", "orders").output.splitlines()
+    assert first == "the deployment is stopping, all workers drain: this was decided before"
+    assert second == "now: 13 workers: c"
 
 
 def test_decisions_are_asked_for_the_time_and_topic_that_were_named(
