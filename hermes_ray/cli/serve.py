@@ -190,11 +190,12 @@ def _follow(
 
     ``hosts``: the Ray of this process runs it, so this process stays until it ends, whoever owns it.
     """
+    is_away = False
     while True:
         news = deployment.follow(cursor, driver)
-        if news is None and not signals.ordered and signals.count > 1 and not hosts:
-            say(f"interrupted: the scaler of {deployment.name} does not answer, nothing was ordered", now=True)
+        if news is None and _is_given_up(deployment, signals, say, was_away=is_away) and not hosts:
             return KILLED_BY_USER
+        is_away = news is None
         if news is not None:
             if news["superseded_by"] and driver is not None:
                 say(f"superseded by {news['superseded_by']}", now=True)
@@ -215,6 +216,16 @@ def _follow(
                 deployment.wait_gone()
                 return _print_end(news["result"], signals.ordered, say)
         time.sleep(POLL_S)
+
+
+def _is_given_up(deployment: Deployment, signals: _Signals, say: _Lines, *, was_away: bool) -> bool:
+    """Tell of a scaler that does not answer; whether somebody who has ordered nothing yet does not wait for it."""
+    if not was_away:
+        say(f"the scaler of {deployment.name} does not answer: waiting for it, or for another", now=True)
+    if signals.ordered or signals.count < 2:
+        return False
+    say("interrupted: nothing was ordered", now=True)
+    return True
 
 
 def _hand_over_order(deployment: Deployment, order: int, say: _Lines) -> bool:

@@ -239,7 +239,8 @@ class Deployment:
         try:
             return ray.get(getattr(self._scaler, method).remote(*arguments), timeout=timeout_s)
         except GetTimeoutError as error:
-            raise Silent(f"the scaler of {self.name} did not answer within {timeout_s:.0f} s") from error
+            text = f"the scaler of {self.name} did not answer within {timeout_s:.0f} s: hermes apply replaces it"
+            raise Silent(text) from error
         except RayTaskError as error:
             if isinstance(error.cause, UserMistake):
                 raise UserMistake(str(error.cause)) from error

@@ -150,7 +150,8 @@ class Fleet:
         for topic in [topic for topic in self._force.doubts if not self._old_count(topic)]:
             del self._force.doubts[topic]
         for topic, backoff in self._force.backoffs.items():
-            backoff.forget_untried((record.since_s for record in self.roster.of(topic)), now_s)
+            if not backoff.failures or not self._old_count(topic):  # a roll-out that stands still waits for a place
+                backoff.forget_untried((record.since_s for record in self.roster.of(topic)), now_s)
         return self._force.take_lines()
 
     # What to do

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
-from hermes_ray.core.resources import Size, size_of
+from hermes_ray.core.resources import Size, needed_count, size_of
 from hermes_ray.scaler.lifecycle import is_given_up, is_proven
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
@@ -22,11 +22,15 @@ WAIT_SAID_S = 15.0  # for room that others leave; most handlers end sooner
 
 @dataclass(slots=True)
 class _GivenRoom:
-    """An old worker was drained to make room for a new one, when ``proven_count`` of those had shown that they work."""
+    """Old workers were drained to make room for a new one, when ``proven_count`` of those had shown that they work.
 
-    worker: str
+    ``left_count`` more may be: what is new may be larger.
+    """
+
+    last: Record
     at_s: float
     proven_count: int
+    left_count: int
     is_said: bool = False
 
 
@@ -187,15 +191,21 @@ class Reconciler:
 
     def _give_room(self, topic: str, old: Sequence[Record], proven_count: int, now_s: float) -> None:
         """Drain an old worker for a new one; where the room that the last one left was taken, not the next as well."""
-        given, victim = self._given_room.get(topic), self._victims(old)[0]
-        is_lost = given is not None and proven_count <= given.proven_count and now_s - given.at_s < MAX_BACKOFF_S
-        if given is not None and is_lost and not self._force.former(topic, now_s):
+        given, force = self._given_room.get(topic), self._force
+        is_past = given is not None and now_s - given.at_s >= MAX_BACKOFF_S and not force.backoffs[topic].failures
+        if given is None or is_past or proven_count != given.proven_count:
+            victim = self._victims(old)[0]
+            count = needed_count(size_of(force.size(victim)), size_of(force.params[topic].worker))
+            self._given_room[topic] = _GivenRoom(victim, now_s, proven_count, count - 1)
+        elif given.left_count:
+            victim = self._victims([r for r in old if r.place_id == given.last.place_id] or old)[0]
+            given.last, given.left_count = victim, given.left_count - 1
+        else:
             if not given.is_said:
-                text = f"others took the room that worker {given.worker} left; the roll-out waits up to 5 minutes"
-                self._force.lines.append(f"{topic}: {text}")
+                text = f"others took the room that worker {given.last.worker} left; the roll-out waits up to 5 minutes"
+                force.lines.append(f"{topic}: {text}")
             given.is_said = True
             return
-        self._given_room[topic] = _GivenRoom(victim.worker, now_s, proven_count)
         self._drain(victim, now_s)
 
     def _startable(self, topic: str, missing: int, target: int, now_s: float) -> int:

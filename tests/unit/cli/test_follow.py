@@ -137,6 +137,26 @@ def test_one_signal_before_stop_has_said_a_word_kills_nobody(run: Run, monkeypat
     assert deployment.orders == [False]
 
 
+def test_whoever_has_ordered_nothing_may_leave_a_scaler_that_does_not_answer(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = FakeDeployment(news(0), None)
+    follow = deployment.follow
+
+    def interrupted(cursor: int, driver: str | None = None) -> dict[str, Any] | None:
+        if len(deployment.cursors) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return follow(cursor, driver)
+
+    monkeypatch.setattr(deployment, "follow", interrupted)
+    assert run(deployment, module.stop) == 130
+    assert deployment.orders == []
+    assert capsys.readouterr().out.splitlines() == [
+        "the scaler of hermes does not answer: waiting for it, or for another",
+        "interrupted: nothing was ordered",
+    ]
+
+
 def test_a_signal_after_stop_has_said_so_kills(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     deployment = FakeDeployment(news(0), news(0), news(0, stopping=True), news(0, **END))
     follow = deployment.follow

@@ -256,3 +256,27 @@ def test_room_that_others_take_in_a_roll_out_costs_one_worker_and_is_said() -> N
     (gone,) = old - set(scene.pool.workers)
     line = f"heavy: others took the room that worker {gone} left; the roll-out waits up to 5 minutes"
     assert [said for said in scene.lines if "others took" in said] == [line]
+
+
+def test_code_that_fails_is_said_as_long_as_old_workers_wait_for_it_and_costs_one_of_them() -> None:
+    scene = Rollout(places=4)
+    old = set(scene.begun(4))
+    scene.broken = lambda worker: worker not in old
+    for _ in range(900):
+        scene.places = 4 - sum(scene.now_s - asked_s >= 2.0 for asked_s in scene.asked_s.values() if scene.lines)
+        scene.play(1, heavy=scene.places)
+    assert len(old & set(scene.pool.workers)) >= 3 - 1
+    assert scene.fleet.start_error("heavy") is not None
+
+
+def test_a_node_lost_in_a_roll_out_is_no_room_that_others_took() -> None:
+    scene = Rollout(places=8)
+    old = set(scene.begun(8))
+    while len(old & set(scene.pool.workers)) > 4:
+        scene.play(1, heavy=8)
+    lost = [worker for worker in scene.pool.workers if worker not in old][:3]
+    scene.gone(*lost)
+    scene.places = 5
+    scene.play(150, heavy=5)
+    assert not old & set(scene.pool.workers)
+    assert not [line for line in scene.lines if "others took" in line]
