@@ -8,7 +8,8 @@ fewest workers is served next.
 
 Nobody starves beside its equals: where a class would leave no place for the first workers of larger ones of the same
 weight, those are placed before its extras, each on the node where it costs the class the fewest. (Whether all firsts
-fit is searched for with a bounded effort: certain for ten of them on a few nodes, a way may be missed for more.)
+fit is searched for with a bounded effort: certain for ten of them on a few nodes, a way may be missed for more.) A
+lighter topic that got nothing has its first too where heavier ones can be packed otherwise and lose nothing.
 
 Raising a topic's weight never lowers its grant while the minimums fit. Reservations are the same before and after. A
 class sees what the classes before it left, and placing k workers of one size lowers the number of that size that still
@@ -38,6 +39,7 @@ from itertools import groupby
 
 from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places, take_firsts
 from hermes_ray.core.model import Capacity
+from hermes_ray.core.repacking import is_enough, squeeze_in
 from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take
 
 __all__ = ["Allotment", "Placement", "Want", "allocate", "allot"]
@@ -96,6 +98,8 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
         placed, rest = {claim.topic: {} for claim in claims}, free
         _share(claims, floors, placed, rest, effort)
         _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, effort)
+    if left_out := _left_out(claims, placed, rest, capacity):
+        rest = squeeze_in(left_out, {claim.topic: claim.size for claim in claims if claim.size}, placed, capacity)
     lacks: dict[Size, str] = {}
     short = [claim for claim in claims if sum(placed[claim.topic].values()) < claim.target]
     for claim in short:
@@ -208,6 +212,18 @@ def _serve(
     extra = _even(have, targets, sum(places.values()))
     for topic in topics:
         _move_in(placed[topic], places, extra, topic)
+
+
+def _left_out(claims: Sequence[_Claim], placed: Placement, free: Nodes, capacity: Capacity) -> list[list[str]]:
+    """Topics by weight that got nothing although there is enough in sum, and a node of their size."""
+    whole = {node.node_id: free_of(node.available) for node in capacity.nodes}
+    found = [
+        claim
+        for claim in claims
+        if claim.size and claim.target and not placed[claim.topic] and is_enough(free, claim.size)
+        if _room(whole, claim.size, 1)
+    ]
+    return [[claim.topic for claim in equals] for _, equals in groupby(found, key=lambda claim: claim.weight)]
 
 
 def _give_back(free: Nodes, size: Size, places: Mapping[str, int]) -> None:

@@ -98,9 +98,9 @@ class Moves:
     """What to do now.
 
     ``starts``: topic -> a node for each worker; ``drains``: topic -> node -> workers that go, surplus ones included;
-    ``waiting``: topic -> workers that start once those that leave are gone; ``lacks``: what keeps a topic from its
-    grant; ``unsearched``: what may keep it, if nobody can make room, which this look had no time to see. ``room`` is
-    what is left for others, such as the surge of a roll-out.
+    ``waiting``: topic -> workers that start once those that leave are gone; ``places``: the nodes of both; ``lacks``:
+    what keeps a topic from its grant; ``unsearched``: what may keep it, if nobody can make room, which this look had no
+    time to see. ``room`` is what is left for others, such as the surge of a roll-out.
     """
 
     room: Room
@@ -109,6 +109,17 @@ class Moves:
     waiting: dict[str, int] = field(default_factory=dict)
     lacks: dict[str, str] = field(default_factory=dict)
     unsearched: dict[str, str] = field(default_factory=dict)
+    places: dict[str, list[str]] = field(default_factory=dict)
+
+    def start(self, topic: str, node_id: str) -> None:
+        """One more starts there now."""
+        self.starts.setdefault(topic, []).append(node_id)
+        self.places.setdefault(topic, []).append(node_id)
+
+    def wait(self, topic: str, node_id: str) -> None:
+        """One more starts there later."""
+        self.waiting[topic] = self.waiting.get(topic, 0) + 1
+        self.places.setdefault(topic, []).append(node_id)
 
 
 def plan_moves(crews: Mapping[str, Crew], capacity: Capacity) -> Moves:
@@ -165,9 +176,9 @@ class _Planner:
         size, room = self._crews[topic].size, self._moves.room
         for left in range(count, 0, -1):
             if (node_id := room.start(size)) is not None:
-                self._moves.starts.setdefault(topic, []).append(node_id)
-            elif room.wait(size) is not None or self._make_room(topic, size):
-                self._moves.waiting[topic] = self._moves.waiting.get(topic, 0) + 1
+                self._moves.start(topic, node_id)
+            elif (node_id := room.wait(size) or self._make_room(topic, size)) is not None:
+                self._moves.wait(topic, node_id)
             elif not self._searches_left and size not in self._immovable:
                 self._moves.unsearched[topic] = self._lack(size, left)
                 return
@@ -179,10 +190,10 @@ class _Planner:
         short = shortage(self._moves.room.later.values(), size)
         return f"no node for {count} more: {short}"
 
-    def _make_room(self, topic: str, size: Size) -> bool:
-        """Have whoever stands in the way go; False where that is nobody who could, or this look has done enough."""
+    def _make_room(self, topic: str, size: Size) -> str | None:
+        """Have whoever stands in the way go; the node, None where nobody could, or this look has done enough."""
         if size in self._immovable or not self._searches_left:
-            return False
+            return None
         self._searches_left -= 1
         if not self._staying:
             self._look_around()
@@ -190,9 +201,9 @@ class _Planner:
         for eviction in sorted(filter(None, found), key=lambda eviction: eviction.cost):
             if (homes := self._homes_elsewhere(eviction, size)) is not None:
                 self._evict(eviction, homes, size)
-                return True
+                return eviction.node_id
         self._immovable.add(size)
-        return False
+        return None
 
     def _look_around(self) -> None:
         for topic, crew in self._crews.items():
@@ -276,6 +287,6 @@ class _Planner:
             take(moves.room.later[home], self._crews[name].size)
             if fit_count(moves.room.now[home], self._crews[name].size):
                 take(moves.room.now[home], self._crews[name].size)
-                moves.starts.setdefault(name, []).append(home)
+                moves.start(name, home)
             else:
-                moves.waiting[name] = moves.waiting.get(name, 0) + 1
+                moves.wait(name, home)

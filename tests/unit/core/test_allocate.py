@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hermes_ray.core.allocate import Want, allocate
+import pytest
+
+from hermes_ray.core.allocate import Want, allocate, allot
 from hermes_ray.core.model import Capacity, Node
 
 
@@ -51,3 +53,23 @@ def test_a_topic_that_fits_nowhere_takes_no_place_from_the_first_of_another() ->
     ]
     nodes = tuple(Node(node_id=f"n{i}", available={"CPU": cpus}) for i, cpus in enumerate((3.0, 1.0)))
     assert allocate(wants, Capacity(nodes=nodes)) == {"light": 2, "heavy": 1, "nowhere": 0}
+
+
+@pytest.mark.parametrize("names", [("n0", "n1"), ("n1", "n0")])
+def test_a_lighter_topic_has_its_first_where_a_heavier_one_can_be_packed_otherwise(names: tuple[str, str]) -> None:
+    both = {"CPU": 4.0, "GPU": 1.0}
+    nodes = tuple(Node(node_id=name, available=both, total=both) for name in names)
+    gpu = {"CPU": 1.0, "GPU": 1.0}
+    wants = [
+        Want(topic="cpu", weight=2, minimum=0, target=4, size={"CPU": 1.0}),
+        Want(topic="g1", weight=1, minimum=0, target=1, size=gpu),
+        Want(topic="g2", weight=1, minimum=0, target=3, size=gpu),
+    ]
+    shared = allot(wants, Capacity(nodes=nodes))
+    assert [shared.grant(topic) for topic in ("cpu", "g1", "g2")] == [4, 1, 1]
+    for name in names:
+        here = {topic: where.get(name, 0) for topic, where in shared.placement.items()}
+        assert sum(here.values()) <= 4
+        assert here["g1"] + here["g2"] <= 1
+    full = [*wants, Want(topic="heavy", weight=3, minimum=0, target=9, size={"CPU": 1.0})]
+    assert allocate(full, Capacity(nodes=nodes)) == {"heavy": 8, "cpu": 0, "g1": 0, "g2": 0}
