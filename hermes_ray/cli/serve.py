@@ -193,7 +193,10 @@ def _follow(
     is_away = False
     while True:
         news = deployment.follow(cursor, driver)
-        if news is None and _is_given_up(deployment, signals, say, was_away=is_away) and not hosts:
+        if news is None and not is_away:
+            say(f"the scaler of {deployment.name} does not answer: waiting for it, or for another", now=True)
+        if news is None and not hosts and signals.count > 1 and not signals.ordered:
+            say("interrupted: nothing was ordered", now=True)
             return KILLED_BY_USER
         is_away = news is None
         if news is not None:
@@ -203,10 +206,7 @@ def _follow(
                     return 0
                 say("this process stays: the Ray it started runs the deployment", now=True)
                 driver = None
-            if not news["stopping"] and news["result"] is None:
-                signals.ordered = 0  # it does not know of the order, as one restarted without it: give it again
-            if (order := signals.due()) and _hand_over_order(deployment, order, say):
-                signals.given(order)
+            _pass_on(signals, deployment, news, say)
             if news["cursor"] < cursor:  # the scaler was restarted: it counts from 0 again
                 cursor = 0
                 continue
@@ -218,14 +218,12 @@ def _follow(
         time.sleep(POLL_S)
 
 
-def _is_given_up(deployment: Deployment, signals: _Signals, say: _Lines, *, was_away: bool) -> bool:
-    """Tell of a scaler that does not answer; whether somebody who has ordered nothing yet does not wait for it."""
-    if not was_away:
-        say(f"the scaler of {deployment.name} does not answer: waiting for it, or for another", now=True)
-    if signals.ordered or signals.count < 2:
-        return False
-    say("interrupted: nothing was ordered", now=True)
-    return True
+def _pass_on(signals: _Signals, deployment: Deployment, news: Mapping[str, Any], say: _Lines) -> None:
+    """Order what the signals ask for; once more where the scaler does not know of it, as one restarted without."""
+    if not news["stopping"] and news["result"] is None:
+        signals.ordered = 0
+    if (order := signals.due()) and _hand_over_order(deployment, order, say):
+        signals.given(order)
 
 
 def _hand_over_order(deployment: Deployment, order: int, say: _Lines) -> bool:
