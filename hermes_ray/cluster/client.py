@@ -204,12 +204,14 @@ class Deployment:
 
     def _kill(self) -> None:
         """End a scaler that does not answer, and its process: Ray leaves one alive that cannot act on being told."""
-        with contextlib.suppress(Exception):  # a scaler that is on its way has no process, or is gone meanwhile
+        ending = None
+        with contextlib.suppress(Exception):  # it may have no process yet, or no more
             ending = start_ending(*process_of(self._scaler._actor_id.hex()))
         ray.kill(self._scaler, no_restart=True)
         self.wait_gone(LEAVING_S)
-        with contextlib.suppress(Exception):
-            ray.get(ending, timeout=LEAVING_S)
+        if ending is not None:
+            with contextlib.suppress(RayError):
+                ray.get(ending, timeout=LEAVING_S)
 
     def wait_gone(self, timeout_s: float = 10.0) -> bool:
         """Wait until this scaler has left its name to the next one."""
