@@ -202,8 +202,8 @@ class Reconciler:
             given.last, given.left_count = victim, given.left_count - 1
         else:
             if not given.is_said:
-                text = f"others took the room that worker {given.last.worker} left; the roll-out waits up to 5 minutes"
-                force.lines.append(f"{topic}: {text}")
+                text = f"others took the room that worker {given.last.worker} left"
+                force.lines.append(f"{topic}: {text}; the roll-out waits for room, 5 minutes at least")
             given.is_said = True
             return
         self._drain(victim, now_s)

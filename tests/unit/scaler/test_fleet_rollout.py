@@ -254,7 +254,7 @@ def test_room_that_others_take_in_a_roll_out_costs_one_worker_and_is_said() -> N
         scene.places = 8 - sum(scene.now_s - asked_s >= 2.0 for asked_s in scene.asked_s.values())
         scene.play(1, heavy=scene.places)
     (gone,) = old - set(scene.pool.workers)
-    line = f"heavy: others took the room that worker {gone} left; the roll-out waits up to 5 minutes"
+    line = f"heavy: others took the room that worker {gone} left; the roll-out waits for room, 5 minutes at least"
     assert [said for said in scene.lines if "others took" in said] == [line]
 
 
