@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hermes_ray.core.arrivals import Taken
 from hermes_ray.core.model import WorkerCounts
 from hermes_ray.scaler.lifecycle import Limits, team_of
 from hermes_ray.scaler.roster import Departure, Roster
@@ -215,3 +216,29 @@ def test_what_a_departed_worker_held_is_held_no_more() -> None:
         roster.take(report(worker, 1, held=5 + n, running=2), 1.0)
     roster.sync({"t/0000000a"}, 2.0)
     assert (roster.totals("t").held_count, roster.totals("t").running_count) == (5, 2)
+
+
+def test_what_was_taken_is_between_the_last_three_reports() -> None:
+    (record,) = (made := roster("a/1")).all()
+    assert record.takings is None
+    for seq, taken in enumerate((0, 20, 30, 35)):
+        made.take(report("a/1", seq, received=taken, acked=taken), 1.0 + seq)
+        if seq == 0:
+            assert record.takings == Taken(0.0, 0.0, 1.0, 0.0)
+    assert record.takings == Taken(3.0, 30.0, 4.0, 35.0, 2.0, 20.0)
+
+
+def test_reports_that_waited_for_a_scaler_that_stood_still_are_of_no_known_time() -> None:
+    """They come at one moment, and the next ones soon after: what was taken in 40 s is none of these few seconds."""
+    (record,) = (made := roster("a/1")).all()
+    for seq, at_s in enumerate((1.0, 21.0)):
+        made.take(report("a/1", seq, acked=20 * seq), at_s, 20.0)
+    made.was_away(45.0, 70.0)
+    for seq in (2, 3):
+        made.take(report("a/1", seq, acked=20 * seq), 70.0, 20.0)
+    made.take(report("a/1", 4, acked=80), 81.0, 20.0)
+    takings = record.takings
+    assert takings is not None
+    assert takings[:4] == (21.0, 20.0, 81.0, 80.0)
+    made.take(report("a/1", 5, acked=100), 101.0, 20.0)
+    assert record.takings == Taken(81.0, 80.0, 101.0, 100.0, 21.0, 20.0)
