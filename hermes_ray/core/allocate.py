@@ -100,6 +100,7 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
         _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, effort)
     if left_out := _left_out(claims, placed, rest, capacity):
         rest = squeeze_in(left_out, {claim.topic: claim.size for claim in claims if claim.size}, placed, capacity)
+        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, effort)  # room that this has made
     lacks: dict[Size, str] = {}
     short = [claim for claim in claims if sum(placed[claim.topic].values()) < claim.target]
     for claim in short:

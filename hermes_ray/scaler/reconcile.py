@@ -192,7 +192,10 @@ class Reconciler:
     def _give_room(self, topic: str, old: Sequence[Record], proven_count: int, now_s: float) -> None:
         """Drain an old worker for a new one; where the room that the last one left was taken, not the next as well."""
         given, force = self._given_room.get(topic), self._force
-        is_past = given is not None and now_s - given.at_s >= MAX_BACKOFF_S and not force.backoffs[topic].failures
+        pause_s = MAX_BACKOFF_S * (
+            1 + force.backoffs[topic].failures
+        )  # code that fails is not to cost one after the other
+        is_past = given is not None and now_s - given.at_s >= pause_s
         if given is None or is_past or proven_count != given.proven_count:
             victim = self._victims(old)[0]
             count = needed_count(size_of(force.size(victim)), size_of(force.params[topic].worker))

@@ -280,3 +280,16 @@ def test_a_node_lost_in_a_roll_out_is_no_room_that_others_took() -> None:
     scene.play(150, heavy=5)
     assert not old & set(scene.pool.workers)
     assert not [line for line in scene.lines if "others took" in line]
+
+
+def test_one_failed_try_and_room_that_was_taken_then_do_not_end_a_roll_out_for_ever() -> None:
+    scene = Rollout(places=4)
+    old = set(scene.begun(4))
+    scene.broken = lambda worker: worker not in old
+    while not scene.fleet.start_error("heavy"):
+        scene.play(1, heavy=4)
+    scene.broken = lambda worker: False
+    scene.places = 3
+    scene.play(1_000, heavy=3)
+    assert not old & set(scene.pool.workers)
+    assert scene.fleet.start_error("heavy") is None
