@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
@@ -17,6 +17,7 @@ from hermes_ray.scaler.workforce import Workforce
 
 __all__ = ["Reconciler"]
 
+MOST_WHAT_IFS = 4  # in one look; who is not looked at waits for the next
 WAIT_SAID_S = 15.0  # for room that others leave; most handlers end sooner
 
 
@@ -41,6 +42,8 @@ class Reconciler:
         self._force = workforce
         self._waiting_since_s: dict[str, float] = {}
         self._given_room: dict[str, _GivenRoom] = {}
+        self._look: tuple[dict[str, dict[str, Crew]], Capacity] = {}, Capacity(nodes=())
+        self._what_ifs_left = 0
         self._crowd: Counter[str | None] | None = None  # workers by node, counted once a look
         self.lacks: Mapping[str, str] = {}
 
@@ -78,8 +81,10 @@ class Reconciler:
             self.lacks = {}
             self._waiting_since_s.clear()
             return None
-        crews = {name: crew for topic, n in targets.items() for name, crew in self._crews(topic, n, now_s)}
-        moves = plan_moves(crews, capacity)
+        crews = {topic: dict(self._crews(topic, n, now_s)) for topic, n in targets.items()}
+        moves = plan_moves({name: crew for own in crews.values() for name, crew in own.items()}, capacity)
+        self._look = crews, capacity
+        self._what_ifs_left = MOST_WHAT_IFS
         waits = {t: f"no node for {n} more before workers that drain are gone" for t, n in moves.waiting.items()}
         waits |= moves.unsearched
         self._waiting_since_s = {topic: self._waiting_since_s.get(topic, now_s) for topic in waits}
@@ -186,8 +191,23 @@ class Reconciler:
         # Beside workers of a former size numbers say nothing: four small ones may be wanted in the room of a large one.
         is_one_missing = len(old) + len(new) < target and not self._force.former(topic, now_s)
         is_room_coming = is_one_missing or topic in moves.waiting or bool(self._force.team(topic, now_s).leaving)
-        if not is_room_coming and missing == startable and len(new) == rollout.proven_count:
+        if is_room_coming or missing != startable or len(new) != rollout.proven_count:
+            return
+        if not self._force.former(topic, now_s) or self._fits_without_old(topic, len(new)):
             self._give_room(topic, old, rollout.proven_count, now_s)
+
+    def _fits_without_old(self, topic: str, new_count: int) -> bool:
+        """Whether one more would have a place if no old worker of the topic were there; else none goes for it.
+
+        Others' old workers may be in the way, which wait for code that does not start.
+        """
+        if not self._what_ifs_left:
+            return False
+        self._what_ifs_left -= 1
+        crews, capacity = self._look
+        others = {name: crew for other, own in crews.items() if other != topic for name, crew in own.items()}
+        alone = replace(crews[topic][topic], target=new_count + 1)
+        return topic in plan_moves({**others, topic: alone}, capacity).places
 
     def _give_room(self, topic: str, old: Sequence[Record], proven_count: int, now_s: float) -> None:
         """Drain an old worker for a new one; where the room that the last one left was taken, not the next as well."""

@@ -277,3 +277,18 @@ def test_what_looks_have_no_time_to_search_for_is_said_after_a_while(monkeypatch
     said = [line for _ in range(30) for line in scene.tick(capacity=scene.capacity(), light=4, heavy=1)]
     assert said == ["heavy: no node for 1 more: 3 CPU short on every node"]
     assert scene.fleet.lack("heavy") is not None
+
+
+def test_no_old_worker_leaves_where_that_makes_no_room_for_a_larger_one() -> None:
+    """Its place is where another topic's old workers are, which wait for code that does not start."""
+    scene = Cluster(2.0, 4.0, light=1.0, heavy=1.0)
+    scene.play(20, light=4, heavy=2)
+    assert scene.at("n0") == Counter(heavy=2)
+    old = set(scene.pool.workers)
+    scene.applied("topics.light.worker.num_cpus=1", "topics.heavy.worker.num_cpus=3", code="new")
+    for _ in range(600):
+        for worker in [worker for worker in scene.pool.workers if worker not in old and worker.startswith("light")]:
+            scene.fails(worker)
+            scene.gone(worker)
+        scene.play(1, light=4, heavy=2)
+        assert scene.counts()[1] > 0
