@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
 from hermes_ray.core.resources import Size, needed_count, size_of
+from hermes_ray.scaler.crews import crew_of, without
 from hermes_ray.scaler.lifecycle import is_given_up, is_proven
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
@@ -104,13 +105,13 @@ class Reconciler:
         for record in (*team.leaving, *team.given_up):
             if not record.holds_nothing and not is_given_up(record, limits, now_s):
                 leaving.setdefault(size_of(force.size(record)), []).append(record)
-        staying = _without(team.staying, apart)
+        staying = without(team.staying, apart)
         is_movable = not force.backoffs[topic].failures and not self._is_trying(topic, target, now_s)
         rest = max(0, target - len(team.staying) + len(staying))
-        yield topic, _crew(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
+        yield topic, crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
         for n, own in enumerate(dict.fromkeys((*apart, *leaving))):
             here = apart.get(own, [])
-            yield f"{topic}/{n}", _crew(own, len(here), here, leaving.get(own, ()), is_movable=False)
+            yield f"{topic}/{n}", crew_of(own, len(here), here, leaving.get(own, ()), is_movable=False)
 
     def _apart(self, topic: str, target: int, now_s: float) -> dict[Size, list[Record]]:
         """Old workers that leave as the roll-out goes on and never to make room, by what they take: those of a former
@@ -132,7 +133,7 @@ class Reconciler:
         drains = {} if moves is None else moves.drains.get(topic, {})
         if not drains:
             return
-        candidates = _without(self._force.team(topic, now_s).staying, self._apart(topic, target, now_s))
+        candidates = without(self._force.team(topic, now_s).staying, self._apart(topic, target, now_s))
 
         def by_use(record: Record) -> int:
             return 1 if self._force.is_outdated(record) else 2 * self._has_shown(record, now_s)
@@ -296,23 +297,3 @@ class Reconciler:
                 -r.since_s,
             ),
         )
-
-
-def _without(records: Sequence[Record], apart: Mapping[Size, Sequence[Record]]) -> list[Record]:
-    names = {record.worker for those in apart.values() for record in those}
-    return [record for record in records if record.worker not in names]
-
-
-def _crew(size: Size, target: int, staying: Sequence[Record], leaving: Sequence[Record], *, is_movable: bool) -> Crew:
-    held: Counter[str | None] = Counter()
-    for record in staying:
-        if record.report is not None:
-            held[record.place_id] += record.report.held_count
-    return Crew(
-        size=size,
-        target=target,
-        staying=Counter(record.place_id for record in staying),
-        leaving=Counter(record.place_id for record in leaving),
-        held=held,
-        is_movable=is_movable,
-    )
