@@ -117,7 +117,7 @@ class SlowAsync(Slow):
 
 
 class Diary:
-    """The outlet of a worker in a test: keeps the last report and the end."""
+    """The outlet of a worker in a test: keeps the last report, the phase of the first one, and the end."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.ended = threading.Event()
@@ -131,7 +131,7 @@ class Diary:
     def report(self, report: bytes) -> float:
         said = decode(report)
         assert isinstance(said, Report)
-        self.last = flat(said)
+        self.last = {"first_phase": self.last.get("first_phase", said.phase), **flat(said)}
         if self._path is not None:
             new = self._path.with_suffix(".new")
             new.write_text(json.dumps(self.last))

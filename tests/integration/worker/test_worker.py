@@ -86,7 +86,8 @@ def test_a_worker_is_heard_of_before_a_first_handler_that_keeps_the_interpreter_
     publish(vhost_url, 1, queue="lock.q")
     worker = start("lock", "Slow", concurrency=1, options={"seconds": 6, "way": "lock"})
     until(worker.last, "it has said something")
-    assert worker.last()["phase"] == "connecting"
+    assert worker.last()["first_phase"] == "connecting"
+    assert worker.last()["acked"] == 0, "its first handler keeps the interpreter for 6 s"
     until(partial(worker.says, "acked", 1), "it is through", 60)
 
 
