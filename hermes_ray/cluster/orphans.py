@@ -15,7 +15,7 @@ from hermes_ray.scaler.memory import Changes, without_overrides
 __all__ = ["drain_without_scaler", "forget_overrides", "orphans"]
 
 LOOK_S = 0.2
-LEAVING_S = 15.0  # after its deadline a worker ends by itself
+ENDING_S = 15.0  # after its deadline a worker ends by itself
 
 
 def orphans(name: str) -> list[str]:
@@ -45,7 +45,7 @@ def drain_without_scaler(name: str, timeout_s: float) -> int:
     for worker in pool.living():
         pool.drain(worker, timeout_s)
     running_count = 0
-    while (left := pool.living()) and time.monotonic() < deadline_s + LEAVING_S:
+    while (left := pool.living()) and time.monotonic() < deadline_s + ENDING_S:
         if time.monotonic() > deadline_s - 2 * LOOK_S and not running_count:
             running_count = sum(map(pool.running_count, left))
         time.sleep(LOOK_S)

@@ -37,10 +37,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places, take_firsts
+from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places, is_enough, take_firsts
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.repacking import is_enough, squeeze_in
-from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take
+from hermes_ray.core.repacking import squeeze_in
+from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take, total_of
 
 __all__ = ["Allotment", "Placement", "Want", "allocate", "allot"]
 
@@ -127,10 +127,7 @@ def _claim(want: Want) -> _Claim:
 
 def _reserve(claims: Sequence[_Claim], floors: Mapping[str, int], free: Nodes) -> Placement:
     """Places for the minimums, those that take the largest part of the cluster first; what they use leaves ``free``."""
-    totals: dict[str, int] = {}
-    for node in free.values():
-        for name, amount in node.items():
-            totals[name] = totals.get(name, 0) + amount
+    totals = total_of(free.values())
 
     def largest_first(claim: _Claim) -> tuple[float, str]:
         share = max((amount / totals[name] for name, amount in claim.size if totals.get(name)), default=0.0)
@@ -217,12 +214,10 @@ def _serve(
 
 def _left_out(claims: Sequence[_Claim], placed: Placement, free: Nodes, capacity: Capacity) -> list[list[str]]:
     """Topics by weight that got nothing although there is enough in sum, and a node of their size."""
-    whole = {node.node_id: free_of(node.available) for node in capacity.nodes}
+    totals, whole = total_of(free.values()), {node.node_id: free_of(node.available) for node in capacity.nodes}
+    got_nothing = [claim for claim in claims if claim.size and claim.target and not placed[claim.topic]]
     found = [
-        claim
-        for claim in claims
-        if claim.size and claim.target and not placed[claim.topic] and is_enough(free, claim.size)
-        if _room(whole, claim.size, 1)
+        claim for claim in got_nothing if is_enough(totals, [(claim.size, claim.topic)]) and _room(whole, claim.size, 1)
     ]
     return [[claim.topic for claim in equals] for _, equals in groupby(found, key=lambda claim: claim.weight)]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from hermes_ray.core.resources import Free, Size, fit_count, take
+from hermes_ray.core.resources import Free, Size, fit_count, take, total_of
 
-__all__ = ["MOST_FIRSTS", "Effort", "Nodes", "first_places", "take_firsts"]
+__all__ = ["MOST_FIRSTS", "Effort", "Nodes", "first_places", "is_enough", "take_firsts"]
 
 Nodes = dict[str, Free]
 """Node id -> what is free there."""
@@ -34,14 +34,11 @@ def first_places(free: Nodes, firsts: Sequence[tuple[Size, str]], effort: Effort
     Where somebody is left over although there is enough of everything, other ways are tried while ``effort`` lasts: it
     does for all ways there are of some ten firsts on a few nodes.
     """
-    totals: dict[str, int] = {}
-    for amounts in free.values():
-        for name, amount in amounts.items():
-            totals[name] = totals.get(name, 0) + max(0, amount)
+    totals = total_of(free.values())
     shares = {size: max(amount / (totals.get(name) or 1) for name, amount in size) for size, _ in firsts}
     in_order = sorted(firsts, key=lambda first: -shares[first[0]])
     found = _one_after_the_other(free, in_order)
-    may_fit = len(found) < len(in_order) <= MOST_FIRSTS and _is_enough(totals, in_order)
+    may_fit = len(found) < len(in_order) <= MOST_FIRSTS and is_enough(totals, in_order)
     nodes = _search(free, [size for size, _ in in_order], effort) if may_fit else None
     return found if nodes is None else dict(zip((topic for _, topic in in_order), nodes, strict=True))
 
@@ -65,7 +62,8 @@ def _one_after_the_other(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dic
     return found
 
 
-def _is_enough(totals: Mapping[str, int], firsts: Sequence[tuple[Size, str]]) -> bool:
+def is_enough(totals: Mapping[str, int], firsts: Sequence[tuple[Size, str]]) -> bool:
+    """Whether all nodes together have what these take."""
     wanted: Free = {}
     for size, _ in firsts:
         take(wanted, size, -1)

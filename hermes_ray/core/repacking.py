@@ -9,7 +9,7 @@ from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import Crew, plan_moves
 from hermes_ray.core.resources import Size
 
-__all__ = ["is_enough", "squeeze_in"]
+__all__ = ["squeeze_in"]
 
 _MOST_REPACKINGS = 4  # each looks at all nodes
 
@@ -38,11 +38,6 @@ def squeeze_in(
                 placed[topic][node_id] = placed[topic].get(node_id, 0) + 1
         free = moves.room.later
     return free
-
-
-def is_enough(free: Nodes, size: Size) -> bool:
-    """Whether all nodes together have what a worker of ``size`` takes."""
-    return all(sum(max(0, node.get(name, 0)) for node in free.values()) >= amount for name, amount in size)
 
 
 def _crew(size: Size, here: Mapping[str, int], is_one_more: bool) -> Crew:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 __all__ = ["Free", "Resources", "Size", "fit_count", "free_of", "needed_count", "shortage", "size_of", "take"]
+__all__ += ["total_of"]
 
 Resources = Mapping[str, float]
 """Ray's name -> amount, each >= 0."""
@@ -44,6 +45,15 @@ def _part(name: str, amount: float) -> int:
 def free_of(resources: Resources) -> Free:
     """All amounts, to take from."""
     return {name: round(amount * _PER_ONE) for name, amount in resources.items()}
+
+
+def total_of(nodes: Iterable[Mapping[str, int]]) -> Free:
+    """What all nodes have together; where more is in use than there is, nothing."""
+    totals: Free = {}
+    for node in nodes:
+        for name, amount in node.items():
+            totals[name] = totals.get(name, 0) + max(0, amount)
+    return totals
 
 
 def fit_count(free: Mapping[str, int], size: Size) -> int:

@@ -18,21 +18,18 @@ from hermes_ray.scaler.workforce import Workforce
 
 __all__ = ["Reconciler"]
 
-MOST_WHAT_IFS = 4  # in one look; who is not looked at waits for the next
+MOST_WHAT_IFS, WHAT_IF_AGAIN_S = 2, 60.0  # in one look; whoever got no is asked for again only after others had a turn
 WAIT_SAID_S = 15.0  # for room that others leave; most handlers end sooner
 
 
 @dataclass(slots=True)
 class _GivenRoom:
-    """Old workers were drained to make room for a new one, when ``proven_count`` of those had shown that they work.
-
-    ``left_count`` more may be: what is new may be larger.
-    """
+    """Old workers were drained to make room for a new one, when ``proven_count`` of those had shown that they work."""
 
     last: Record
     at_s: float
     proven_count: int
-    left_count: int
+    left_count: int  # that may go for the same one, which may be larger
     is_said: bool = False
 
 
@@ -44,7 +41,7 @@ class Reconciler:
         self._waiting_since_s: dict[str, float] = {}
         self._given_room: dict[str, _GivenRoom] = {}
         self._look: tuple[dict[str, dict[str, Crew]], Capacity] = {}, Capacity(nodes=())
-        self._what_ifs_left = 0
+        self._what_ifs_left, self._no_use_until_s = 0, dict[str, float]()
         self._crowd: Counter[str | None] | None = None  # workers by node, counted once a look
         self.lacks: Mapping[str, str] = {}
 
@@ -194,21 +191,23 @@ class Reconciler:
         is_room_coming = is_one_missing or topic in moves.waiting or bool(self._force.team(topic, now_s).leaving)
         if is_room_coming or missing != startable or len(new) != rollout.proven_count:
             return
-        if not self._force.former(topic, now_s) or self._fits_without_old(topic, len(new)):
+        if not self._force.former(topic, now_s) or self._fits_without_old(topic, len(new), now_s):
             self._give_room(topic, old, rollout.proven_count, now_s)
 
-    def _fits_without_old(self, topic: str, new_count: int) -> bool:
+    def _fits_without_old(self, topic: str, new_count: int, now_s: float) -> bool:
         """Whether one more would have a place if no old worker of the topic were there; else none goes for it.
 
         Others' old workers may be in the way, which wait for code that does not start.
         """
-        if not self._what_ifs_left:
+        if not self._what_ifs_left or now_s < self._no_use_until_s.get(topic, now_s):
             return False
         self._what_ifs_left -= 1
         crews, capacity = self._look
         others = {name: crew for other, own in crews.items() if other != topic for name, crew in own.items()}
         alone = replace(crews[topic][topic], target=new_count + 1)
-        return topic in plan_moves({**others, topic: alone}, capacity).places
+        fits = topic in plan_moves({**others, topic: alone}, capacity).places
+        self._no_use_until_s[topic] = now_s if fits else now_s + WHAT_IF_AGAIN_S
+        return fits
 
     def _give_room(self, topic: str, old: Sequence[Record], proven_count: int, now_s: float) -> None:
         """Drain an old worker for a new one; where the room that the last one left was taken, not the next as well."""
@@ -226,7 +225,7 @@ class Reconciler:
             given.last, given.left_count = victim, given.left_count - 1
         else:
             if not given.is_said:
-                text = f"others took the room that worker {given.last.worker} left"
+                text = f"the room that worker {given.last.worker} left was taken"
                 force.lines.append(f"{topic}: {text}; the roll-out waits for room, 5 minutes at least")
             given.is_said = True
             return

@@ -254,8 +254,8 @@ def test_room_that_others_take_in_a_roll_out_costs_one_worker_and_is_said() -> N
         scene.places = 8 - sum(scene.now_s - asked_s >= 2.0 for asked_s in scene.asked_s.values())
         scene.play(1, heavy=scene.places)
     (gone,) = old - set(scene.pool.workers)
-    line = f"heavy: others took the room that worker {gone} left; the roll-out waits for room, 5 minutes at least"
-    assert [said for said in scene.lines if "others took" in said] == [line]
+    line = f"heavy: the room that worker {gone} left was taken; the roll-out waits for room, 5 minutes at least"
+    assert [said for said in scene.lines if "was taken" in said] == [line]
 
 
 def test_code_that_fails_is_said_as_long_as_old_workers_wait_for_it_and_costs_one_of_them() -> None:
@@ -279,7 +279,7 @@ def test_a_node_lost_in_a_roll_out_is_no_room_that_others_took() -> None:
     scene.places = 5
     scene.play(150, heavy=5)
     assert not old & set(scene.pool.workers)
-    assert not [line for line in scene.lines if "others took" in line]
+    assert not [line for line in scene.lines if "was taken" in line]
 
 
 def test_one_failed_try_and_room_that_was_taken_then_do_not_end_a_roll_out_for_ever() -> None:
