@@ -71,6 +71,7 @@ class _Draft:
     is_capacity_known: bool = True
     lack: str = ""
     is_kept: bool = False
+    wanted: int | None = None
 
     def limit(self, reason: Reason, after: int) -> None:
         if after != self.number:
@@ -123,10 +124,12 @@ def _draft(past: TopicState | None, seen: Snapshot | None, params: TopicParams, 
 def _propose(draft: _Draft, now_s: float, report_interval_s: float) -> None:
     snapshot, params = draft.snapshot, draft.params
     _RULES[params.policy](draft, now_s, report_interval_s)
+    is_held = params.policy == "threshold" or draft.reason in _HOLDING
     if (snapshot.ready_count or 0) + (snapshot.held_count or 0) > 0:
         draft.limit(Reason.FIRST_WORKER, max(draft.number, 1))
     draft.limit(Reason.WORKERS_MIN, max(draft.number, params.workers_min))
     draft.limit(Reason.WORKERS_MAX, min(draft.number, params.workers_max))
+    draft.wanted = None if is_held else draft.number
 
 
 def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float, report_interval_s: float) -> None:
@@ -137,6 +140,7 @@ def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float, report_in
     beneath = past.target if past.beneath is None else past.beneath
     draft.state = TopicState(target=past.target, beneath=beneath, window=window)
     draft.reason, draft.number = ruling
+    draft.wanted = draft.number
 
 
 def _living(snapshot: Snapshot) -> int:
@@ -172,6 +176,8 @@ def _fixed(draft: _Draft, _now_s: float, _report_interval_s: float) -> None:
     draft.state = TopicState(target=draft.before)
 
 
+_HOLDING = (Reason.NO_DATA, Reason.UNFINISHED, Reason.FIRST_RUN)
+
 _RULES = {"adaptive": _adaptive, "threshold": _by_threshold, "fixed": _fixed}
 
 
@@ -201,6 +207,7 @@ def _decision(draft: _Draft, now_s: float, window_s: float) -> Decision:
         snapshot=draft.snapshot,
         text="",
         is_kept=draft.is_kept,
+        wanted=draft.wanted,
     )
     return replace(
         decision,

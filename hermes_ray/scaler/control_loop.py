@@ -209,7 +209,8 @@ class ControlLoop:
         self._decisions = {decision.topic: decision for decision in decisions}
         targets = {decision.topic: decision.target for decision in decisions}
         kept = {decision.topic for decision in decisions if decision.is_kept}
-        for line in self._fleet.reconcile(targets, verdict.capacity, now_s, kept):
+        wanted = {decision.topic: decision.wanted for decision in decisions if not decision.is_kept}
+        for line in self._fleet.reconcile(targets, verdict.capacity, now_s, kept, wanted):
             self.say(line)
 
     def _remember(self, decision: Decision, now_s: float) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
 from hermes_ray.core.resources import Size, needed_count, size_of
 from hermes_ray.scaler.crews import crew_of, without
-from hermes_ray.scaler.lifecycle import is_given_up, is_proven
+from hermes_ray.scaler.lifecycle import is_given_up
 from hermes_ray.scaler.record import Record
+from hermes_ray.scaler.rolling import NONE_WANTED, Rolling
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 from hermes_ray.scaler.workforce import Workforce
@@ -37,32 +39,39 @@ class Reconciler:
     """Gives the orders that are missing. ``lacks``: what keeps a topic from what it was granted, at the last look."""
 
     def __init__(self, workforce: Workforce) -> None:
-        self._force = workforce
+        self._force, self._rolling = workforce, Rolling(workforce)
         self._waiting_since_s: dict[str, float] = {}
         self._given_room: dict[str, _GivenRoom] = {}
         self._look: tuple[dict[str, dict[str, Crew]], Capacity] = {}, Capacity(nodes=())
+        self._members: dict[str, list[Record]] = {}  # who stays, by crew
         self._what_ifs_left, self._no_use_until_s = 0, dict[str, float]()
         self._crowd: Counter[str | None] | None = None  # workers by node, counted once a look
         self.lacks: Mapping[str, str] = {}
 
     def reconcile(
-        self, targets: Mapping[str, int], capacity: Capacity | None, now_s: float, kept: Collection[str] = ()
+        self,
+        targets: Mapping[str, int],
+        capacity: Capacity | None,
+        now_s: float,
+        kept: Collection[str] = (),
+        wanted: Mapping[str, int | None] = NONE_WANTED,
     ) -> list[str]:
         """Start or drain workers so that each topic has its target, as far as there is room at this moment.
 
         Of the topics ``kept`` workers of a former size are wanted: none of the new has a place, no roll-out goes on.
+        ``wanted``: see ``Rolling``.
 
         Returns a line for each order that could not be given, which costs none of the others, and for each topic whose
         grant has no place.
         """
-        force, self._crowd = self._force, None
+        force, self._crowd, self._rolling.wanted = self._force, None, wanted
         self._end_left_out(now_s)
         if capacity is not None and capacity.draining:
             self._leave_nodes(capacity.draining, now_s)
         rolling = {topic for topic in targets if any(map(force.is_outdated, force.team(topic, now_s).staying))}
         moves = None if capacity is None else self._plan(targets, rolling, capacity, now_s)
         for topic, target in targets.items():
-            self._make_room(topic, target, moves, now_s)
+            self._make_room(topic, moves, now_s)
             self._shrink(topic, target, now_s)
             force.adapt(topic, now_s)
         self._repeat_drains(now_s)
@@ -79,6 +88,7 @@ class Reconciler:
             self.lacks = {}
             self._waiting_since_s.clear()
             return None
+        self._members.clear()
         crews = {topic: dict(self._crews(topic, n, now_s)) for topic, n in targets.items()}
         moves = plan_moves({name: crew for own in crews.values() for name, crew in own.items()}, capacity)
         self._look = crews, capacity
@@ -96,49 +106,48 @@ class Reconciler:
     def _crews(self, topic: str, target: int, now_s: float) -> Iterator[tuple[str, Crew]]:
         """The topic's workers by what they take, those ``_apart`` as crews of their own that nobody adds to."""
         force, size = self._force, size_of(self._force.params[topic].worker)
-        team, apart = force.team(topic, now_s), self._apart(topic, target, now_s)
+        rollout = self._rolling.rollout(topic, target, now_s)
+        team, apart = force.team(topic, now_s), self._apart(topic, rollout, now_s)
         leaving: dict[Size, list[Record]] = {}
         limits = force.limits(topic)
         for record in (*team.leaving, *team.given_up):
             if not record.holds_nothing and not is_given_up(record, limits, now_s):
                 leaving.setdefault(size_of(force.size(record)), []).append(record)
-        staying = without(team.staying, apart)
-        is_movable = not force.backoffs[topic].failures and not self._is_trying(topic, target, now_s)
-        rest = max(0, target - len(team.staying) + len(staying))
+        self._members[topic] = staying = without(team.staying, apart)
+        is_movable = not force.backoffs[topic].failures and not rollout.is_canary_time
+        rest = max(0, target - ceil(sum(map(len, apart.values())) / rollout.old_per_new - 1e-9))
         yield topic, crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
+        spare_count = rollout.spare_count
         for n, own in enumerate(dict.fromkeys((*apart, *leaving))):
-            here = apart.get(own, [])
-            yield f"{topic}/{n}", crew_of(own, len(here), here, leaving.get(own, ()), is_movable=False)
+            name, here = f"{topic}/{n}", apart.get(own, [])
+            self._members[name], kept_count = here, max(0, len(here) - spare_count)
+            spare_count -= len(here) - kept_count
+            yield name, crew_of(own, kept_count, here, leaving.get(own, ()), is_movable=False)
 
-    def _apart(self, topic: str, target: int, now_s: float) -> dict[Size, list[Record]]:
-        """Old workers that leave as the roll-out goes on and never to make room, by what they take: those of a former
-        size, and all of them while new code is yet to show that it works.
+    def _apart(self, topic: str, rollout: Rollout, now_s: float) -> dict[Size, list[Record]]:
+        """Old workers that leave as the roll-out goes on, and to make room only where they are to spare, by what they
+        take: those of a former size, and all of them while new code is yet to show that it works.
         """
-        if not self._is_trying(topic, target, now_s):
+        if not rollout.is_canary_time:
             return self._force.former(topic, now_s)
         apart: dict[Size, list[Record]] = {}
-        for record in self._parted(topic, now_s)[0]:
+        for record in self._rolling.parted(topic, now_s)[0]:
             apart.setdefault(size_of(self._force.size(record)), []).append(record)
         return apart
 
-    def _is_trying(self, topic: str, target: int, now_s: float) -> bool:
-        old, new = self._parted(topic, now_s)
-        return bool(old) and self._rollout(topic, target, old, new, now_s).is_canary_time
-
-    def _make_room(self, topic: str, target: int, moves: Moves | None, now_s: float) -> None:
+    def _make_room(self, topic: str, moves: Moves | None, now_s: float) -> None:
         """Drain who stands in the way of others; in a roll-out first who does no work yet, then who is old."""
-        drains = {} if moves is None else moves.drains.get(topic, {})
-        if not drains:
+        if moves is None:
             return
-        candidates = without(self._force.team(topic, now_s).staying, self._apart(topic, target, now_s))
 
         def by_use(record: Record) -> int:
-            return 1 if self._force.is_outdated(record) else 2 * self._has_shown(record, now_s)
+            return 1 if self._force.is_outdated(record) else 2 * self._rolling.has_shown(record, now_s)
 
-        for node_id, count in drains.items():
-            here = [record for record in candidates if record.place_id == node_id]
-            for record in sorted(self._victims(here), key=by_use)[:count]:
-                self._drain(record, now_s)
+        for name in self._look[0][topic]:
+            for node_id, count in moves.drains.get(name, {}).items():
+                here = [record for record in self._members[name] if record.place_id == node_id]
+                for record in sorted(self._victims(here), key=by_use)[:count]:
+                    self._drain(record, now_s)
 
     def _leave_nodes(self, node_ids: frozenset[str], now_s: float) -> None:
         """Drain workers on nodes that Ray is about to remove: others start elsewhere before it kills them."""
@@ -155,17 +164,10 @@ class Reconciler:
             for record in self._victims(candidates)[:count]:
                 self._drain(record, now_s)
 
-    def _parted(self, topic: str, now_s: float) -> tuple[list[Record], list[Record]]:
-        """Those that stay: of old code or settings, and of new."""
-        staying = self._force.team(topic, now_s).staying
-        old = [record for record in staying if self._force.is_outdated(record)]
-        return old, [record for record in staying if not self._force.is_outdated(record)] if old else list(staying)
-
     def _shrink(self, topic: str, target: int, now_s: float) -> None:
-        old, new = self._parted(topic, now_s)
+        old, new = self._rolling.parted(topic, now_s)
         if old:
-            rollout = self._rollout(topic, target, old, new, now_s)
-            self._drain_first(old, old_to_drain_count(rollout), now_s)
+            self._drain_first(old, old_to_drain_count(self._rolling.rollout(topic, target, now_s)), now_s)
         self._drain_first(new, len(new) - target, now_s)
 
     def _grow(self, topic: str, target: int, moves: Moves, now_s: float) -> None:
@@ -173,8 +175,8 @@ class Reconciler:
 
         Where a new worker does not fit beside old ones, make room by draining one of those.
         """
-        old, new = self._parted(topic, now_s)
-        rollout = self._rollout(topic, target, old, new, now_s)
+        old, new = self._rolling.parted(topic, now_s)
+        rollout = self._rolling.rollout(topic, target, now_s)
         missing = startable = self._startable(topic, wanted_new_count(rollout) - len(new), target, now_s)
         places, size = list(moves.starts.get(topic, ())), size_of(self._force.params[topic].worker)
         while missing > 0:
@@ -249,20 +251,6 @@ class Reconciler:
         if most <= 0 and not staying:
             return int(now_s - max((record.since_s for record in given_up), default=0.0) > MAX_BACKOFF_S)
         return max(0, min(missing, most))
-
-    def _rollout(self, topic: str, target: int, old: Sequence[Record], new: Sequence[Record], now_s: float) -> Rollout:
-        return Rollout(
-            target=target,
-            old_count=len(old),
-            new_count=len(new),
-            proven_count=sum(self._has_shown(record, now_s) for record in new) if old else len(new),
-            surge_ratio=self._force.topics[topic].workers.roll_surge,
-        )
-
-    def _has_shown(self, record: Record, now_s: float) -> bool:
-        doubt = self._force.doubts.get(record.topic)
-        is_doubted = doubt is not None and record.heard_s - record.since_s < doubt.proof_s
-        return not is_doubted and is_proven(record, self._force.limits(record.topic), now_s)
 
     def _end_left_out(self, now_s: float) -> None:
         """Drain the workers of topics that are no longer configured."""

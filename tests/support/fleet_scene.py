@@ -15,6 +15,7 @@ from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.plan import Plan, worker_spec
 from hermes_ray.scaler.ports import StartResult
+from hermes_ray.scaler.rolling import NONE_WANTED
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.scaler.start_backoff import EARLY_DEATH_S
 from hermes_ray.worker.spec import WorkerSpec
@@ -123,10 +124,11 @@ class Scene:
         light: int = 0,
         heavy: int = 0,
         kept: Collection[str] = (),
+        wanted: Mapping[str, int | None] = NONE_WANTED,
     ) -> list[str]:
         self.now_s += after_s
         lines = self.fleet.refresh(self.now_s)
-        return lines + self.fleet.reconcile({"light": light, "heavy": heavy}, capacity, self.now_s, kept)
+        return lines + self.fleet.reconcile({"light": light, "heavy": heavy}, capacity, self.now_s, kept, wanted)
 
     def says(self, worker: str, **said: Any) -> None:
         topic = worker.partition("/")[0]

@@ -106,7 +106,7 @@ def test_a_target_that_stays_for_want_of_a_reason_is_steady() -> None:
 def test_a_missing_signal_holds(signal: str) -> None:
     unknown: dict[str, Any] = {signal: None}
     decision = _one(replace(BUSY, **unknown), state=_settled(50))
-    assert (decision.target, decision.reason) == (50, Reason.NO_DATA)
+    assert (decision.target, decision.reason, decision.wanted) == (50, Reason.NO_DATA, None)
     assert decision.text.endswith("; held, because data is missing")
 
 
@@ -135,6 +135,7 @@ def test_a_full_cluster_cuts_the_target_and_says_so() -> None:
     decision = _one(BUSY, capacity=Capacity(nodes=(Node(node_id="n", available={"CPU": 3.0}),)))
     assert (decision.target, decision.reason) == (12, Reason.CAPACITY)
     assert decision.limiters == (Limiter(reason=Reason.CAPACITY, before=23, after=12),)
+    assert decision.wanted == 23
     assert decision.text.endswith("; cut from 23 by the room in the cluster: 0.25 CPU short on every node")
 
 

@@ -43,13 +43,17 @@ class Cluster(Scene):
                 w for w, at_s in self.asked_s.items() if self.now_s - at_s >= 1.0 and w in self.pool.workers
             ]:
                 self.gone(worker)
+            for worker in [worker for worker in self.pool.killed if worker in self.pool.workers]:
+                self.gone(worker)
             for worker in self.pool.workers:
                 if not self.mute(worker):
                     self.says(worker, node_id=self.pool.nodes[worker], acked=1)
             capacity = self.capacity()
             shares = self.shares(capacity, light=light, heavy=heavy)
             kept = {topic for topic, share in shares.items() if share.is_kept}
-            self.lines += self.tick(capacity=capacity, kept=kept, **{t: share.granted for t, share in shares.items()})
+            wanted = {topic: number for topic, number in (("light", light), ("heavy", heavy)) if topic not in kept}
+            granted = {topic: share.granted for topic, share in shares.items()}
+            self.lines += self.tick(capacity=capacity, kept=kept, wanted=wanted, **granted)
             for worker, _timeout_s in self.pool.drained:
                 self.asked_s.setdefault(worker, self.now_s)
             self._nobody_is_squeezed_in()
@@ -292,3 +296,46 @@ def test_no_old_worker_leaves_where_that_makes_no_room_for_a_larger_one() -> Non
             scene.gone(worker)
         scene.play(1, light=4, heavy=2)
         assert scene.counts()[1] > 0
+
+
+def test_smaller_old_workers_go_as_larger_new_ones_work_not_before() -> None:
+    """Six of 1 CPU fill the node, two of 3 CPU will: three leave for the first, the others once it has shown itself."""
+    scene = Cluster(6.0, light=1.0)
+    scene.play(20, light=6)
+    old = set(scene.pool.workers)
+    scene.applied("topics.light.worker.num_cpus=3", code="new")
+    scene.mute = lambda worker: worker not in old
+    scene.play(600, light=6)
+    assert len(old - scene.asked_s.keys()) == 3
+    scene.mute = lambda _worker: False
+    scene.play(60, light=6)
+    assert scene.counts() == (2, 0)
+    assert not old & set(scene.pool.workers)
+
+
+def test_many_small_workers_give_way_to_few_large_ones_place_by_place() -> None:
+    scene = Cluster(30.0, 30.0, light=1.0)
+    scene.play(20, light=60)
+    old = set(scene.pool.workers)
+    scene.applied("topics.light.worker.num_cpus=3", code="new")
+    since_s: dict[str, float] = {}
+    for _ in range(180):
+        scene.play(1, light=60)
+        since_s |= {w: scene.now_s for w in scene.pool.workers if w not in old and w not in since_s}
+        shown = sum(scene.now_s > at_s for at_s in since_s.values())
+        left = len(old - scene.asked_s.keys())
+        assert left / 3 + shown >= 20 - 1, "one goes to make room for a first one"
+    assert scene.counts() == (20, 0)
+    assert not old & set(scene.pool.workers)
+
+
+def test_old_workers_beyond_one_for_each_place_make_room_for_whom_it_was_granted() -> None:
+    """Two nodes of 4 CPUs: of 8 small ones the room of one large one is left to the topic, a node goes to the other."""
+    scene = Cluster(4.0, 4.0, light=1.0, words=("topics.heavy.weight=10",))
+    scene.play(20, light=8)
+    old = set(scene.pool.workers)
+    scene.applied("topics.light.worker.num_cpus=3", code="new")
+    scene.mute = lambda worker: worker.startswith("light") and worker not in old
+    scene.play(120, light=8, heavy=1)
+    assert scene.counts()[1] == 1
+    assert old - scene.asked_s.keys()
