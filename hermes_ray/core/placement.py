@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.resources import Free, Size, fit_count, free_of, shortage, take
@@ -148,6 +149,7 @@ class _Planner:
         self._staying: dict[str, dict[str, int]] = {}  # node -> topic -> workers that may be told to go
         self._searches_left = _MOST_SEARCHES
         self._immovable: set[Size] = set()
+        self._homes: dict[Size, tuple[str, ...]] = {}  # two nodes where one fits, at this search
         self._moves = Moves(room=Room(capacity))
         room = self._moves.room
         for is_known in (True, False):  # the places that are known first: the others are guessed beside them
@@ -197,11 +199,13 @@ class _Planner:
         self._searches_left -= 1
         if not self._staying:
             self._look_around()
-        found = (self._eviction(node_id, topic, size) for node_id in self._moves.room.later)
-        for eviction in sorted(filter(None, found), key=lambda eviction: eviction.cost):
-            if (homes := self._homes_elsewhere(eviction, size)) is not None:
-                self._evict(eviction, homes, size)
-                return eviction.node_id
+        self._homes.clear()
+        for is_largest_first in (True, False):  # one large worker moves rather than several small ones, if it can
+            found = (self._eviction(node_id, topic, size, is_largest_first) for node_id in self._moves.room.later)
+            for eviction in sorted(filter(None, found), key=lambda eviction: eviction.cost):
+                if (homes := self._homes_elsewhere(eviction, size)) is not None:
+                    self._evict(eviction, homes, size)
+                    return eviction.node_id
         self._immovable.add(size)
         return None
 
@@ -211,11 +215,11 @@ class _Planner:
                 if node_id in self._moves.room.later and self._crews[topic].size:
                     self._staying.setdefault(node_id, {})[topic] = count
 
-    def _eviction(self, node_id: str, topic: str, size: Size) -> _Eviction | None:
-        """The fewest workers of others whose going makes room here, surplus ones first, then the largest."""
+    def _eviction(self, node_id: str, topic: str, size: Size, is_largest_first: bool) -> _Eviction | None:
+        """The fewest workers of others whose going makes room here, surplus ones first, then the largest, or smallest."""
         free = dict(self._moves.room.later[node_id])
         gone: list[tuple[str, bool]] = []
-        for name, is_surplus in self._candidates(node_id, topic, size):
+        for name, is_surplus in self._candidates(node_id, topic, size, is_largest_first):
             if fit_count(free, size):
                 break
             if any(free.get(key, 0) < amount and key in dict(self._crews[name].size) for key, amount in size):
@@ -233,21 +237,28 @@ class _Planner:
         held = sum(self._held(name, node_id) for name, _ in gone)
         return _Eviction(node_id, tuple(name for name, is_surplus in gone if is_surplus), moved, held)
 
-    def _candidates(self, node_id: str, topic: str, size: Size) -> Iterable[tuple[str, bool]]:
+    def _candidates(self, node_id: str, topic: str, size: Size, is_largest_first: bool) -> Iterable[tuple[str, bool]]:
         here = {name: count for name, count in self._staying.get(node_id, {}).items() if name != topic and count > 0}
         wanted = dict(size)
 
-        def largest_first(name: str) -> tuple[float, float, str]:
+        def by_part(name: str) -> tuple[float, float, str]:
             part = max((min(1.0, n / wanted[key]) for key, n in self._crews[name].size if key in wanted), default=0.0)
-            return (-part, self._held(name, node_id), name)
+            return (-part if is_largest_first else part, self._held(name, node_id), name)
 
-        in_order = sorted(here, key=largest_first)
+        in_order = sorted(here, key=by_part)
         spare = {name: min(self._surplus[name], here[name]) for name in in_order}
         for name in in_order:
             yield from [(name, True)] * spare[name]
         for name in in_order:
-            if self._crews[name].is_movable:
+            if self._crews[name].is_movable and self._has_home(self._crews[name].size, node_id):
                 yield from [(name, False)] * (here[name] - spare[name])
+
+    def _has_home(self, size: Size, node_id: str) -> bool:
+        """Whether one has a place on another node, for itself alone."""
+        if size not in self._homes:
+            fitting = (name for name, free in self._moves.room.later.items() if fit_count(free, size))
+            self._homes[size] = tuple(islice(fitting, 2))
+        return any(name != node_id for name in self._homes[size])
 
     def _held(self, topic: str, node_id: str) -> float:
         """Messages in hand of one worker of ``topic`` there, on average."""

@@ -178,3 +178,20 @@ def test_what_a_look_had_no_time_to_make_room_for_is_not_called_impossible() -> 
     assert moves.lacks == {}
     assert 0 < moves.waiting["heavy"] < 20
     assert moves.unsearched == {"heavy": f"no node for {20 - moves.waiting['heavy']} more: 2 CPU short on every node"}
+
+
+def test_who_has_no_home_elsewhere_stays_and_a_smaller_one_moves() -> None:
+    crews = {"heavy": crew({"CPU": 2}, 1), "x": crew({"CPU": 2}, 1, {"n0": 1}), "y": crew(ONE, 1, {"n0": 1})}
+    moves = plan_moves(crews, cluster(FOUR, ONE))
+    assert (moves.drains, moves.starts, moves.waiting) == ({"y": {"n0": 1}}, {"y": ["n1"]}, {"heavy": 1})
+
+
+def test_where_the_largest_find_no_home_side_by_side_smaller_ones_move() -> None:
+    crews = {
+        "heavy": crew({"CPU": 3}, 1),
+        "p": crew({"CPU": 2}, 1, {"n0": 1}),
+        "q": crew({"CPU": 2}, 1, {"n0": 1}),
+        "r": crew(ONE, 1, {"n0": 1}),
+    }
+    moves = plan_moves(crews, cluster({"CPU": 5}, {"CPU": 2}, ONE))
+    assert (moves.drains, moves.waiting) == ({"r": {"n0": 1}, "p": {"n0": 1}}, {"heavy": 1})
