@@ -9,7 +9,8 @@ fewest workers is served next.
 Nobody starves beside its equals: where a class would leave no place for the first workers of larger ones of the same
 weight, those are placed before its extras, each on the node where it costs the class the fewest. (Whether all firsts
 fit is searched for with a bounded effort: certain for ten of them on a few nodes, a way may be missed for more.) A
-lighter topic that got nothing has its first too where heavier ones can be packed otherwise and lose nothing.
+topic that gets nothing where it is its turn has its first where minimums and heavier ones can be packed otherwise and
+lose nothing.
 
 Raising a topic's weight never lowers its grant while the minimums fit. Reservations are the same before and after. A
 class sees what the classes before it left, and placing k workers of one size lowers the number of that size that still
@@ -37,9 +38,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places, is_enough, take_firsts
+from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places, take_firsts
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.repacking import squeeze_in
+from hermes_ray.core.repacking import Repacking
 from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take, total_of
 
 __all__ = ["Allotment", "Placement", "Want", "allocate", "allot"]
@@ -93,14 +94,13 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
     if all(sum(placed[topic].values()) == floor for topic, floor in floors.items()):
         if (beside := _reserve_beside_firsts(claims, floors, free, rest, effort)) is not None:
             placed, rest = beside, free
-        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, effort)
     else:
         placed, rest = {claim.topic: {} for claim in claims}, free
         _share(claims, floors, placed, rest, effort)
-        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, effort)
-    if left_out := _left_out(claims, placed, rest, capacity):
-        rest = squeeze_in(left_out, {claim.topic: claim.size for claim in claims if claim.size}, placed, capacity)
-        _share(claims, {claim.topic: claim.target for claim in claims}, placed, rest, effort)  # room that this has made
+    targets = {claim.topic: claim.target for claim in claims}
+    repacking = Repacking({claim.topic: claim.size for claim in claims if claim.size}, placed, rest, capacity)
+    if _share(claims, targets, placed, rest, effort, repacking):
+        _share(claims, targets, placed, rest, effort)  # room that others' moves have made
     lacks: dict[Size, str] = {}
     short = [claim for claim in claims if sum(placed[claim.topic].values()) < claim.target]
     for claim in short:
@@ -171,20 +171,39 @@ def _share(
     placed: Placement,
     free: Nodes,
     effort: Effort,
-) -> None:
-    """Add to ``placed``, class by class, what is missing to the targets and fits into ``free``."""
+    repacking: Repacking | None = None,
+) -> bool:
+    """Add to ``placed``, class by class, what is missing to the targets and fits into ``free``; whether somebody was
+    moved for it.
+    """
+    is_repacked = False
     for _, equals in groupby(claims, key=lambda claim: claim.weight):
         classes = [
             (size, [claim.topic for claim in group]) for size, group in groupby(equals, key=lambda claim: claim.size)
         ]
-        for index, (size, topics) in enumerate(classes):
-            waiting = [
-                (other, topic)
-                for other, others in classes[index:]
-                for topic in others
-                if targets[topic] > 0 and other and not placed[topic]
-            ]
-            _serve(size, topics, targets, placed, free, waiting, effort)
+        _serve_equals(classes, targets, placed, free, effort)
+        if repacking and repacking.squeeze_in([topic for _, topics in classes for topic in topics if targets[topic]]):
+            is_repacked = True
+            _serve_equals(classes, targets, placed, free, effort)
+    return is_repacked
+
+
+def _serve_equals(
+    classes: Sequence[tuple[Size, Sequence[str]]],
+    targets: Mapping[str, int],
+    placed: Placement,
+    free: Nodes,
+    effort: Effort,
+) -> None:
+    """Smaller sizes first, each less what would take the last places of larger ones' first workers."""
+    for index, (size, topics) in enumerate(classes):
+        waiting = [
+            (other, topic)
+            for other, others in classes[index:]
+            for topic in others
+            if targets[topic] > 0 and other and not placed[topic]
+        ]
+        _serve(size, topics, targets, placed, free, waiting, effort)
 
 
 def _serve(
@@ -210,16 +229,6 @@ def _serve(
     extra = _even(have, targets, sum(places.values()))
     for topic in topics:
         _move_in(placed[topic], places, extra, topic)
-
-
-def _left_out(claims: Sequence[_Claim], placed: Placement, free: Nodes, capacity: Capacity) -> list[list[str]]:
-    """Topics by weight that got nothing although there is enough in sum, and a node of their size."""
-    totals, whole = total_of(free.values()), {node.node_id: free_of(node.available) for node in capacity.nodes}
-    got_nothing = [claim for claim in claims if claim.size and claim.target and not placed[claim.topic]]
-    found = [
-        claim for claim in got_nothing if is_enough(totals, [(claim.size, claim.topic)]) and _room(whole, claim.size, 1)
-    ]
-    return [[claim.topic for claim in equals] for _, equals in groupby(found, key=lambda claim: claim.weight)]
 
 
 def _give_back(free: Nodes, size: Size, places: Mapping[str, int]) -> None:

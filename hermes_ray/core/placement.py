@@ -216,7 +216,7 @@ class _Planner:
                     self._staying.setdefault(node_id, {})[topic] = count
 
     def _eviction(self, node_id: str, topic: str, size: Size, is_largest_first: bool) -> _Eviction | None:
-        """The fewest workers of others whose going makes room here, surplus ones first, then the largest, or smallest."""
+        """The fewest workers of others whose going makes room here: surplus ones, then the largest, or the smallest."""
         free = dict(self._moves.room.later[node_id])
         gone: list[tuple[str, bool]] = []
         for name, is_surplus in self._candidates(node_id, topic, size, is_largest_first):

@@ -73,3 +73,13 @@ def test_a_lighter_topic_has_its_first_where_a_heavier_one_can_be_packed_otherwi
         assert here["g1"] + here["g2"] <= 1
     full = [*wants, Want(topic="heavy", weight=3, minimum=0, target=9, size={"CPU": 1.0})]
     assert allocate(full, Capacity(nodes=nodes)) == {"heavy": 8, "cpu": 0, "g1": 0, "g2": 0}
+
+
+def test_the_first_of_a_heavier_topic_has_its_place_before_the_extras_of_lighter_ones() -> None:
+    """Minimums of ``mid`` stand on both nodes, where one of 6 CPUs holds them: they are packed before it has a third."""
+    nodes = tuple(Node(node_id=f"n{n}", available={"CPU": cpus}, total={"CPU": cpus}) for n, cpus in enumerate((4, 6)))
+    heavy = Want(topic="heavy", weight=5, minimum=0, target=1, size={"CPU": 4})
+    mid = Want(topic="mid", weight=1, minimum=2, target=3, size={"CPU": 3})
+    low = Want(topic="low", weight=0.1, minimum=0, target=1, size={"CPU": 1})
+    assert allocate([heavy, mid], Capacity(nodes=nodes)) == {"heavy": 1, "mid": 2}
+    assert allocate([heavy, mid, low], Capacity(nodes=nodes)) == {"heavy": 1, "mid": 2, "low": 0}
