@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.placement import ANYWHERE, Crew, Moves, plan_moves
+from hermes_ray.core.placement import Crew, Moves, plan_moves
 from hermes_ray.core.resources import Size, needed_count, size_of
+from hermes_ray.core.room import ANYWHERE
 from hermes_ray.scaler.crews import crew_of, without
 from hermes_ray.scaler.lifecycle import is_given_up
 from hermes_ray.scaler.record import Record

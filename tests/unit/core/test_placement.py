@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hermes_ray.core.model import Capacity, Node
-from hermes_ray.core.placement import ANYWHERE, Crew, Room, plan_moves
+from hermes_ray.core.placement import Crew, plan_moves
 from hermes_ray.core.resources import Resources, size_of
+from hermes_ray.core.room import ANYWHERE, Room
 
 
 def cluster(*nodes: Resources) -> Capacity:
