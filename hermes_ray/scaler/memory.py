@@ -56,7 +56,8 @@ class WorkerMemory(Struct, kw_only=True):
     ``before_s`` and ``before_taken``: when the report before the last came, and what it had taken then (see
     ``core/arrivals``), ``earlier_s`` and ``earlier_taken`` the same of the one before that;
     ``settled_count`` since it was first seen; ``asked_node_id``: where it was to start; ``size``: what it takes, None
-    if it is not ours or older; ``failed``: its start did; Ray may list it for a moment yet;
+    if it is not ours or older; ``revision``: of what code and settings it was started, empty where unknown;
+    ``failed``: its start did; Ray may list it for a moment yet;
     ``silent_since_s``: when it was heard last, once it has been silent for so long that it was said.
     """
 
@@ -74,6 +75,7 @@ class WorkerMemory(Struct, kw_only=True):
     drain_by_s: float | None = None
     asked_node_id: str | None = None
     size: dict[str, float] | None = None
+    revision: str = ""
     failed: bool = False
     silent_since_s: float | None = None
 

@@ -66,10 +66,17 @@ class Roster:
 
     # What happens
 
-    def started(self, worker: str, now_s: float, node_id: str | None = None, size: Resources | None = None) -> Record:
-        """We asked for this worker, that takes ``size``, on this node."""
+    def started(
+        self,
+        worker: str,
+        now_s: float,
+        node_id: str | None = None,
+        size: Resources | None = None,
+        revision: str = "",
+    ) -> Record:
+        """We asked for this worker, that takes ``size`` and is of this ``revision``, on this node."""
         record = new_record(worker, now_s)
-        record.asked_node_id, record.size = node_id, None if size is None else dict(size)
+        record.asked_node_id, record.size, record.revision = node_id, None if size is None else dict(size), revision
         return self._add(record)
 
     def take(self, report: Report | UnknownReport, now_s: float, interval_s: float = 1.0) -> None:

@@ -65,10 +65,12 @@ class Workforce:
 
     def is_outdated(self, record: Record) -> bool:
         """Whether a worker is of other code or settings than those applied last."""
-        if record.report is None:
-            return record.reported_s is not None  # it reports in a way we do not understand
-        spec = self.specs.get(record.topic)
-        return spec is not None and record.report.revision != spec.revision
+        spec, report = self.specs.get(record.topic), record.report
+        if report is None and record.reported_s is not None:
+            return True  # it reports in a way we do not understand
+        if spec is None or (report is None and not record.revision):
+            return False
+        return spec.revision != (record.revision if report is None else report.revision)
 
     def size(self, record: Record) -> Resources:
         """What a worker of a configured topic was started with; an apply may have changed it since."""
@@ -117,7 +119,7 @@ class Workforce:
             self.failed_starts[topic] += 1
             self.lines.append(f"{topic}: no worker could be asked for: {error}; next try in {pause_s:.0f} s")
             return False
-        self.roster.started(worker, now_s, node_id, self.params[topic].worker)
+        self.roster.started(worker, now_s, node_id, self.params[topic].worker, self.specs[topic].revision)
         self._teams.pop(topic, None)
         return True
 

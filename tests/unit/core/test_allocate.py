@@ -76,7 +76,7 @@ def test_a_lighter_topic_has_its_first_where_a_heavier_one_can_be_packed_otherwi
 
 
 def test_the_first_of_a_heavier_topic_has_its_place_before_the_extras_of_lighter_ones() -> None:
-    """Minimums of ``mid`` stand on both nodes, where one of 6 CPUs holds them: they are packed before it has a third."""
+    """Minimums of ``mid`` stand on both nodes where one would hold them: they are packed before it has a third."""
     nodes = tuple(Node(node_id=f"n{n}", available={"CPU": cpus}, total={"CPU": cpus}) for n, cpus in enumerate((4, 6)))
     heavy = Want(topic="heavy", weight=5, minimum=0, target=1, size={"CPU": 4})
     mid = Want(topic="mid", weight=1, minimum=2, target=3, size={"CPU": 3})

@@ -339,3 +339,18 @@ def test_old_workers_beyond_one_for_each_place_make_room_for_whom_it_was_granted
     scene.play(120, light=8, heavy=1)
     assert scene.counts()[1] == 1
     assert old - scene.asked_s.keys()
+
+
+def test_workers_that_still_start_when_their_size_changes_hold_what_they_were_started_with() -> None:
+    scene = Cluster(4.0, light=2.0)
+    scene.play(15, light=1)
+    first = set(scene.pool.workers)
+    scene.mute = lambda worker: worker not in first
+    scene.play(3, light=2)
+    (loading,) = set(scene.pool.workers) - first
+    scene.mute = lambda worker: worker == loading
+    scene.applied("topics.light.worker.num_cpus=1", code="new")
+    scene.play(60, light=2)
+    assert {scene.pool.sizes[worker]["CPU"] for worker in scene.pool.workers} == {1.0}
+    assert scene.counts() == (2, 0)
+    assert scene.fleet.start_error("light") is None
