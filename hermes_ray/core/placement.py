@@ -3,7 +3,8 @@
 Living workers stay where they are. A missing worker goes where there is room now, else where there will be once those
 that leave are gone: their room is free only then, and it is kept for the one that waits. Where neither is, whoever
 stands in the way on one node is drained and started again on another: the node where the fewest workers have to move,
-then where the least is held. Surplus workers go first and cost nothing.
+then where the least is held. Surplus workers go first and cost nothing. Grants have a packing, but it may take more
+than one such step, or workers that cannot move now: for whom that would keep at nothing for long, lighter ones go.
 
 Two nodes of 4 CPUs with two workers of 1 CPU each, and one of 4 CPUs to start: the two of one node are drained and
 start on the other. Once they are drained they leave, so that the next look finds the place taken care
@@ -12,8 +13,9 @@ of, and orders nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from itertools import islice
 
 from hermes_ray.core.model import Capacity
@@ -23,6 +25,7 @@ from hermes_ray.core.room import Room
 __all__ = ["Crew", "Moves", "plan_moves"]
 
 _MOST_SEARCHES = 16  # for somebody to move, in one look; whoever is left is looked after by the next
+_MOST_EVICTIONS = 64  # that are tried in one search, the cheapest of all nodes'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class Crew:
 
     ``staying`` ones work on, ``leaving`` ones hold their room until they are gone. ``held``: messages in hand by node.
     Workers of a topic whose starts fail, or whose new code is yet to show that it works (not ``is_movable``), are not
-    moved: they might not come back.
+    moved: they might not come back. ``minimum`` of them come before anybody's extras, the others by ``weight``.
     """
 
     size: Size
@@ -40,6 +43,12 @@ class Crew:
     leaving: Mapping[str | None, int] = field(default_factory=dict)
     held: Mapping[str | None, int] = field(default_factory=dict)
     is_movable: bool = True
+    weight: float = 1.0
+    minimum: int = 0
+
+    def rank(self, number: int) -> tuple[bool, float]:
+        """What the ``number``-th worker comes before, and after."""
+        return number <= self.minimum, self.weight
 
 
 @dataclass(slots=True)
@@ -71,32 +80,46 @@ class Moves:
         self.places.setdefault(topic, []).append(node_id)
 
 
-def plan_moves(crews: Mapping[str, Crew], capacity: Capacity) -> Moves:
-    """What brings every topic to its grant; surplus that hinders nobody is not among it."""
-    return _Planner(crews, capacity).plan()
+def plan_moves(crews: Mapping[str, Crew], capacity: Capacity, pressing: Collection[str] = ()) -> Moves:
+    """What brings every topic to its grant; surplus that hinders nobody is not among it.
+
+    For the first worker of ``pressing`` topics, or the first up to their minimum, lighter ones leave that find no place
+    elsewhere.
+    """
+    return _Planner(crews, capacity, pressing).plan()
 
 
 @dataclass(frozen=True, slots=True)
 class _Eviction:
-    """Whose workers leave ``node_id``: topics with repetition, those that have to move elsewhere apart."""
+    """Whose workers leave ``node_id``: topics with repetition; ``moved`` ones have to have a place elsewhere."""
 
     node_id: str
     surplus: tuple[str, ...]
     moved: tuple[str, ...]
+    given: tuple[str, ...]
     held: float
 
     @property
     def cost(self) -> tuple[int, float, int, str]:
-        return (len(self.moved), self.held, len(self.surplus), self.node_id)
+        return (len(self.moved) + len(self.given), self.held, len(self.surplus), self.node_id)
+
+
+class _Way(Enum):
+    """Whom to try to send away, after those that are surplus: who has a place elsewhere, or who is lighter."""
+
+    LARGEST = auto()
+    SMALLEST = auto()
+    LIGHTER = auto()
 
 
 class _Planner:
-    def __init__(self, crews: Mapping[str, Crew], capacity: Capacity) -> None:
-        self._crews = crews
-        self._surplus = {topic: max(0, sum(crew.staying.values()) - crew.target) for topic, crew in crews.items()}
+    def __init__(self, crews: Mapping[str, Crew], capacity: Capacity, pressing: Collection[str]) -> None:
+        self._crews, self._pressing = crews, pressing
+        self._counts = {topic: sum(crew.staying.values()) for topic, crew in crews.items()}
+        self._surplus = {topic: max(0, self._counts[topic] - crew.target) for topic, crew in crews.items()}
         self._staying: dict[str, dict[str, int]] = {}  # node -> topic -> workers that may be told to go
         self._searches_left = _MOST_SEARCHES
-        self._immovable: set[Size] = set()
+        self._immovable: set[tuple[Size, bool]] = set()  # for whom no way was found, pressing or not
         self._homes: dict[Size, tuple[str, ...]] = {}  # two nodes where one fits, at this search
         self._moves = Moves(room=Room(capacity))
         room = self._moves.room
@@ -108,10 +131,19 @@ class _Planner:
                             room.hold(self._crews[topic].size, node_id, count, is_staying=is_staying)
 
     def plan(self) -> Moves:
-        missing = {t: n for t, crew in self._crews.items() if (n := crew.target - sum(crew.staying.values())) > 0}
-        for topic in sorted(missing, key=lambda topic: (self._share(topic), topic)):
+        missing = {t: n for t, crew in self._crews.items() if (n := crew.target - self._counts[t]) > 0}
+        for topic in sorted(missing, key=self._turn):
             self._place(topic, missing[topic])
         return self._moves
+
+    def _turn(self, topic: str) -> tuple[bool, bool, float, float, str]:
+        """Who is pressing first, since room was made for it; then the largest."""
+        is_pressing, (is_least, weight) = self._is_pressing(topic), self._crews[topic].rank(self._counts[topic] + 1)
+        by_rank = (not is_least, -weight) if is_pressing else (False, 0.0)
+        return (not is_pressing, *by_rank, self._share(topic), topic)
+
+    def _is_pressing(self, topic: str) -> bool:
+        return topic in self._pressing and self._counts[topic] < max(1, self._crews[topic].minimum)
 
     def _share(self, topic: str) -> float:
         """Largest first, measured by the node that has most of each resource: what is small fits beside it."""
@@ -129,12 +161,13 @@ class _Planner:
                 self._moves.start(topic, node_id)
             elif (node_id := room.wait(size) or self._make_room(topic, size)) is not None:
                 self._moves.wait(topic, node_id)
-            elif not self._searches_left and size not in self._immovable:
+            elif not self._searches_left and (size, self._is_pressing(topic)) not in self._immovable:
                 self._moves.unsearched[topic] = self._lack(size, left)
                 return
             else:
                 self._moves.lacks[topic] = self._lack(size, left)
                 return
+            self._counts[topic] += 1
 
     def _lack(self, size: Size, count: int) -> str:
         short = shortage(self._moves.room.later.values(), size)
@@ -142,19 +175,20 @@ class _Planner:
 
     def _make_room(self, topic: str, size: Size) -> str | None:
         """Have whoever stands in the way go; the node, None where nobody could, or this look has done enough."""
-        if size in self._immovable or not self._searches_left:
+        is_pressing = self._is_pressing(topic)
+        if (size, is_pressing) in self._immovable or not self._searches_left:
             return None
         self._searches_left -= 1
         if not self._staying:
             self._look_around()
         self._homes.clear()
-        for is_largest_first in (True, False):  # one large worker moves rather than several small ones, if it can
-            found = (self._eviction(node_id, topic, size, is_largest_first) for node_id in self._moves.room.later)
-            for eviction in sorted(filter(None, found), key=lambda eviction: eviction.cost):
+        for way in _Way if is_pressing else (_Way.LARGEST, _Way.SMALLEST):
+            found = (self._eviction(node_id, topic, size, way) for node_id in self._moves.room.later)
+            for eviction in sorted(filter(None, found), key=lambda eviction: eviction.cost)[:_MOST_EVICTIONS]:
                 if (homes := self._homes_elsewhere(eviction, size)) is not None:
                     self._evict(eviction, homes, size)
                     return eviction.node_id
-        self._immovable.add(size)
+        self._immovable.add((size, is_pressing))
         return None
 
     def _look_around(self) -> None:
@@ -163,11 +197,11 @@ class _Planner:
                 if node_id in self._moves.room.later and self._crews[topic].size:
                     self._staying.setdefault(node_id, {})[topic] = count
 
-    def _eviction(self, node_id: str, topic: str, size: Size, is_largest_first: bool) -> _Eviction | None:
-        """The fewest workers of others whose going makes room here: surplus ones, then the largest, or the smallest."""
+    def _eviction(self, node_id: str, topic: str, size: Size, way: _Way) -> _Eviction | None:
+        """The fewest workers of others whose going makes room here: surplus ones, then others in this way."""
         free = dict(self._moves.room.later[node_id])
         gone: list[tuple[str, bool]] = []
-        for name, is_surplus in self._candidates(node_id, topic, size, is_largest_first):
+        for name, is_surplus in self._candidates(node_id, topic, size, way):
             if fit_count(free, size):
                 break
             if any(free.get(key, 0) < amount and key in dict(self._crews[name].size) for key, amount in size):
@@ -181,25 +215,38 @@ class _Planner:
                 gone.remove(each)
             else:
                 take(free, self._crews[each[0]].size, -1)
-        moved = tuple(name for name, is_surplus in gone if not is_surplus)
+        others = tuple(name for name, is_surplus in gone if not is_surplus)
+        moved, given = ((), others) if way is _Way.LIGHTER else (others, ())
         held = sum(self._held(name, node_id) for name, _ in gone)
-        return _Eviction(node_id, tuple(name for name, is_surplus in gone if is_surplus), moved, held)
+        return _Eviction(node_id, tuple(name for name, is_surplus in gone if is_surplus), moved, given, held)
 
-    def _candidates(self, node_id: str, topic: str, size: Size, is_largest_first: bool) -> Iterable[tuple[str, bool]]:
+    def _candidates(self, node_id: str, topic: str, size: Size, way: _Way) -> Iterable[tuple[str, bool]]:
         here = {name: count for name, count in self._staying.get(node_id, {}).items() if name != topic and count > 0}
         wanted = dict(size)
 
-        def by_part(name: str) -> tuple[float, float, str]:
+        def in_turn(name: str) -> tuple[float, float, float, str]:
             part = max((min(1.0, n / wanted[key]) for key, n in self._crews[name].size if key in wanted), default=0.0)
-            return (-part if is_largest_first else part, self._held(name, node_id), name)
+            weight = self._crews[name].weight if way is _Way.LIGHTER else 0.0
+            return (weight, part if way is _Way.SMALLEST else -part, self._held(name, node_id), name)
 
-        in_order = sorted(here, key=by_part)
+        in_order = sorted(here, key=in_turn)
         spare = {name: min(self._surplus[name], here[name]) for name in in_order}
         for name in in_order:
             yield from [(name, True)] * spare[name]
         for name in in_order:
-            if self._crews[name].is_movable and self._has_home(self._crews[name].size, node_id):
-                yield from [(name, False)] * (here[name] - spare[name])
+            if self._crews[name].is_movable:
+                able = self._lighter_count(name, topic) if way is _Way.LIGHTER else self._can_move(name, node_id)
+                yield from [(name, False)] * min(able, here[name] - spare[name])
+
+    def _can_move(self, name: str, node_id: str) -> int:
+        return self._counts[name] if self._has_home(self._crews[name].size, node_id) else 0
+
+    def _lighter_count(self, name: str, topic: str) -> int:
+        """Workers of ``name`` that come after the next one of ``topic``."""
+        rank, crew = self._crews[topic].rank(self._counts[topic] + 1), self._crews[name]
+        count = self._counts[name] - self._surplus[name]
+        least = min(count, crew.minimum)
+        return (count - least) * ((False, crew.weight) < rank) + least * ((True, crew.weight) < rank)
 
     def _has_home(self, size: Size, node_id: str) -> bool:
         """Whether one has a place on another node, for itself alone."""
@@ -216,7 +263,7 @@ class _Planner:
     def _homes_elsewhere(self, eviction: _Eviction, size: Size) -> list[tuple[str, str]] | None:
         """Topic and node for each worker that has to move, None if one of them would find none."""
         changed = {eviction.node_id: dict(self._moves.room.later[eviction.node_id])}
-        for name in (*eviction.moved, *eviction.surplus):
+        for name in (*eviction.moved, *eviction.given, *eviction.surplus):
             take(changed[eviction.node_id], self._crews[name].size, -1)
         take(changed[eviction.node_id], size)
         homes = []
@@ -234,13 +281,15 @@ class _Planner:
 
     def _evict(self, eviction: _Eviction, homes: Iterable[tuple[str, str]], size: Size) -> None:
         moves, node_id = self._moves, eviction.node_id
-        for name in (*eviction.moved, *eviction.surplus):
+        for name in (*eviction.moved, *eviction.given, *eviction.surplus):
             drains = moves.drains.setdefault(name, {})
             drains[node_id] = drains.get(node_id, 0) + 1
             self._staying[node_id][name] -= 1
             moves.room.will_leave(self._crews[name].size, node_id)
         for name in eviction.surplus:
             self._surplus[name] -= 1
+        for name in (*eviction.surplus, *eviction.given):
+            self._counts[name] -= 1
         take(moves.room.later[node_id], size)
         for name, home in homes:
             take(moves.room.later[home], self._crews[name].size)

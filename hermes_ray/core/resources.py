@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["Free", "Resources", "Size", "fit_count", "free_of", "needed_count", "shortage", "size_of", "take"]
-__all__ += ["total_of"]
+__all__ = ["Free", "Resources", "Size", "fit_count", "free_of", "shortage", "size_of", "take", "total_of"]
 
 Resources = Mapping[str, float]
 """Ray's name -> amount, each >= 0."""
@@ -66,15 +65,6 @@ def fit_count(free: Mapping[str, int], size: Size) -> int:
         if least < 0 or count < least:
             least = count
     return least
-
-
-def needed_count(old: Size, new: Size) -> int:
-    """Workers of size ``old`` whose room holds one of ``new``, as far as they have what it takes; 1 at least.
-
-    Three of 1 CPU for one of 2.5 CPU.
-    """
-    has = dict(old)
-    return max((-(-amount // has[name]) for name, amount in new if name in has), default=1)
 
 
 def take(free: Free, size: Size, count: int = 1) -> None:

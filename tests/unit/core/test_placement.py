@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hermes_ray.core.model import Capacity, Node
@@ -196,3 +198,26 @@ def test_where_the_largest_find_no_home_side_by_side_smaller_ones_move() -> None
     }
     moves = plan_moves(crews, cluster({"CPU": 5}, {"CPU": 2}, ONE))
     assert (moves.drains, moves.waiting) == ({"r": {"n0": 1}, "p": {"n0": 1}}, {"heavy": 1})
+
+
+def test_for_one_that_presses_a_lighter_one_leaves_and_does_not_come_back_first() -> None:
+    stuck = crew(ONE, 2, {"n1": 2}, is_movable=False)
+    heavy = Crew(size=size_of({"CPU": 2}), target=1, weight=100.0)
+    light = crew({"CPU": 3}, 1, {"n0": 1})
+    nodes = cluster(FOUR, {"CPU": 3})
+    assert plan_moves({"stuck": stuck, "heavy": heavy, "light": light}, nodes).drains == {}
+    moves = plan_moves({"stuck": stuck, "heavy": heavy, "light": light}, nodes, {"heavy"})
+    assert (moves.drains, moves.waiting) == ({"light": {"n0": 1}}, {"heavy": 1})
+    leaving = Crew(size=light.size, target=1, leaving={"n0": 1})
+    moves = plan_moves({"stuck": stuck, "heavy": heavy, "light": leaving}, nodes, {"heavy"})
+    assert (moves.waiting, list(moves.lacks)) == ({"heavy": 1}, ["light"])
+    back = plan_moves({"stuck": stuck, "heavy": replace(heavy, staying={"n0": 1}), "light": leaving}, nodes, {"light"})
+    assert back.drains == {}
+
+
+@pytest.mark.parametrize(("minimum", "weight", "goes"), [(0, 1.0, True), (1, 1.0, False), (0, 9.0, False)])
+def test_what_presses_takes_nothing_from_a_minimum_or_an_equal(minimum: int, weight: float, goes: bool) -> None:
+    other = Crew(size=size_of({"CPU": 3}), target=1, staying={"n0": 1}, weight=weight, minimum=minimum)
+    heavy = Crew(size=size_of({"CPU": 2}), target=1, weight=9.0)
+    moves = plan_moves({"other": other, "heavy": heavy}, cluster(FOUR), {"heavy"})
+    assert bool(moves.drains) is goes
