@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import Crew, Moves, plan_moves
-from hermes_ray.core.resources import Size, needed_count, size_of
+from hermes_ray.core.resources import Size, size_of
 from hermes_ray.core.room import ANYWHERE
-from hermes_ray.scaler.crews import crew_of, without
+from hermes_ray.scaler.crews import Crews, Victims, crew_of, without
 from hermes_ray.scaler.lifecycle import is_given_up
+from hermes_ray.scaler.making_way import MakingWay
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rolling import NONE_WANTED, Rolling
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
@@ -21,19 +21,7 @@ from hermes_ray.scaler.workforce import Workforce
 
 __all__ = ["Reconciler"]
 
-MOST_WHAT_IFS, WHAT_IF_AGAIN_S = 2, 60.0  # in one look; whoever got no is asked for again only after others had a turn
 WAIT_SAID_S = 15.0  # for room that others leave; most handlers end sooner
-
-
-@dataclass(slots=True)
-class _GivenRoom:
-    """Old workers were drained to make room for a new one, when ``proven_count`` of those had shown that they work."""
-
-    last: Record
-    at_s: float
-    proven_count: int
-    left_count: int  # that may go for the same one, which may be larger
-    is_said: bool = False
 
 
 class Reconciler:
@@ -41,12 +29,10 @@ class Reconciler:
 
     def __init__(self, workforce: Workforce) -> None:
         self._force, self._rolling = workforce, Rolling(workforce)
+        self._making_way = MakingWay(workforce)
+        self._all, self._victims = Crews(Capacity(nodes=())), Victims(())
         self._waiting_since_s: dict[str, float] = {}
-        self._given_room: dict[str, _GivenRoom] = {}
-        self._look: tuple[dict[str, dict[str, Crew]], Capacity] = {}, Capacity(nodes=())
-        self._members: dict[str, list[Record]] = {}  # who stays, by crew
-        self._what_ifs_left, self._no_use_until_s = 0, dict[str, float]()
-        self._crowd: Counter[str | None] | None = None  # workers by node, counted once a look
+        self._lacking_since_s: dict[str, float] = {}  # a first worker, or one of the minimum
         self.lacks: Mapping[str, str] = {}
 
     def reconcile(
@@ -65,7 +51,8 @@ class Reconciler:
         Returns a line for each order that could not be given, which costs none of the others, and for each topic whose
         grant has no place.
         """
-        force, self._crowd, self._rolling.wanted = self._force, None, wanted
+        force, self._rolling.wanted = self._force, wanted
+        self._victims = Victims(force.roster.all())
         self._end_left_out(now_s)
         if capacity is not None and capacity.draining:
             self._leave_nodes(capacity.draining, now_s)
@@ -88,25 +75,41 @@ class Reconciler:
         if not rolling and all(len(force.team(topic, now_s).staying) >= n for topic, n in targets.items()):
             self.lacks = {}
             self._waiting_since_s.clear()
+            self._lacking_since_s.clear()
             return None
-        self._members.clear()
-        crews = {topic: dict(self._crews(topic, n, now_s)) for topic, n in targets.items()}
-        moves = plan_moves({name: crew for own in crews.values() for name, crew in own.items()}, capacity)
-        self._look = crews, capacity
-        self._what_ifs_left = MOST_WHAT_IFS
+        self._all = Crews(capacity)
+        self._all.by_topic = {topic: dict(self._crews(topic, n, now_s)) for topic, n in targets.items()}
+        crews = {name: crew for own in self._all.by_topic.values() for name, crew in own.items()}
+        pressing = {topic for topic, since_s in self._lacking_since_s.items() if now_s - since_s > WAIT_SAID_S}
+        moves = plan_moves(crews, capacity, pressing)
+        self._lacking_since_s = {
+            topic: self._lacking_since_s.get(topic, now_s)
+            for topic, target in targets.items()
+            if (topic in moves.lacks or topic in pressing) and self._stands_below(topic, target, now_s)
+        }
         waits = {t: f"no node for {n} more before workers that drain are gone" for t, n in moves.waiting.items()}
-        waits |= moves.unsearched
+        self._say_lacks(moves, waits | moves.unsearched | self._making_way.standing, now_s)
+        self._making_way.begin(self._all, self._victims)
+        return moves
+
+    def _say_lacks(self, moves: Moves, waits: Mapping[str, str], now_s: float) -> None:
+        """Add to what is lacking what has kept others waiting for long; a line for each that is new."""
         self._waiting_since_s = {topic: self._waiting_since_s.get(topic, now_s) for topic in waits}
         for topic, since_s in self._waiting_since_s.items():
             if now_s - since_s > WAIT_SAID_S:
                 moves.lacks.setdefault(topic, waits[topic])
-        force.lines += [f"{topic}: {lack}" for topic, lack in moves.lacks.items() if topic not in self.lacks]
+        self._force.lines += [f"{topic}: {lack}" for topic, lack in moves.lacks.items() if topic not in self.lacks]
         self.lacks = moves.lacks
-        return moves
+
+    def _stands_below(self, topic: str, target: int, now_s: float) -> bool:
+        """Whether a first worker is missing, or one of the minimum, whose start may be tried."""
+        least = min(target, max(1, self._force.params[topic].workers_min))
+        return len(self._force.team(topic, now_s).staying) < least and not self._force.backoffs[topic].failures
 
     def _crews(self, topic: str, target: int, now_s: float) -> Iterator[tuple[str, Crew]]:
         """The topic's workers by what they take, those ``_apart`` as crews of their own that nobody adds to."""
-        force, size = self._force, size_of(self._force.params[topic].worker)
+        force, params = self._force, self._force.params[topic]
+        size = size_of(params.worker)
         rollout = self._rolling.rollout(topic, target, now_s)
         team, apart = force.team(topic, now_s), self._apart(topic, rollout, now_s)
         leaving: dict[Size, list[Record]] = {}
@@ -114,16 +117,17 @@ class Reconciler:
         for record in (*team.leaving, *team.given_up):
             if not record.holds_nothing and not is_given_up(record, limits, now_s):
                 leaving.setdefault(size_of(force.size(record)), []).append(record)
-        self._members[topic] = staying = without(team.staying, apart)
+        self._all.members[topic] = staying = without(team.staying, apart)
         is_movable = not force.backoffs[topic].failures and not rollout.is_canary_time
         rest = max(0, target - ceil(sum(map(len, apart.values())) / rollout.old_per_new - 1e-9))
-        yield topic, crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
+        crew = crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
+        yield topic, replace(crew, weight=params.weight, minimum=params.workers_min)
         spare_count = rollout.spare_count
         for n, own in enumerate(dict.fromkeys((*apart, *leaving))):
             name, here = f"{topic}/{n}", apart.get(own, [])
-            self._members[name], kept_count = here, max(0, len(here) - spare_count)
+            self._all.members[name], kept_count = here, max(0, len(here) - spare_count)
             spare_count -= len(here) - kept_count
-            yield name, crew_of(own, kept_count, here, leaving.get(own, ()), is_movable=False)
+            yield name, crew_of(own, kept_count, here, leaving.get(own, ()))
 
     def _apart(self, topic: str, rollout: Rollout, now_s: float) -> dict[Size, list[Record]]:
         """Old workers that leave as the roll-out goes on, and to make room only where they are to spare, by what they
@@ -144,10 +148,10 @@ class Reconciler:
         def by_use(record: Record) -> int:
             return 1 if self._force.is_outdated(record) else 2 * self._rolling.has_shown(record, now_s)
 
-        for name in self._look[0][topic]:
+        for name in self._all.by_topic[topic]:
             for node_id, count in moves.drains.get(name, {}).items():
-                here = [record for record in self._members[name] if record.place_id == node_id]
-                for record in sorted(self._victims(here), key=by_use)[:count]:
+                here = [record for record in self._all.members[name] if record.place_id == node_id]
+                for record in sorted(self._victims.in_turn(here), key=by_use)[:count]:
                     self._drain(record, now_s)
 
     def _leave_nodes(self, node_ids: frozenset[str], now_s: float) -> None:
@@ -162,7 +166,7 @@ class Reconciler:
 
     def _drain_first(self, candidates: Sequence[Record], count: int, now_s: float) -> None:
         if count > 0:
-            for record in self._victims(candidates)[:count]:
+            for record in self._victims.in_turn(candidates)[:count]:
                 self._drain(record, now_s)
 
     def _shrink(self, topic: str, target: int, now_s: float) -> None:
@@ -191,48 +195,16 @@ class Reconciler:
             return
         # Beside workers of a former size numbers say nothing: four small ones may be wanted in the room of a large one.
         is_one_missing = len(old) + len(new) < target and not self._force.former(topic, now_s)
-        is_room_coming = is_one_missing or topic in moves.waiting or bool(self._force.team(topic, now_s).leaving)
-        if is_room_coming or missing != startable or len(new) != rollout.proven_count:
+        is_room_coming = topic in moves.waiting or bool(self._force.team(topic, now_s).leaving)
+        if (
+            is_room_coming
+            or (is_one_missing and topic not in moves.lacks)
+            or missing != startable
+            or len(new) != rollout.proven_count
+        ):
             return
-        if not self._force.former(topic, now_s) or self._fits_without_old(topic, len(new), now_s):
-            self._give_room(topic, old, rollout.proven_count, now_s)
-
-    def _fits_without_old(self, topic: str, new_count: int, now_s: float) -> bool:
-        """Whether one more would have a place if no old worker of the topic were there; else none goes for it.
-
-        Others' old workers may be in the way, which wait for code that does not start.
-        """
-        if not self._what_ifs_left or now_s < self._no_use_until_s.get(topic, now_s):
-            return False
-        self._what_ifs_left -= 1
-        crews, capacity = self._look
-        others = {name: crew for other, own in crews.items() if other != topic for name, crew in own.items()}
-        alone = replace(crews[topic][topic], target=new_count + 1)
-        fits = topic in plan_moves({**others, topic: alone}, capacity).places
-        self._no_use_until_s[topic] = now_s if fits else now_s + WHAT_IF_AGAIN_S
-        return fits
-
-    def _give_room(self, topic: str, old: Sequence[Record], proven_count: int, now_s: float) -> None:
-        """Drain an old worker for a new one; where the room that the last one left was taken, not the next as well."""
-        given, force = self._given_room.get(topic), self._force
-        pause_s = MAX_BACKOFF_S * (
-            1 + force.backoffs[topic].failures
-        )  # code that fails is not to cost one after the other
-        is_past = given is not None and now_s - given.at_s >= pause_s
-        if given is None or is_past or proven_count != given.proven_count:
-            victim = self._victims(old)[0]
-            count = needed_count(size_of(force.size(victim)), size_of(force.params[topic].worker))
-            self._given_room[topic] = _GivenRoom(victim, now_s, proven_count, count - 1)
-        elif given.left_count:
-            victim = self._victims([r for r in old if r.place_id == given.last.place_id] or old)[0]
-            given.last, given.left_count = victim, given.left_count - 1
-        else:
-            if not given.is_said:
-                text = f"the room that worker {given.last.worker} left was taken"
-                force.lines.append(f"{topic}: {text}; the roll-out waits for room, 5 minutes at least")
-            given.is_said = True
-            return
-        self._drain(victim, now_s)
+        for record in self._making_way.leaving(topic, old, rollout, now_s):
+            self._drain(record, now_s)
 
     def _startable(self, topic: str, missing: int, target: int, now_s: float) -> int:
         """How many of the ``missing`` may be started now: after a failure one shows whether the others can start.
@@ -268,20 +240,3 @@ class Reconciler:
         for topic in self._force.roster.topics():
             for record in self._force.team(topic, now_s).leaving:
                 self._force.drain_again(record, now_s)
-
-    def _victims(self, candidates: Sequence[Record]) -> list[Record]:
-        """Least work to lose first; among equals the emptiest node, so that Ray can remove it; then the youngest."""
-        if len(candidates) < 2:
-            return list(candidates)
-        if self._crowd is None:
-            self._crowd = Counter(record.place_id for record in self._force.roster.all())
-        crowd = self._crowd
-        return sorted(
-            candidates,
-            key=lambda r: (
-                0 if r.report is None else r.report.running_count,
-                0 if r.report is None else r.report.held_count,
-                crowd[r.place_id],
-                -r.since_s,
-            ),
-        )

@@ -121,14 +121,14 @@ class Scene:
         after_s: float = 1.0,
         capacity: Capacity | None = PLENTY,
         *,
-        light: int = 0,
-        heavy: int = 0,
         kept: Collection[str] = (),
         wanted: Mapping[str, int | None] = NONE_WANTED,
+        **targets: int,
     ) -> list[str]:
         self.now_s += after_s
         lines = self.fleet.refresh(self.now_s)
-        return lines + self.fleet.reconcile({"light": light, "heavy": heavy}, capacity, self.now_s, kept, wanted)
+        everybody = dict.fromkeys(self.plan.config.topics, 0) | targets
+        return lines + self.fleet.reconcile(everybody, capacity, self.now_s, kept, wanted)
 
     def says(self, worker: str, **said: Any) -> None:
         topic = worker.partition("/")[0]

@@ -3,81 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 
 from hermes_ray.core import placement
-from hermes_ray.core.model import Capacity, Node
-from hermes_ray.core.resources import free_of, size_of, take
-from hermes_ray.core.share import Share, share
 from hermes_ray.scaler.fleet import PLACED_WITHIN_S
+from tests.support.cluster_scene import Cluster
 from tests.support.fleet_scene import Scene
-
-
-class Cluster(Scene):
-    """Nodes of so many CPUs; a worker starts where it was asked for, and is gone 2 s after it was told to drain."""
-
-    def __init__(self, *cpus: float, light: float = 1.0, heavy: float = 4.0, words: tuple[str, ...] = ()) -> None:
-        sizes = (f"topics.light.worker.num_cpus={light}", f"topics.heavy.worker.num_cpus={heavy}")
-        self.words = (*sizes, *words)
-        super().__init__(*self.words)
-        self.cpus = {f"n{i}": count for i, count in enumerate(cpus)}
-        self.asked_s: dict[str, float] = {}
-        self.lines: list[str] = []
-        self.draining: frozenset[str] = frozenset()
-        self.mute: Callable[[str], bool] = lambda _worker: False
-
-    def at(self, node_id: str) -> Counter[str]:
-        """Living workers there by topic."""
-        return Counter(w.partition("/")[0] for w in self.pool.workers if self.pool.nodes[w] == node_id)
-
-    def capacity(self) -> Capacity:
-        nodes = [Node(node_id=n, available={"CPU": cpus}) for n, cpus in self.cpus.items() if n not in self.draining]
-        return Capacity(nodes=tuple(nodes), draining=self.draining)
-
-    def play(self, seconds: int, *, light: int = 0, heavy: int = 0) -> None:
-        """So many are wanted; what is granted is what fits."""
-        for _ in range(seconds):
-            for worker in [
-                w for w, at_s in self.asked_s.items() if self.now_s - at_s >= 1.0 and w in self.pool.workers
-            ]:
-                self.gone(worker)
-            for worker in [worker for worker in self.pool.killed if worker in self.pool.workers]:
-                self.gone(worker)
-            for worker in self.pool.workers:
-                if not self.mute(worker):
-                    self.says(worker, node_id=self.pool.nodes[worker], acked=1)
-            capacity = self.capacity()
-            shares = self.shares(capacity, light=light, heavy=heavy)
-            kept = {topic for topic, share in shares.items() if share.is_kept}
-            wanted = {topic: number for topic, number in (("light", light), ("heavy", heavy)) if topic not in kept}
-            granted = {topic: share.granted for topic, share in shares.items()}
-            self.lines += self.tick(capacity=capacity, kept=kept, wanted=wanted, **granted)
-            for worker, _timeout_s in self.pool.drained:
-                self.asked_s.setdefault(worker, self.now_s)
-            self._nobody_is_squeezed_in()
-
-    def shares(self, capacity: Capacity, **targets: int) -> dict[str, Share]:
-        return share(targets, self.fleet.params, capacity, self.fleet.former(self.now_s))
-
-    def _nobody_is_squeezed_in(self) -> None:
-        free = {node_id: free_of({"CPU": cpus}) for node_id, cpus in self.cpus.items()}
-        for worker in self.pool.workers:
-            node_id = self.pool.nodes[worker]
-            assert node_id is not None
-            take(free[node_id], size_of(self.pool.sizes[worker]))
-        assert all(amount >= 0 for left in free.values() for amount in left.values())
-
-    def counts(self) -> tuple[int, int]:
-        living = Counter(w.partition("/")[0] for w in self.pool.workers)
-        return living["light"], living["heavy"]
-
-    def rests(self, *, light: int, heavy: int) -> bool:
-        """Whether a further minute orders nothing."""
-        before = (len(self.pool.started), len(self.pool.drained))
-        self.play(60, light=light, heavy=heavy)
-        return before == (len(self.pool.started), len(self.pool.drained))
 
 
 def two_light_on_each() -> Cluster:
@@ -296,61 +228,3 @@ def test_no_old_worker_leaves_where_that_makes_no_room_for_a_larger_one() -> Non
             scene.gone(worker)
         scene.play(1, light=4, heavy=2)
         assert scene.counts()[1] > 0
-
-
-def test_smaller_old_workers_go_as_larger_new_ones_work_not_before() -> None:
-    """Six of 1 CPU fill the node, two of 3 CPU will: three leave for the first, the others once it has shown itself."""
-    scene = Cluster(6.0, light=1.0)
-    scene.play(20, light=6)
-    old = set(scene.pool.workers)
-    scene.applied("topics.light.worker.num_cpus=3", code="new")
-    scene.mute = lambda worker: worker not in old
-    scene.play(600, light=6)
-    assert len(old - scene.asked_s.keys()) == 3
-    scene.mute = lambda _worker: False
-    scene.play(60, light=6)
-    assert scene.counts() == (2, 0)
-    assert not old & set(scene.pool.workers)
-
-
-def test_many_small_workers_give_way_to_few_large_ones_place_by_place() -> None:
-    scene = Cluster(30.0, 30.0, light=1.0)
-    scene.play(20, light=60)
-    old = set(scene.pool.workers)
-    scene.applied("topics.light.worker.num_cpus=3", code="new")
-    since_s: dict[str, float] = {}
-    for _ in range(180):
-        scene.play(1, light=60)
-        since_s |= {w: scene.now_s for w in scene.pool.workers if w not in old and w not in since_s}
-        shown = sum(scene.now_s > at_s for at_s in since_s.values())
-        left = len(old - scene.asked_s.keys())
-        assert left / 3 + shown >= 20 - 1, "one goes to make room for a first one"
-    assert scene.counts() == (20, 0)
-    assert not old & set(scene.pool.workers)
-
-
-def test_old_workers_beyond_one_for_each_place_make_room_for_whom_it_was_granted() -> None:
-    """Two nodes of 4 CPUs: of 8 small ones the room of one large one is left to the topic, a node goes to the other."""
-    scene = Cluster(4.0, 4.0, light=1.0, words=("topics.heavy.weight=10",))
-    scene.play(20, light=8)
-    old = set(scene.pool.workers)
-    scene.applied("topics.light.worker.num_cpus=3", code="new")
-    scene.mute = lambda worker: worker.startswith("light") and worker not in old
-    scene.play(120, light=8, heavy=1)
-    assert scene.counts()[1] == 1
-    assert old - scene.asked_s.keys()
-
-
-def test_workers_that_still_start_when_their_size_changes_hold_what_they_were_started_with() -> None:
-    scene = Cluster(4.0, light=2.0)
-    scene.play(15, light=1)
-    first = set(scene.pool.workers)
-    scene.mute = lambda worker: worker not in first
-    scene.play(3, light=2)
-    (loading,) = set(scene.pool.workers) - first
-    scene.mute = lambda worker: worker == loading
-    scene.applied("topics.light.worker.num_cpus=1", code="new")
-    scene.play(60, light=2)
-    assert {scene.pool.sizes[worker]["CPU"] for worker in scene.pool.workers} == {1.0}
-    assert scene.counts() == (2, 0)
-    assert scene.fleet.start_error("light") is None

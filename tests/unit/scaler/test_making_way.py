@@ -1,0 +1,132 @@
+"""Old workers leave for new ones, lighter topics' for heavier ones: nobody in vain, and who waits says so."""
+
+from __future__ import annotations
+
+from tests.support.cluster_scene import Cluster
+
+
+def test_smaller_old_workers_go_as_larger_new_ones_work_not_before() -> None:
+    """Six of 1 CPU fill the node, two of 3 CPU will: three leave for the first, the others once it has shown itself."""
+    scene = Cluster(6.0, light=1.0)
+    scene.play(20, light=6)
+    old = set(scene.pool.workers)
+    scene.applied("topics.light.worker.num_cpus=3", code="new")
+    scene.mute = lambda worker: worker not in old
+    scene.play(600, light=6)
+    assert len(old - scene.asked_s.keys()) == 3
+    scene.mute = lambda _worker: False
+    scene.play(60, light=6)
+    assert scene.counts() == (2, 0)
+    assert not old & set(scene.pool.workers)
+
+
+def test_many_small_workers_give_way_to_few_large_ones_place_by_place() -> None:
+    scene = Cluster(30.0, 30.0, light=1.0)
+    scene.play(20, light=60)
+    old = set(scene.pool.workers)
+    scene.applied("topics.light.worker.num_cpus=3", code="new")
+    since_s: dict[str, float] = {}
+    for _ in range(180):
+        scene.play(1, light=60)
+        since_s |= {w: scene.now_s for w in scene.pool.workers if w not in old and w not in since_s}
+        shown = sum(scene.now_s > at_s for at_s in since_s.values())
+        left = len(old - scene.asked_s.keys())
+        assert left / 3 + shown >= 20 - 1, "one goes to make room for a first one"
+    assert scene.counts() == (20, 0)
+    assert not old & set(scene.pool.workers)
+
+
+def test_old_workers_beyond_one_for_each_place_make_room_for_whom_it_was_granted() -> None:
+    """Two nodes of 4 CPUs: of 8 small ones the room of one large one is left to the topic, a node goes to the other."""
+    scene = Cluster(4.0, 4.0, light=1.0, words=("topics.heavy.weight=10",))
+    scene.play(20, light=8)
+    old = set(scene.pool.workers)
+    scene.applied("topics.light.worker.num_cpus=3", code="new")
+    scene.mute = lambda worker: worker.startswith("light") and worker not in old
+    scene.play(120, light=8, heavy=1)
+    assert scene.counts()[1] == 1
+    assert old - scene.asked_s.keys()
+
+
+def test_workers_that_still_start_when_their_size_changes_hold_what_they_were_started_with() -> None:
+    scene = Cluster(4.0, light=2.0)
+    scene.play(15, light=1)
+    first = set(scene.pool.workers)
+    scene.mute = lambda worker: worker not in first
+    scene.play(3, light=2)
+    (loading,) = set(scene.pool.workers) - first
+    scene.mute = lambda worker: worker == loading
+    scene.applied("topics.light.worker.num_cpus=1", code="new")
+    scene.play(60, light=2)
+    assert {scene.pool.sizes[worker]["CPU"] for worker in scene.pool.workers} == {1.0}
+    assert scene.counts() == (2, 0)
+    assert scene.fleet.start_error("light") is None
+
+
+def test_a_topic_that_lacks_a_granted_worker_is_rolled_out_all_the_same() -> None:
+    """Its second one would fit if one of ``light`` could move, whose new code does not start."""
+    scene = Cluster(3.0, light=1.0, heavy=2.0)
+    scene.play(15, light=2)
+    scene.cpus |= {"n1": 2.0}
+    scene.play(20, light=2, heavy=1)
+    scene.cpus |= {"n2": 1.0}
+    old = set(scene.pool.workers)
+    scene.applied(*scene.words, code="new")
+    scene.broken = lambda worker: worker.startswith("light") and worker not in old
+    scene.play(120, light=2, heavy=2)
+    assert [worker for worker in old if worker in scene.pool.workers and worker.startswith("heavy")] == []
+    assert scene.counts() == (2, 1)
+    assert scene.fleet.lack("heavy") is not None
+
+
+def test_a_lighter_topic_leaves_the_place_of_one_that_stands_at_nothing() -> None:
+    """Both were granted one worker, if those of ``x`` could move, whose new code does not start."""
+    x = ("topics.x.handler=m:f", "topics.x.worker.num_cpus=1", "topics.heavy.weight=100")
+    scene = Cluster(3.0, light=3.0, heavy=2.0, words=x)
+    scene.play(15, x=2)
+    scene.cpus |= {"n1": 4.0}
+    old = set(scene.pool.workers)
+    scene.applied(*scene.words, code="new")
+    scene.broken = lambda worker: worker.startswith("x") and worker not in old
+    scene.play(10, x=2)
+    scene.play(60, x=2, light=1, heavy=1)
+    assert scene.counts() == (0, 1)
+    assert scene.fleet.lack("light") is not None
+    started = [worker for worker in scene.pool.started if not worker.startswith("x")]
+    scene.play(120, x=2, light=1, heavy=1)
+    assert [worker for worker in scene.pool.started if not worker.startswith("x")] == started
+    scene.broken = lambda _worker: False
+    scene.play(600, x=2, light=1, heavy=1)
+    assert scene.counts() == (1, 1)
+
+
+def test_a_roll_out_that_finds_no_way_says_so() -> None:
+    """A place on n1 takes two moves: c to n2, then b to n0."""
+    sizes = ("topics.a.handler=m:f", "topics.c.handler=m:f", "topics.c.worker.num_cpus=1")
+    scene = Cluster(3.0, light=1.0, heavy=3.0, words=(*sizes, "topics.a.worker.num_cpus=2"))
+    scene.play(15, a=1, c=1)
+    scene.cpus |= {"n1": 4.0}
+    scene.play(15, a=1, c=1, heavy=1)
+    scene.cpus |= {"n2": 1.0}
+    scene.applied(*scene.words, "topics.a.worker.num_cpus=4")
+    scene.play(30, a=1, c=1, heavy=1)
+    assert (
+        scene.fleet.lack("a") == "no node for a new worker, whoever of the old ones left; the roll-out waits for room"
+    )
+    assert [line for line in scene.lines if line.startswith("a: ")] == [f"a: {scene.fleet.lack('a')}"]
+
+
+def test_those_who_wait_for_room_leave_the_search_for_it_to_others() -> None:
+    """Two heavier topics whose room was taken; a lighter one, on a node of its own, rolls at once."""
+    said = ("handler=m:f", "weight=10", "worker.resources.n0=1", "worker.num_cpus=1")
+    heavier = tuple(f"topics.{topic}.{word}" for topic in ("h0", "h1") for word in said)
+    scene = Cluster(4.0, 4.0, words=(*heavier, "topics.light.worker.resources.n1=1"))
+    scene.play(15, h0=2, h1=2, light=4)
+    old = set(scene.pool.workers)
+    scene.applied(*scene.words, *(f"topics.{topic}.worker.num_cpus=0.9" for topic in ("h0", "h1", "light")))
+    scene.play(1, h0=2, h1=2, light=4)
+    assert sorted(worker.partition("/")[0] for worker in scene.asked_s) == ["h0", "h1"]
+    scene.play(1, h0=2, h1=2, light=4)
+    scene.cpus["n0"] = 2.0
+    scene.play(60, h0=2, h1=2, light=4)
+    assert {worker.partition("/")[0] for worker in old & set(scene.pool.workers)} == {"h0", "h1"}
