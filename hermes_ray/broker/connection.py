@@ -13,6 +13,7 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from hermes_ray import __version__
+from hermes_ray.broker.reason import reason_of
 from hermes_ray.config.secrets import mask_url, refused_url
 from hermes_ray.errors import OperationFailed, UserMistake
 
@@ -68,7 +69,7 @@ def connect(urls: Sequence[str], *, name: str, wait_s: float = 0, heartbeat_s: i
             try:
                 return BlockingConnection(parameters(url, name=name, heartbeat_s=heartbeat_s))
             except (AMQPError, AMQPConnectorException, OSError) as error:
-                reason = _reason(error)
+                reason = reason_of(error)
                 _raise_if_final(url, reason)
                 failures.append(f"{mask_url(url)} ({reason})")
         left_s = deadline_s - time.monotonic()
@@ -93,13 +94,3 @@ def _raise_if_final(url: str, reason: str) -> None:
         raise OperationFailed(
             f"the broker at {masked} refused this user the virtual host: grant it permissions or correct broker.url"
         )
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause in words; pika wraps a refused socket three deep."""
-    inner = getattr(error, "exception", None) or (error.args[0] if error.args else None)
-    if isinstance(inner, BaseException):
-        return _reason(inner)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(part) for part in error.args) or type(error).__name__

@@ -14,6 +14,7 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
 
 from hermes_ray.broker.connection import backoff_s, parameters
+from hermes_ray.broker.reason import reason_of
 
 __all__ = ["IoThread", "Link"]
 
@@ -165,4 +166,6 @@ class Link:
 
 def _text(error: Exception | str) -> str:
     code, words = getattr(error, "reply_code", None), getattr(error, "reply_text", None)
-    return f"{code} {words}" if words else (str(error) or type(error).__name__)
+    if words:
+        return f"{code} {words}"
+    return reason_of(error) if isinstance(error, Exception) else error

@@ -29,6 +29,7 @@ CALL_TIMEOUT_S = 15.0
 ORDER_LASTS_S = 14.0  # less than we wait for its answer: what we call failed is not carried out afterwards
 LEAVING_S, CRASHED_S = 15.0, 5.0
 LOOK_S = 0.2
+HAND_OVER_S = 0.5
 AWAY_S = 40.0  # a scaler that Ray restarts, or one that another replaces, is back sooner
 
 OVERRIDES: Mapping[str, Mapping[str, Any]] = {
@@ -64,8 +65,11 @@ class Deployment:
 
     @classmethod
     def find(cls, name: str) -> Deployment:
-        """The deployment called ``name``; raises ``UserMistake`` naming the ones there are."""
-        found = cls.running(name)
+        """The deployment called ``name``; raises ``UserMistake`` naming the ones there are.
+
+        Between its two scalers an apply leaves the name to nobody, for less than 0.1 s.
+        """
+        found = cls.appears(name, HAND_OVER_S)
         if found is None:
             raise UserMistake(_no_deployment(name))
         return found
@@ -266,4 +270,5 @@ def _no_deployment(name: str) -> str:
     if not names:
         return f"no deployment runs on this cluster: start one with hermes serve (looked for deployment.name={name})"
     near = (get_close_matches(name, names, 1, 0) or names)[0]
-    return f"no deployment named {name} runs on this cluster, but {', '.join(names)} does: say deployment.name={near}"
+    others = f"{', '.join(names)} {'does' if len(names) == 1 else 'do'}"
+    return f"no deployment named {name} runs on this cluster, but {others}: say deployment.name={near}"

@@ -39,7 +39,10 @@ def forget_overrides(config: Config) -> None:
 
 
 def drain_without_scaler(name: str, timeout_s: float) -> int:
-    """Drain the workers of a deployment that has lost its scaler; returns the handlers that this cut short."""
+    """Drain the workers of a deployment that has lost its scaler; returns the handlers that this cut short.
+
+    A worker that does not answer counts as one: its message goes back when its process ends, which is waited for.
+    """
     pool = RayWorkerPool(name)
     deadline_s = time.monotonic() + timeout_s
     for worker in pool.living():
@@ -49,6 +52,8 @@ def drain_without_scaler(name: str, timeout_s: float) -> int:
         if time.monotonic() > deadline_s - 2 * LOOK_S and not running_count:
             running_count = sum(map(pool.running_count, left))
         time.sleep(LOOK_S)
-    for worker in left:
-        pool.kill(worker)
-    return running_count
+    ended_count = sum([pool.end(worker) for worker in left])
+    deadline_s = time.monotonic() + ENDING_S
+    while pool.living() and time.monotonic() < deadline_s:
+        time.sleep(LOOK_S)
+    return max(running_count, ended_count)

@@ -22,7 +22,8 @@ from ray.experimental.internal_kv import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 __all__ = ["class_of", "cluster_addresses", "draining_nodes", "drop_raylet_news", "free_by_node", "has_package"]
-__all__ += ["kept_value", "near", "node_types", "refer_to_package", "send_token", "try_token", "waiting_actors"]
+__all__ += ["kept_value", "near", "node_types", "process_of", "refer_to_package", "send_token", "try_token"]
+__all__ += ["waiting_actors"]
 
 
 def drop_raylet_news() -> None:

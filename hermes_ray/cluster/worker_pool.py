@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
@@ -15,7 +16,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.cluster.outlet import RayOutlet
 from hermes_ray.cluster.process_end import ProcessEnds
-from hermes_ray.cluster.ray_private import class_of, near, waiting_actors
+from hermes_ray.cluster.ray_private import class_of, near, process_of, waiting_actors
 from hermes_ray.cluster.tasks import cause_text
 from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.ports import StartResult
@@ -111,6 +112,18 @@ class RayWorkerPool:
         """End ``worker`` at once, or take back a start that Ray has not placed."""
         if (handle := self._handle(worker)) is not None:
             ray.kill(handle, no_restart=True)
+
+    def end(self, worker: str) -> bool:
+        """Kill ``worker``, and see to it that its process ends, answering or not; False if it had none yet."""
+        if (handle := self._handle(worker)) is None:
+            return False
+        pid = 0
+        with contextlib.suppress(Exception):  # it went meanwhile
+            node_id, pid = process_of(handle._actor_id.hex())
+            if pid:
+                self.end_process(worker, node_id, pid)
+        ray.kill(handle, no_restart=True)
+        return bool(pid)
 
     def end_process(self, worker: str, node_id: str, pid: int) -> None:
         """See to it that the process of a worker that is killed ends, answering or not; asking again does no harm."""

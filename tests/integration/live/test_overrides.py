@@ -6,6 +6,7 @@ import os
 import signal
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +126,25 @@ def test_without_a_scaler_stop_finds_the_workers_by_name_and_drains_them(
     nobody = project.hermes("stop", "config=my.yaml", check=False)
     assert nobody.returncode == 2
     assert "no deployment" in nobody.stderr
+
+
+@pytest.mark.usefixtures("ended")
+def test_without_a_scaler_stop_does_not_call_a_worker_that_stands_still_drained(
+    project: Project, cluster: Cluster
+) -> None:
+    slow = {"handler": "Sync", "options": {"sleep_s": 60.0}, "workers": {"min": 1, "max": 1}}
+    project.configure({"work": slow}, drain_timeout_s=2)
+    project.hermes("apply", "config=my.yaml")
+    project.publish("work", count=1)
+    wait_until(lambda: ready_count(project.url, "work") == 0, 30, "it is in a handler")
+    ray.kill(ray.get_actor("scaler", namespace=project.name), no_restart=True)
+    (pid,) = [actor.pid for name, actor in actors(cluster, project.name).items() if name.startswith("work/")]
+    os.kill(pid, signal.SIGSTOP)
+    stopped = project.hermes("stop", "config=my.yaml", check=False)
+    assert "1 running handler was killed" in stopped.stdout
+    assert stopped.returncode == 1
+    assert not Path(f"/proc/{pid}").exists()
+    wait_until(lambda: ready_count(project.url, "work") == 1, 10, "its message is back in the queue")
 
 
 def test_stopping_forgets_pauses_and_keeps_what_was_learnt(
