@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.placement import Moves, plan_moves
 from hermes_ray.core.resources import fit_count, size_of, take
-from hermes_ray.scaler.crews import Crews, Victims
+from hermes_ray.scaler.crews import Crews, Victims, without
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rollout import Rollout
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
@@ -56,27 +56,26 @@ class MakingWay:
             text = f"the room that worker {given.worker} left was taken"
             self.standing[topic] = f"{text}; the roll-out waits for room, 5 minutes at least"
             return []
-        if self._force.former(topic, now_s):
-            leaving = self._in_the_way(topic, old, rollout.new_count, now_s)
-        else:
-            leaving = self._victims.in_turn(old)[:1]
+        of_now = without(old, self._force.former(topic, now_s))
+        leaving = self._victims.in_turn(of_now)[:1] or self._in_the_way(topic, old, rollout, now_s)
         if leaving:
             self._given[topic] = _GivenRoom(leaving[-1].worker, now_s, rollout.proven_count)
         else:
             self.standing[topic] = "no node for a new worker, whoever of the old ones left; the roll-out waits for room"
         return leaving
 
-    def _in_the_way(self, topic: str, old: Sequence[Record], new_count: int, now_s: float) -> list[Record]:
+    def _in_the_way(self, topic: str, old: Sequence[Record], rollout: Rollout, now_s: float) -> list[Record]:
         """Those whose going makes room for one more new one of another size; none where nobody's would.
 
-        Others' old workers may be in the way, which wait for code that does not start.
+        Others' old workers may be in the way, which wait for code that does not start. Where it is only others that
+        have to move, a place of the target is left: they move for a worker that is missing.
         """
         if not self._what_ifs_left or now_s < self._no_use_until_s.get(topic, now_s):
             return []
         self._what_ifs_left -= 1
         crews, members = self._crews.by_topic, self._crews.members
         others = {name: crew for other, own in crews.items() if other != topic for name, crew in own.items()}
-        alone = replace(crews[topic][topic], target=new_count + 1)
+        alone = replace(crews[topic][topic], target=rollout.new_count + 1)
         spare = {name: replace(crew, target=0) for name, crew in crews[topic].items() if name != topic}
         moves = plan_moves({**others, **spare, topic: alone}, self._crews.capacity)
         leaving: list[Record] = []
@@ -84,7 +83,7 @@ class MakingWay:
             for node_id, count in moves.drains.get(name, {}).items():
                 leaving += self._victims.in_turn([r for r in members[name] if r.place_id == node_id])[:count]
         if not leaving and topic in (moves := plan_moves({**others, topic: alone}, self._crews.capacity)).places:
-            leaving = self._not_beside(old, moves)
+            leaving = self._not_beside(old, moves) or self._victims.in_turn(old)[: rollout.old_for_a_place]
         self._no_use_until_s[topic] = now_s if leaving else now_s + WHAT_IF_AGAIN_S
         return leaving
 

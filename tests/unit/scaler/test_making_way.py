@@ -130,3 +130,30 @@ def test_those_who_wait_for_room_leave_the_search_for_it_to_others() -> None:
     scene.cpus["n0"] = 2.0
     scene.play(60, h0=2, h1=2, light=4)
     assert {worker.partition("/")[0] for worker in old & set(scene.pool.workers)} == {"h0", "h1"}
+
+
+def test_a_second_apply_in_the_middle_of_a_roll_out_to_another_size_goes_through() -> None:
+    """Of twelve of 1 CPU some are of 2 CPU when new code comes: old ones of both sizes leave for it."""
+    scene = Cluster(12.0, light=1.0)
+    scene.play(20, light=12)
+    scene.words = (*scene.words, "topics.light.worker.num_cpus=2")
+    scene.applied(*scene.words, code="new")
+    while sum(scene.pool.sizes[worker]["CPU"] == 2.0 for worker in scene.pool.workers) < 3:
+        scene.play(1, light=12)
+    before = set(scene.pool.workers)
+    scene.applied(*scene.words, code="newer")
+    scene.play(150, light=12)
+    assert not before & set(scene.pool.workers)
+    assert scene.counts() == (6, 0)
+
+
+def test_an_old_worker_leaves_where_others_have_to_move_for_the_new_one() -> None:
+    """Nobody old is in its way, but ``heavy`` is, and has a place on n1."""
+    scene = Cluster(2.5, light=0.1, heavy=1.0)
+    scene.play(15, light=1, heavy=1)
+    scene.cpus |= {"n1": 1.0}
+    scene.words = (*scene.words, "topics.light.worker.num_cpus=2")
+    scene.applied(*scene.words)
+    scene.play(30, light=1, heavy=1)
+    assert {scene.pool.sizes[worker]["CPU"] for worker in scene.pool.workers} == {1.0, 2.0}
+    assert scene.counts() == (1, 1)
