@@ -23,7 +23,6 @@ from hermes_ray.scaler.plan import Plan
 from hermes_ray.scaler.ports import CapacityView, WorkerPool
 from hermes_ray.scaler.reconcile import Reconciler
 from hermes_ray.scaler.record import Record
-from hermes_ray.scaler.rolling import NONE_WANTED
 from hermes_ray.scaler.rollout import CANARY_COUNT
 from hermes_ray.scaler.roster import Departure, Roster
 from hermes_ray.scaler.start_backoff import EARLY_DEATH_S, FIRST_BACKOFF_S
@@ -41,6 +40,7 @@ class Fleet:
         self._view = view
         self._force = Workforce(plan, pool, Roster() if roster is None else roster)
         self._reconciler = Reconciler(self._force)
+        self.reconcile = self._reconciler.reconcile
         self.roster = self._force.roster
         self.params: Mapping[str, TopicParams] = self._force.params
         self.failed_starts = self._force.failed_starts
@@ -156,17 +156,6 @@ class Fleet:
         return self._force.take_lines()
 
     # What to do
-
-    def reconcile(
-        self,
-        targets: Mapping[str, int],
-        capacity: Capacity | None,
-        now_s: float,
-        kept: Collection[str] = (),
-        wanted: Mapping[str, int | None] = NONE_WANTED,
-    ) -> list[str]:
-        """See ``Reconciler.reconcile``."""
-        return self._reconciler.reconcile(targets, capacity, now_s, kept, wanted)
 
     def wind_down(self, stop_by_s: float, kill: bool, now_s: float) -> bool:
         """One step of stopping: drain everything by ``stop_by_s``, or kill it; True while a worker is left.
