@@ -17,12 +17,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import islice
+from types import MappingProxyType
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.resources import Size, fit_count, shortage, take
 from hermes_ray.core.room import Room
 
 __all__ = ["Crew", "Moves", "plan_moves"]
+
+NOBODY_PROMISED: Mapping[str, int] = MappingProxyType({})
 
 _MOST_SEARCHES = 16  # for somebody to move, in one look; whoever is left is looked after by the next
 _MOST_EVICTIONS = 64  # that are tried in one search, the cheapest of all nodes'
@@ -58,7 +61,8 @@ class Moves:
     ``starts``: topic -> a node for each worker; ``drains``: topic -> node -> workers that go, surplus ones included;
     ``waiting``: topic -> workers that start once those that leave are gone; ``places``: the nodes of both; ``lacks``:
     what keeps a topic from its grant; ``unsearched``: what may keep it, if nobody can make room, which this look had no
-    time to see. ``room`` is what is left for others, such as the surge of a roll-out.
+    time to see; ``promised``: the workers that a topic will have for whom others go. ``room`` is what is left for
+    others, such as the surge of a roll-out.
     """
 
     room: Room
@@ -68,6 +72,7 @@ class Moves:
     lacks: dict[str, str] = field(default_factory=dict)
     unsearched: dict[str, str] = field(default_factory=dict)
     places: dict[str, list[str]] = field(default_factory=dict)
+    promised: dict[str, int] = field(default_factory=dict)
 
     def start(self, topic: str, node_id: str) -> None:
         """One more starts there now."""
@@ -80,13 +85,19 @@ class Moves:
         self.places.setdefault(topic, []).append(node_id)
 
 
-def plan_moves(crews: Mapping[str, Crew], capacity: Capacity, pressing: Collection[str] = ()) -> Moves:
+def plan_moves(
+    crews: Mapping[str, Crew],
+    capacity: Capacity,
+    pressing: Collection[str] = (),
+    promised: Mapping[str, int] = NOBODY_PROMISED,
+) -> Moves:
     """What brings every topic to its grant; surplus that hinders nobody is not among it.
 
     For the first worker of ``pressing`` topics, or the first up to their minimum, lighter ones leave that find no place
-    elsewhere.
+    elsewhere. Nobody else leaves for a topic that has fewer workers than it is ``promised``, since others have gone for
+    it lately: other work on the cluster takes the room.
     """
-    return _Planner(crews, capacity, pressing).plan()
+    return _Planner(crews, capacity, pressing, promised).plan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +124,14 @@ class _Way(Enum):
 
 
 class _Planner:
-    def __init__(self, crews: Mapping[str, Crew], capacity: Capacity, pressing: Collection[str]) -> None:
-        self._crews, self._pressing = crews, pressing
+    def __init__(
+        self,
+        crews: Mapping[str, Crew],
+        capacity: Capacity,
+        pressing: Collection[str],
+        promised: Mapping[str, int],
+    ) -> None:
+        self._crews, self._pressing, self._promised = crews, pressing, promised
         self._counts = {topic: sum(crew.staying.values()) for topic, crew in crews.items()}
         self._surplus = {topic: max(0, self._counts[topic] - crew.target) for topic, crew in crews.items()}
         self._staying: dict[str, dict[str, int]] = {}  # node -> topic -> workers that may be told to go
@@ -176,7 +193,8 @@ class _Planner:
     def _make_room(self, topic: str, size: Size) -> str | None:
         """Have whoever stands in the way go; the node, None where nobody could, or this look has done enough."""
         is_pressing = self._is_pressing(topic)
-        if (size, is_pressing) in self._immovable or not self._searches_left:
+        is_taken = self._counts[topic] < self._promised.get(topic, 0)
+        if is_taken or (size, is_pressing) in self._immovable or not self._searches_left:
             return None
         self._searches_left -= 1
         if not self._staying:
@@ -187,6 +205,7 @@ class _Planner:
             for eviction in sorted(filter(None, found), key=lambda eviction: eviction.cost)[:_MOST_EVICTIONS]:
                 if (homes := self._homes_elsewhere(eviction, size)) is not None:
                     self._evict(eviction, homes, size)
+                    self._moves.promised[topic] = self._counts[topic] + 1
                     return eviction.node_id
         self._immovable.add((size, is_pressing))
         return None

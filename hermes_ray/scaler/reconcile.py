@@ -22,6 +22,7 @@ from hermes_ray.scaler.workforce import Workforce
 __all__ = ["Reconciler"]
 
 WAIT_SAID_S = 15.0  # for room that others leave; most handlers end sooner
+TAKEN_S = 60.0  # who did not get the room that was made for it does not have more made so soon: it may go the same way
 
 
 class Reconciler:
@@ -33,6 +34,7 @@ class Reconciler:
         self._all, self._victims = Crews(Capacity(nodes=())), Victims(())
         self._waiting_since_s: dict[str, float] = {}
         self._lacking_since_s: dict[str, float] = {}  # a first worker, or one of the minimum
+        self._promised: dict[str, tuple[int, float]] = {}  # workers, and since when others go for them
         self.lacks: Mapping[str, str] = {}
 
     def reconcile(
@@ -81,7 +83,13 @@ class Reconciler:
         self._all.by_topic = {topic: dict(self._crews(topic, n, now_s)) for topic, n in targets.items()}
         crews = {name: crew for own in self._all.by_topic.values() for name, crew in own.items()}
         pressing = {topic for topic, since_s in self._lacking_since_s.items() if now_s - since_s > WAIT_SAID_S}
-        moves = plan_moves(crews, capacity, pressing)
+        self._promised = {
+            topic: (count, at_s)
+            for topic, (count, at_s) in self._promised.items()
+            if now_s - at_s < TAKEN_S and sum(crews[topic].staying.values()) < min(count, crews[topic].target)
+        }
+        moves = plan_moves(crews, capacity, pressing, {topic: count for topic, (count, _) in self._promised.items()})
+        self._promised |= {topic: (count, now_s) for topic, count in moves.promised.items()}
         self._lacking_since_s = {
             topic: self._lacking_since_s.get(topic, now_s)
             for topic, target in targets.items()

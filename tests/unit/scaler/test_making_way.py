@@ -157,3 +157,19 @@ def test_an_old_worker_leaves_where_others_have_to_move_for_the_new_one() -> Non
     scene.play(30, light=1, heavy=1)
     assert {scene.pool.sizes[worker]["CPU"] for worker in scene.pool.workers} == {1.0, 2.0}
     assert scene.counts() == (1, 1)
+
+
+def test_where_other_work_takes_the_room_that_was_made_no_more_is_made_for_a_while() -> None:
+    scene = Cluster(2.0, 2.0, 2.0, 2.0, light=1.0)
+    scene.play(15, light=8)
+    scene.cpus = dict.fromkeys(scene.cpus, 4.0)
+    scene.play(2, light=8, heavy=1)
+    (node_id,) = {str(scene.pool.nodes[worker]) for worker in scene.asked_s}
+    scene.cpus[node_id] = 2.0
+    scene.play(1, light=8, heavy=1)
+    scene.cpus[node_id] = 0.0  # a task of others, as soon as the two have gone
+    scene.play(45, light=8, heavy=1)
+    assert (len(scene.asked_s), scene.counts()) == (2, (8, 0))
+    assert scene.fleet.lack("heavy") is not None
+    scene.play(60, light=8, heavy=1)
+    assert scene.counts() == (8, 1)
