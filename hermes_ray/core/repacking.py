@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 
 from hermes_ray.core.firsts import Nodes, is_enough
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.placement import Crew, plan_moves
+from hermes_ray.core.moves import Crew
+from hermes_ray.core.placement import plan_moves
 from hermes_ray.core.resources import Free, Size, fit_count, free_of, take, total_of
 
 __all__ = ["Repacking"]

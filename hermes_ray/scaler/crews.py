@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.placement import Crew
+from hermes_ray.core.moves import Crew
 from hermes_ray.core.resources import Size
 from hermes_ray.scaler.record import Record
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.placement import Moves, plan_moves
+from hermes_ray.core.moves import Moves
+from hermes_ray.core.placement import plan_moves
 from hermes_ray.core.resources import fit_count, size_of, take
 from hermes_ray.scaler.crews import Crews, Victims, without
 from hermes_ray.scaler.record import Record

@@ -7,7 +7,8 @@ from dataclasses import replace
 from math import ceil
 
 from hermes_ray.core.model import Capacity
-from hermes_ray.core.placement import Crew, Moves, plan_moves
+from hermes_ray.core.moves import Crew, Moves
+from hermes_ray.core.placement import plan_moves
 from hermes_ray.core.resources import Size, size_of
 from hermes_ray.core.room import ANYWHERE
 from hermes_ray.scaler.crews import Crews, Victims, crew_of, without

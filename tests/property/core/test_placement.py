@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.model import Capacity, Node
-from hermes_ray.core.placement import Crew, plan_moves
+from hermes_ray.core.moves import Crew
+from hermes_ray.core.placement import plan_moves
 from hermes_ray.core.resources import Resources, fit_count, free_of, size_of, take
 
 SIZES: dict[str, Resources] = {

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hermes_ray.core.model import Capacity, Node
-from hermes_ray.core.placement import Crew, plan_moves
+from hermes_ray.core.moves import Crew
+from hermes_ray.core.placement import plan_moves
 from hermes_ray.core.resources import Resources, size_of
 from hermes_ray.core.room import ANYWHERE, Room
 
