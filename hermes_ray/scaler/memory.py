@@ -41,6 +41,11 @@ class TopicMemory(Struct, frozen=True, kw_only=True):
     wait_rungs_ms: tuple[int, ...] = ()
     left_out_since_s: float | None = None
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it has no pool until another apply: it is left out, or stopped."""
+        return self.left_out_since_s is not None or self.override.stopped
+
 
 class TopicLearnt(Struct, frozen=True, kw_only=True):
     """What was learnt of a topic: a restart without the last seconds of it costs freshness only."""
@@ -181,7 +186,8 @@ def recalled(memory: Memory | None, plan: Plan, cluster_id: str) -> Memory:
     """What a scaler started with ``plan`` on ``cluster_id`` goes on from.
 
     Restarted under the same plan: everything. Under a later plan: everything but a stop order and stopped topics, which
-    an apply ends. On another cluster: learnt rates, since its workers, counts and pauses are none of ours.
+    an apply ends, and the targets of topics that did not work. On another cluster: learnt rates, since its workers,
+    counts and pauses are none of ours.
     """
     fresh = Header(generation=plan.generation, cluster_id=cluster_id, owner=plan.owner)
     if memory is None:
@@ -195,16 +201,24 @@ def recalled(memory: Memory | None, plan: Plan, cluster_id: str) -> Memory:
         )
     if header.generation == plan.generation:
         return memory
-    topics = {topic: _started_again(past) for topic, past in memory.topics.items()}
+    rested = {topic for topic, past in memory.topics.items() if past.is_at_rest or header.stop_by_s is not None}
     return structs.replace(
         memory,
         header=structs.replace(fresh, anchor=header.anchor, report_interval_s=header.report_interval_s),
-        topics=topics,
+        topics={topic: _started_again(past) for topic, past in memory.topics.items()},
+        learnt={topic: _without_target(past) if topic in rested else past for topic, past in memory.learnt.items()},
     )
 
 
 def _started_again(past: TopicMemory) -> TopicMemory:
     return structs.replace(past, override=dataclasses.replace(past.override, stopped=False))
+
+
+def _without_target(past: TopicLearnt) -> TopicLearnt:
+    """A topic that comes back has the size of what it finds. Its last target may be of weeks ago: held until there is
+    data it would take the room of those at work, for an empty queue perhaps.
+    """
+    return structs.replace(past, policy=None)
 
 
 def policy_state(memory: Memory) -> PolicyState:

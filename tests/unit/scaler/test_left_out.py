@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from hermes_ray.core.model import Override
 from tests.support.scaler_world import ScalerWorld, pause
 
@@ -99,3 +103,59 @@ def test_what_the_last_workers_of_a_left_out_topic_settle_is_counted() -> None:
     world.applied("topics.seasonal.handler=m:f")
     world.tick()
     assert world.acked("seasonal") == world.handled["seasonal"] > 0
+
+
+@pytest.mark.parametrize("ends", ["left out", "stopped", "left out of a deployment that is stopped"])
+@pytest.mark.parametrize("policy", ["adaptive", "threshold"])
+def test_a_topic_that_returns_after_days_has_no_worker_for_an_empty_queue(ends: str, policy: str) -> None:
+    extra = ("topics.extra.handler=m:f", f"topics.extra.scaling.policy={policy}", "topics.extra.workers.max=60")
+    world = ScalerWorld()
+    world.applied(*extra)
+    world.loop.override("extra", lambda override: replace(override, pinned_count=47, pinned_until_s=world.now_s + 5.0))
+    world.tick(10)
+    assert len(world.of("extra")) == 47
+    if ends == "stopped":
+        world.loop.override("extra", lambda override: replace(override, stopped=True))
+    else:
+        world.applied()
+    world.tick(5)
+    if ends == "left out of a deployment that is stopped":
+        world.loop.stop(kill=False, now_s=world.now_s)
+        world.tick(3)
+    assert not world.of("extra")
+    started = len(world.pool.started)
+    world.now_s += 10 * DAY_S
+    world.applied(*extra)
+    world.scaler_is_killed()  # before its first tick
+    world.prober.seen.clear()
+    world.loop.tick((), world.now_s)  # before the first depth is known
+    world.tick(10)
+    assert len(world.pool.started) == started
+
+
+def test_a_topic_that_returns_is_at_once_as_large_as_what_waits_takes() -> None:
+    extra = ("topics.extra.handler=m:f", "topics.extra.workers.max=60")
+    world = ScalerWorld()
+    world.applied(*extra)
+    world.ready["extra"] = 400
+    world.tick(30)
+    world.applied()
+    world.tick(5)
+    world.now_s += 10 * DAY_S
+    world.applied(*extra)
+    world.ready["extra"] = 4_000
+    world.tick(3)
+    assert len(world.of("extra")) > 20, "what a message takes is known"
+
+
+def test_a_topic_that_stays_keeps_its_pool_over_an_apply_while_nothing_is_seen() -> None:
+    world = ScalerWorld()
+    world.rate_hz["light"] = 60
+    world.tick(90)
+    pool = world.of("light")
+    world.applied("topics.light.workers.max=30")
+    world.prober.seen.clear()
+    world.now_s += 20.0  # the last depth is too old to tell
+    world.loop.tick((), world.now_s)
+    assert world.of("light") == pool
+    assert world.pool.drained == []

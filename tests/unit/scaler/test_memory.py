@@ -77,8 +77,27 @@ def test_under_a_later_plan_all_but_the_stop_order_and_stopped_topics_is_kept_an
     now = recalled(memory, plan(8), HERE)
     assert (now.header.generation, now.header.owner, now.header.stop_by_s) == (8, NEXT, None)
     assert now.topics["heavy"] == structs.replace(stopped, override=Override(paused=True, pinned_count=3))
-    assert (now.learnt, now.workers, now.header.anchor) == (memory.learnt, memory.workers, memory.header.anchor)
-    assert policy_state(now).target("heavy") == 4
+    assert (now.workers, now.header.anchor) == (memory.workers, memory.header.anchor)
+    assert {topic: past.history for topic, past in now.learnt.items()} == {
+        topic: past.history for topic, past in memory.learnt.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("past", "stop_by_s", "target"),
+    [
+        (topic_memory(), None, 4),
+        (topic_memory(override=Override(stopped=True)), None, None),
+        (topic_memory(left_out_since_s=9.5), None, None),
+        (topic_memory(), 120.25, None),
+    ],
+)
+def test_under_a_later_plan_only_who_was_at_work_has_a_target(
+    past: TopicMemory, stop_by_s: float | None, target: int | None
+) -> None:
+    memory = filled(header=header(stop_by_s=stop_by_s), topics={"heavy": past})
+    assert policy_state(recalled(memory, plan(8), HERE)).target("heavy") == target
+    assert policy_state(recalled(memory, plan(7), HERE)).target("heavy") == 4, "restarted it goes on"
 
 
 @pytest.mark.parametrize(
