@@ -78,6 +78,10 @@ class Record(WorkerMemory, kw_only=True, eq=False):
             return self.since_s, self.taken if self.adopted else 0.0
         return self.before_s, self.before_taken
 
+    def is_late(self, reported_s: float) -> bool:
+        """Whether a report that came then had waited for us: of what time it is is not known."""
+        return self.late_s is not None and self.late_s[0] <= reported_s <= self.late_s[1]
+
     def hear(self, report: Report, now_s: float, interval_s: float) -> Counters | None:
         """Take a newer report; returns what it adds to the topic's counters, None where that is not known.
 
@@ -99,7 +103,7 @@ class Record(WorkerMemory, kw_only=True, eq=False):
         """Whether the last report is one to interpolate from: old enough, which one just before a worker's end is not,
         and of a known time.
         """
-        if self.late_s is not None and self.late_s[0] <= reported_s <= self.late_s[1]:
+        if self.is_late(reported_s):
             return False
         from_s = self.since_s if self.before_s is None else self.before_s
         return now_s - reported_s >= _APART_INTERVALS * interval_s or now_s - from_s > _LONGEST_INTERVALS * interval_s

@@ -16,6 +16,7 @@ from hermes_ray.worker.report import Phase, Report, UnknownReport
 __all__ = ["Departure", "Roster"]
 
 PATIENCE_S, PATIENCE_INTERVALS = 5.0, 2.0
+SHORT_INTERVALS = 0.25  # reports that are late by less than that may as well have come in time
 LATE_REPORTS_S = 3.0  # until the calls that waited for us are answered
 
 
@@ -37,7 +38,8 @@ class _Topic:
     totals: Totals | None = None  # None: to be added up anew, like the takings
     takings: list[Taken] | None = None
     left: list[Taken] = field(default_factory=list)  # those of workers that left lately
-    unheard: dict[str, float] = field(default_factory=dict)  # not heard of by this scaler yet: since when we listen
+    # Not heard of since this scaler was away, or at all: since when we listen.
+    unheard: dict[str, float] = field(default_factory=dict)
     late: list[Taken] = field(default_factory=list)  # what silent ones had taken by when they were heard again
 
 
@@ -87,7 +89,8 @@ class Roster:
         topic = self._topic(record.topic)
         silent, before = now_s - record.heard_s > SILENT_INTERVALS * interval_s, (record.reported_s, record.taken)
         record.heard_s, record.silent_since_s = now_s, None
-        topic.unheard.pop(record.worker, None)
+        if not record.is_late(now_s):
+            topic.unheard.pop(record.worker, None)
         if isinstance(report, UnknownReport):
             record.reported_s = now_s
         elif record.report is None or report.seq > record.report.seq:
@@ -126,20 +129,31 @@ class Roster:
         """All living workers."""
         return [record.remembered() for record in self._records.values()]
 
-    def was_away(self, away_s: float, now_s: float) -> None:
-        """Nobody has listened for so long: that was no silence, and what the workers say first is of that time too."""
-        for record in self._records.values():
-            record.heard_s = min(now_s, record.heard_s + away_s)
-            record.late_s = (now_s - away_s, now_s + LATE_REPORTS_S)
-            if record.not_consuming_since_s is not None:
-                record.not_consuming_since_s = min(now_s, record.not_consuming_since_s + away_s)
-            if record.reported_s is None:
-                record.since_s = min(now_s, record.since_s + away_s)
-            elif record.silent_since_s is None:
-                self._topic(record.topic).unheard[record.worker] = now_s
-            else:
-                record.silent_since_s = record.heard_s
-                self.note(record)
+    def was_away(self, away_s: float, now_s: float, interval_s: float = 1.0) -> None:
+        """Nobody has listened for so long: that was no silence, and what the workers say first is of that time too.
+
+        Reports are waited for, unless it was short beside ``interval_s``. Where some are already, no longer than those,
+        and not anew for as long again: who stands still time after time would never look at what there is.
+        """
+        is_short = away_s <= SHORT_INTERVALS * interval_s
+        for topic in self._topics.values():
+            since_s = min(topic.unheard.values(), default=now_s)
+            since_s = now_s if now_s - since_s > 2 * _patience_s(interval_s) else since_s
+            for record in topic.records.values():
+                self._was_away_from(record, away_s, now_s)
+                if record.reported_s is not None and record.silent_since_s is None and not is_short:
+                    topic.unheard[record.worker] = since_s
+
+    def _was_away_from(self, record: Record, away_s: float, now_s: float) -> None:
+        record.heard_s = min(now_s, record.heard_s + away_s)
+        record.late_s = (now_s - away_s, now_s + LATE_REPORTS_S)
+        if record.not_consuming_since_s is not None:
+            record.not_consuming_since_s = min(now_s, record.not_consuming_since_s + away_s)
+        if record.reported_s is None:
+            record.since_s = min(now_s, record.since_s + away_s)
+        elif record.silent_since_s is not None:
+            record.silent_since_s = record.heard_s
+            self.note(record)
 
     # Looks
 
@@ -169,10 +183,16 @@ class Roster:
     def is_complete(self, topic: str, now_s: float, interval_s: float = 1.0) -> bool:
         """Whether totals over this topic are of now: every worker that was there before us has reported, or had time
         enough. Those of a scaler before us would make all that was settled since look like arrivals of this second.
+
+        What it reported to that scaler lately is as good as told to us, unless reports had to wait for us since.
         """
-        unheard = self._topic(topic).unheard
-        patience_s = max(PATIENCE_S, PATIENCE_INTERVALS * interval_s)
-        return not unheard or all(now_s - since_s > patience_s for since_s in unheard.values())
+        patience_s, recent_s = _patience_s(interval_s), now_s - SILENT_INTERVALS * interval_s
+        for worker, since_s in self._topic(topic).unheard.items():
+            record = self._records[worker]
+            is_recent = record.late_s is None and record.reported_s is not None and record.reported_s > recent_s
+            if now_s - since_s <= patience_s and not is_recent:
+                return False
+        return True
 
     def arrived(self, topic: str, probes: Sequence[Probe], now_s: float, interval_s: float = 1.0) -> Arrived | None:
         """Arrivals as of the latest of ``probes`` that every worker's reports cover, None if there is none."""
@@ -251,3 +271,8 @@ class Roster:
             killed = report.killed_count if report.phase is Phase.DRAINED else report.running_count
         is_expected = record.is_draining or record.kill_asked_s is not None
         return Departure(record=record, expected=is_expected, killed_count=killed)
+
+
+def _patience_s(interval_s: float) -> float:
+    """How long reports are waited for."""
+    return max(PATIENCE_S, PATIENCE_INTERVALS * interval_s)

@@ -242,3 +242,49 @@ def test_reports_that_waited_for_a_scaler_that_stood_still_are_of_no_known_time(
     assert takings[:4] == (21.0, 20.0, 81.0, 80.0)
     made.take(report("a/1", 5, acked=100), 101.0, 20.0)
     assert record.takings == Taken(81.0, 80.0, 101.0, 100.0, 21.0, 20.0)
+
+
+def test_a_scaler_that_stood_still_waits_for_reports_that_did_not_wait_for_it() -> None:
+    made = roster("a/1")
+    made.take(report("a/1", 1), 1.0, 20.0)
+    made.was_away(30.0, 50.0, 20.0)
+    made.take(report("a/1", 2), 50.0, 20.0)
+    assert not made.is_complete("a", 51.0, 20.0), "of what time that was is not known"
+    made.take(report("a/1", 3), 70.0, 20.0)
+    assert made.is_complete("a", 70.0, 20.0)
+
+
+def test_a_standstill_that_is_short_beside_the_time_between_reports_is_none() -> None:
+    made = roster("a/1")
+    made.take(report("a/1", 1), 1.0, 20.0)
+    made.was_away(5.0, 12.0, 20.0)
+    assert made.is_complete("a", 12.0, 20.0)
+    made.was_away(5.5, 18.0, 20.0)
+    assert not made.is_complete("a", 18.0, 20.0)
+
+
+@pytest.mark.parametrize("every_s", [7, 15, 20, 37, 41])
+def test_who_stands_still_time_after_time_looks_half_of_the_time(every_s: int) -> None:
+    """A worker that hangs is heard of never, and the others are not at one time."""
+    made, seq, looked = roster("a/1", "a/2", "a/hung"), 1, []
+    for worker in ("a/1", "a/2", "a/hung"):
+        made.take(report(worker, seq), 1.0, 20.0)
+    for second in range(2, 1_000):
+        if second % every_s == 0:
+            made.was_away(6.0, float(second), 20.0)
+        if second % 10 == 0:
+            seq += 1
+            made.take(report(f"a/{1 + second % 20 // 10}", seq), float(second), 20.0)
+        looked.append(made.is_complete("a", float(second), 20.0))
+    assert sum(looked) > 0.45 * len(looked)
+
+
+def test_what_was_reported_to_the_scaler_before_is_waited_for_only_if_it_is_old() -> None:
+    before = roster("a/1", "a/2")
+    for worker in ("a/1", "a/2"):
+        before.take(report(worker, 1), 100.0, 20.0)
+    made = Roster({"a": before.counters("a")}, before.remembered(), 115.0, 10.0)
+    assert made.is_complete("a", 115.0, 20.0)
+    assert not made.is_complete("a", 115.0, 1.0), "15 of its intervals are more than may be lost"
+    made = Roster({"a": before.counters("a")}, before.remembered(), 165.0, 60.0)
+    assert not made.is_complete("a", 165.0, 20.0)

@@ -213,3 +213,38 @@ def test_the_silence_of_several_restarts_does_not_add_up() -> None:
         world.scaler_is_killed(1_000)
         world.tick(3)
     assert world.pool.killed == []
+
+
+@pytest.mark.parametrize("away_s", [1, 6, 10])
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_who_is_away_more_often_than_workers_report_sees_a_load_rise(away_s: int, is_killed: bool) -> None:
+    world = SlowReports("topics.light.workers.max=100")
+    world.rate_hz["light"] = 60
+    world.tick(200)
+    world.rate_hz["light"] = 180
+    for _ in range(8):
+        if is_killed:
+            world.scaler_is_killed(away_s)
+        else:
+            stands_still(world, away_s)
+        world.tick(15 - away_s)
+    assert (world.figures("light").target or 0) >= 20, "it was 10"
+    assert world.ready["light"] < 30 * 180, "nothing waits for longer than it may"
+
+
+@pytest.mark.parametrize("away_s", [5, 10, 19, 45, 100])
+def test_reports_that_waited_for_a_scaler_that_stood_still_make_no_burst(away_s: int) -> None:
+    world = SlowReports("topics.light.workers.max=100")
+    world.rate_hz["light"] = 60
+    world.tick(200)
+    stands_still(world, away_s)
+    for _ in range(100):
+        world.tick()
+        assert 50.0 < (world.figures("light").snapshot.arrival_rate_hz or 60.0) < 71.0
+
+
+def stands_still(world: ScalerWorld, away_s: int) -> None:
+    """What workers report meanwhile comes at one moment."""
+    said = [report for _ in range(away_s) for report, _ in world._world_goes_on()]
+    world.loop.was_away(float(away_s), world.now_s)
+    world.loop.tick([(report, world.now_s) for report in said], world.now_s)
