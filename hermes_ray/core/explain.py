@@ -9,6 +9,7 @@ from hermes_ray.core.stall import is_first_run
 __all__ = ["explain"]
 
 _WHOLE_FROM = 100
+_DAY_S = 86_400.0
 
 
 def explain(
@@ -68,14 +69,20 @@ def _met(decision: Decision, params: TopicParams) -> str:
 
 
 def _capped(decision: Decision, params: TopicParams) -> str:
-    """What is left of it: 13 slots of 2.6/s clear 412 under 31/s arriving within 412 / (33.8 - 31) = 147 s."""
+    """What is left of it: 13 slots of 2.6/s clear 412 under 31/s arriving within 412 / (33.8 - 31) = 147 s.
+
+    Rates are not known so well that more than a day of it would mean anything: 1e-7/s to spare make it 130 years.
+    """
     seen, target = decision.snapshot, decision.target
     arrivals, service, ready, held = seen.arrival_rate_hz, seen.service_rate_hz, seen.ready_count, seen.held_count
     if arrivals is None or service is None or ready is None or held is None:
         return ""
     spare_hz, backlog = target * params.concurrency * service - arrivals, ready + held
+    does_not = f"{target} {'does' if target == 1 else 'do'} not"
     if spare_hz <= 0:
-        return f"{target} {'does' if target == 1 else 'do'} not keep up with arrivals"
+        return f"{does_not} keep up with arrivals"
+    if backlog > _DAY_S * spare_hz:
+        return f"{does_not} clear what waits within a day"
     return f"{target} clears what waits within {_short(backlog / spare_hz)} s" if backlog else ""
 
 

@@ -69,6 +69,21 @@ def test_a_number_cut_below_what_arrives_says_so(target: int, words: str) -> Non
     assert f"; {words} with arrivals; " in _explain(replace(decision, snapshot=replace(SEEN, ready_count=0)))
 
 
+@pytest.mark.parametrize(
+    ("spare_hz", "words"),
+    [
+        (412 / 86_000, "13 clears what waits within 86000 s"),
+        (412 / 87_000, "13 do not clear what waits within a day"),
+        (1e-7, "13 do not clear what waits within a day"),
+    ],
+)
+def test_more_than_a_day_to_clear_what_waits_is_no_number(spare_hz: float, words: str) -> None:
+    slow = replace(CAPPED, snapshot=replace(SEEN, arrival_rate_hz=13 * 2.6 - spare_hz))
+    assert f"; {words}; capped from 15 by workers.max" in _explain(slow)
+    one = replace(slow, target=1, snapshot=replace(slow.snapshot, arrival_rate_hz=2.6 - 1e-7))
+    assert "; 1 does not clear what waits within a day; " in _explain(one)
+
+
 @pytest.mark.parametrize("signal", ["ready_count", "held_count", "arrival_rate_hz", "service_rate_hz"])
 def test_a_number_cut_where_a_signal_is_missing_promises_nothing(signal: str) -> None:
     unknown: dict[str, Any] = {signal: None}
