@@ -29,7 +29,7 @@ def why(words: Sequence[str], as_json: bool) -> int:
         return 0
     now_s, console = time.time(), console_of(PIPED_COLUMNS)
     if answer["stopping"]:
-        say(console, "the deployment is stopping, all workers drain: this was decided before")
+        say(console, "the deployment is stopping, all workers drain")
     say(console, f"now: {answer['now']['text']}" if answer["now"] else "now: nothing is decided yet")
     for remark in remarks(topic, answer, now_s):
         say(console, remark.of(topic), remark.style)

@@ -19,7 +19,7 @@ from hermes_ray.core.share import NONE_FORMER, Former, share
 from hermes_ray.core.stabilise import Window, stabilise
 from hermes_ray.core.stall import first_run_limit, is_first_run, stands_still
 
-__all__ = ["PolicyState", "TopicState", "step"]
+__all__ = ["PolicyState", "TopicState", "ended", "step"]
 
 _NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
 
@@ -113,6 +113,22 @@ def step(
     decisions = tuple(_decision(draft, now_s, recent_s(report_interval_s)) for draft in drafts)
     topics = {draft.params.topic: replace(draft.state, target=draft.number) for draft in drafts}
     return PolicyState(topics=topics), decisions
+
+
+def ended(decision: Decision, seen: Snapshot, params: TopicParams) -> Decision:
+    """What follows ``decision`` where the deployment stops: no worker, whatever is ``seen``."""
+    last = replace(
+        decision,
+        at_s=seen.at_s,
+        before=decision.target,
+        target=0,
+        reason=Reason.STOPPED,
+        limiters=(),
+        snapshot=seen,
+        is_kept=False,
+        wanted=0,
+    )
+    return replace(last, text=explain(last, params, is_capacity_known=True))
 
 
 def _draft(past: TopicState | None, seen: Snapshot | None, params: TopicParams, now_s: float) -> _Draft:

@@ -17,7 +17,7 @@ from msgspec import structs
 from hermes_ray.core.effect import judge
 from hermes_ray.core.estimate import snapshot
 from hermes_ray.core.model import Capacity, Decision, Override, Reason, Snapshot
-from hermes_ray.core.policy import PolicyState, step
+from hermes_ray.core.policy import PolicyState, ended, step
 from hermes_ray.scaler.decision_memory import kept_decision_count, with_decision
 from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.learning import Learning
@@ -223,7 +223,8 @@ class ControlLoop:
 
     def _wind_down(self, stop_by_s: float, now_s: float) -> None:
         kill = self._kill_now or now_s > stop_by_s + KILL_GRACE_S
-        self._decisions = {topic: dataclasses.replace(d, target=0) for topic, d in self._decisions.items()}
+        for topic, decision in self._decisions.items():
+            self._decisions[topic] = ended(decision, self._look_at(topic, now_s), self._fleet.params[topic])
         if self._fleet.wind_down(stop_by_s, kill, now_s):
             return
         killed = self._fleet.killed_count - self._killed_before

@@ -166,7 +166,7 @@ def test_why_says_what_holds_now_then_the_last_decisions_newest_first(
 def test_why_says_that_the_deployment_is_stopping(deployment: FakeDeployment, hermes: Callable[..., Result]) -> None:
     deployment.head["stopping"] = True
     first, second, *_ = hermes("why", "orders").output.splitlines()
-    assert first == "the deployment is stopping, all workers drain: this was decided before"
+    assert first == "the deployment is stopping, all workers drain"
     assert second == "now: 13 workers: c"
 
 

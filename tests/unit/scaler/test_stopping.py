@@ -44,8 +44,18 @@ def test_while_it_stops_no_worker_is_wanted() -> None:
     world = hung_world()
     assert world.figures("light").target == 2
     world.loop.stop(kill=False, now_s=world.now_s)
-    world.tick()
-    assert world.figures("light").target == 0
+    texts = []
+    for _ in range(2):
+        world.tick()
+        world.ready["light"] += 7
+        assert world.figures("light").target == 0
+        decision = world.loop.decision("light")
+        assert decision is not None
+        texts.append(decision.text)
+    assert texts == [
+        "2 -> 0 workers: 0 waiting, arrivals 0/s; stopped by hand",
+        "0 workers: 7 waiting, oldest 2 s, arrivals 0/s; stopped by hand",
+    ]
 
 
 def test_the_end_is_on_disk_however_slow_writes_are() -> None:
