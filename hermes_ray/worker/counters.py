@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 from msgspec import Struct, field
 
 from hermes_ray.broker.settlement_counts import SettlementCounts
-from hermes_ray.core.histogram import add, subtract
+from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, add, subtract
 
 __all__ = ["Counters", "RunCounts", "plus", "since"]
 
 Counts = TypeVar("Counts", bound=Struct)
+
+_SHAPE = (BUCKET_COUNT, BUCKET_COUNT, len(DURATION_BUCKETS_S) + 1)
 
 
 class RunCounts(Struct, frozen=True, kw_only=True, array_like=True):
@@ -24,6 +26,9 @@ class RunCounts(Struct, frozen=True, kw_only=True, array_like=True):
     ``finished`` runs took ``finished_s`` together and fell into ``durations`` (one count per bucket of
     ``DURATION_BUCKETS_S`` and one beyond) and ``service`` (log buckets); ``wait`` and ``wait_s`` are of the runs whose
     publish time is known. ``busy_s`` includes running handlers. Written as an array: a new counter comes last.
+
+    Raises ``ValueError`` for a histogram of other buckets than ours, which nothing of ours can be added to: decoders
+    refuse it then, before a tick, and with it all topics, fails by it.
     """
 
     finished: int = 0
@@ -33,6 +38,11 @@ class RunCounts(Struct, frozen=True, kw_only=True, array_like=True):
     service: tuple[int, ...] = ()
     wait: tuple[int, ...] = ()
     durations: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = (len(self.service), len(self.wait), len(self.durations))
+        if any(size not in (0, ours) for size, ours in zip(shape, _SHAPE, strict=True)):
+            raise ValueError(f"histograms of {shape} buckets are none of {_SHAPE}")
 
 
 class Counters(Struct, frozen=True, kw_only=True):

@@ -56,7 +56,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class UnknownReport(Struct, frozen=True, kw_only=True):
-    """A report of another version: it only shows that ``worker`` lives."""
+    """A report of another version, or of another shape: it only shows that ``worker`` lives."""
 
     worker: str
     version: int
@@ -76,6 +76,11 @@ def decode(data: bytes) -> Report | UnknownReport:
     """What was encoded; raises ``ValueError`` for what is no report of any version."""
     try:
         header = _header_decoder.decode(data)
-        return _decoder.decode(data) if header.version == REPORT_VERSION else header
     except (msgspec.DecodeError, TypeError) as error:
         raise ValueError(f"this is no report: {error}") from error
+    if header.version != REPORT_VERSION:
+        return header
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError:
+        return header

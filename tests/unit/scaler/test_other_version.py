@@ -83,6 +83,11 @@ RUNS_UNKNOWN = structs.replace(OLD.topics["heavy"].counters, runs=type(OLD.topic
             "topics.heavy.counters.runs",
             topic(counters=RUNS_UNKNOWN),
         ),
+        (
+            put("topics", "heavy", "counters", "runs", 4, [1, 2, 3]),
+            "topics.heavy.counters.runs",
+            topic(counters=RUNS_UNKNOWN),
+        ),
         (put("header", "owner", "me"), "header.owner", structs.replace(OLD, header=header(owner=None))),
         (put("gone", 5), "gone", OLD),
     ],
@@ -103,7 +108,13 @@ def test_without_a_header_it_is_no_memory(change: Callable[[Any], None]) -> None
         read(change)
 
 
-@pytest.mark.parametrize(("key", "value"), [("phase", "resting"), ("longest_running_s", None), ("counters", 7)])
+OTHER_BUCKETS = {"runs": [9, 4.5, 4.5, 0.9, [0, 9, 0]]}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("phase", "resting"), ("longest_running_s", None), ("counters", 7), ("counters", OTHER_BUCKETS)],
+)
 def test_a_worker_whose_last_report_does_not_fit_is_known_and_not_counted_twice(key: str, value: Any) -> None:
     before = OLD.workers[WORKER].report
     assert before is not None

@@ -37,7 +37,9 @@ def test_a_report_comes_back_as_it_went() -> None:
 
 def test_counters_that_were_written_before_a_counter_was_added_are_read_as_what_they_were() -> None:
     """Files and living workers of the release before: their arrays are shorter, and in the order of that time."""
-    older = {"settlements": [1, 2, 3, 4, 5, 6, 7], "runs": [1, 2.0, 3.0, 4.0, [5], [6], [7]], "reconnects": 8}
+    buckets = [5, *[0] * (BUCKET_COUNT - 1)]
+    runs = [1, 2.0, 3.0, 4.0, buckets, [], [7] * 15]
+    older = {"settlements": [1, 2, 3, 4, 5, 6, 7], "runs": runs, "reconnects": 8}
     assert msgspec.convert(older, Counters) == counters(
         received=1,
         given_back=2,
@@ -50,9 +52,9 @@ def test_counters_that_were_written_before_a_counter_was_added_are_read_as_what_
         finished_s=2.0,
         busy_s=3.0,
         wait_s=4.0,
-        service=(5,),
-        wait=(6,),
-        durations=(7,),
+        service=tuple(buckets),
+        wait=(),
+        durations=(7,) * 15,
         reconnects=8,
     )
 
@@ -67,6 +69,17 @@ def test_the_largest_report_of_a_long_life_is_below_two_kilobytes() -> None:
 def test_a_report_of_another_version_says_who_lives_and_no_more(version: int) -> None:
     data = msgspec.msgpack.encode({"worker": "a/0a1b2c3d", "version": version, "counters": "otherwise"})
     assert decode(data) == UnknownReport(worker="a/0a1b2c3d", version=version)
+
+
+@pytest.mark.parametrize(("at", "size"), [(4, 1), (4, BUCKET_COUNT - 1), (5, BUCKET_COUNT + 1), (6, 14)])
+def test_a_report_whose_histograms_have_other_buckets_says_who_lives_and_no_more(at: int, size: int) -> None:
+    """Added to ours it would fail each tick, for all topics."""
+    plain = msgspec.msgpack.decode(encode(report("a/0a1b2c3d", acked=5)))
+    plain["counters"]["runs"][at] = [1] * size
+    said = UnknownReport(worker="a/0a1b2c3d", version=REPORT_VERSION)
+    assert decode(msgspec.msgpack.encode(plain)) == said
+    plain["counters"]["runs"][at] = []
+    assert decode(msgspec.msgpack.encode(plain)) != said, "none stands for all zeros"
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", msgspec.msgpack.encode({"version": REPORT_VERSION}), b"\x93\x01"])
