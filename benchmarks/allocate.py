@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hermes_ray.config.settings import Config, TopicConfig, WorkerConfig, WorkersConfig
@@ -82,6 +83,8 @@ def measure(topic_count: int, worker_count: int, node_count: int) -> dict[str, A
     steady_ms = _median_ms(deployment.second)
     capacity, wants = deployment.capacity(), deployment.wants()
     allot_ms = _median_ms(lambda: allot(wants, capacity))
+    many = [replace(want, weight=1.0, minimum=0, size={"CPU": 0.25 + n % 200 / 1000}) for n, want in enumerate(wants)]
+    many_sizes_ms = _median_ms(lambda: allot(many, capacity), 3)
 
     def more() -> None:
         deployment.targets = {topic: count + 1 for topic, count in deployment.targets.items()}
@@ -95,6 +98,7 @@ def measure(topic_count: int, worker_count: int, node_count: int) -> dict[str, A
         "nodes": node_count,
         "nothing_changes_ms": steady_ms,
         "of_it_allot_ms": allot_ms,
+        "allot_200_sizes_ms": many_sizes_ms,
         "each_topic_one_more_ms": growing_ms,
         "three_times_too_many_ms": _median_ms(deployment.second, 3),
     }

@@ -46,19 +46,18 @@ def first_places(free: Nodes, firsts: Sequence[tuple[Size, str]], effort: Effort
 def _one_after_the_other(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, str]:
     changed: Nodes = {}
     found: dict[str, str] = {}
-    full: set[Size] = set()
+    node_ids, full_until = list(free), dict[Size, int]()  # nodes that had no room for one of this size have none later
     for size, topic in firsts:
-        if size in full:
-            continue
-        for node_id, amounts in free.items():
-            left = changed.get(node_id, amounts)
+        for index in range(full_until.get(size, 0), len(node_ids)):
+            node_id = node_ids[index]
+            left = changed.get(node_id, free[node_id])
             if fit_count(left, size):
                 changed[node_id] = dict(left)
                 take(changed[node_id], size)
-                found[topic] = node_id
+                found[topic], full_until[size] = node_id, index
                 break
         else:
-            full.add(size)
+            full_until[size] = len(node_ids)
     return found
 
 
