@@ -20,6 +20,8 @@ __all__ = ["NONE_FORMER", "Former", "Share", "share"]
 Former = Mapping[str, Sequence[tuple[Resources, int]]]
 """Topic -> what its workers from before an apply take, and how many of them there are."""
 
+_MOST_LOOKS = 8  # each shares the whole cluster
+
 NONE_FORMER: Former = MappingProxyType({})
 
 
@@ -39,8 +41,10 @@ def share(
     """What each topic of ``targets`` gets."""
     wants = {topic: [_want(topic, params[topic], target)] for topic, target in targets.items()}
     shared = allot([want for its_wants in wants.values() for want in its_wants], capacity)
-    placeless = [topic for topic in former if targets.get(topic) and not shared.grant(topic)]
-    if placeless:
+    for _ in range(_MOST_LOOKS):  # who keeps its old ones may take another one's only place
+        placeless = [t for t in former if targets.get(t) and len(wants[t]) == 1 and not shared.grant(t)]
+        if not placeless:
+            break
         for topic in placeless:
             wants[topic] += _kept(params[topic], targets[topic], former[topic])
         shared = allot([want for its_wants in wants.values() for want in its_wants], capacity)
