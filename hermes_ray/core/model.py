@@ -269,8 +269,7 @@ class Decision:
     """The target for one topic now, where it was before, what bound it, and what it saw.
 
     ``text`` is one sentence with numbers for people. ``is_kept``: the target is of workers of the size before an apply,
-    since none of the new size has a place. ``wanted``: the target if there were room for all; None where that is not
-    known, since the number is one that was held.
+    since none of the new size has a place. ``wanted``: the target if there were room for all, as far as is known.
     """
 
     topic: str
@@ -282,4 +281,4 @@ class Decision:
     snapshot: Snapshot
     text: str
     is_kept: bool = False
-    wanted: int | None = None
+    wanted: int = 0

@@ -41,8 +41,8 @@ class Moves:
     ``starts``: topic -> a node for each worker; ``drains``: topic -> node -> workers that go, surplus ones included;
     ``waiting``: topic -> workers that start once those that leave are gone; ``places``: the nodes of both; ``lacks``:
     what keeps a topic from its grant; ``unsearched``: what may keep it, if nobody can make room, which this look had no
-    time to see; ``promised``: the workers that a topic will have for whom others go. ``room`` is what is left for
-    others, such as the surge of a roll-out.
+    time to see; ``promised``: the workers that a topic will have for whom others go; ``pressed``: those for whom
+    lighter ones go. ``room`` is what is left for others, such as the surge of a roll-out.
     """
 
     room: Room
@@ -53,6 +53,7 @@ class Moves:
     unsearched: dict[str, str] = field(default_factory=dict)
     places: dict[str, list[str]] = field(default_factory=dict)
     promised: dict[str, int] = field(default_factory=dict)
+    pressed: set[str] = field(default_factory=set)
 
     def start(self, topic: str, node_id: str) -> None:
         """One more starts there now."""

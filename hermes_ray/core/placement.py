@@ -153,6 +153,8 @@ class _Planner:
                 if (homes := self._homes_elsewhere(eviction, size)) is not None:
                     self._evict(eviction, homes, size)
                     self._moves.promised[topic] = self._counts[topic] + 1
+                    if eviction.given:
+                        self._moves.pressed.add(topic)
                     return eviction.node_id
         self._immovable.add((size, is_pressing))
         return None

@@ -28,11 +28,13 @@ _NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
 class TopicState:
     """What the policy remembers of one topic: its last target, recent recommendations, threshold checks.
 
-    ``beneath``: while an override rules, the target from before it; else None.
+    ``beneath``: while an override rules, the target from before it; else None. ``wanted``: the target before the room
+    cut it.
     """
 
     target: int
     beneath: int | None = None
+    wanted: int = 0
     window: Window = field(default_factory=Window)
     checks: Checks = field(default_factory=Checks)
 
@@ -71,7 +73,7 @@ class _Draft:
     is_capacity_known: bool = True
     lack: str = ""
     is_kept: bool = False
-    wanted: int | None = None
+    wanted: int = 0
 
     def limit(self, reason: Reason, after: int) -> None:
         if after != self.number:
@@ -111,7 +113,7 @@ def step(
         drafts.append(draft)
     _share_cluster(drafts, capacity, former)
     decisions = tuple(_decision(draft, now_s, recent_s(report_interval_s)) for draft in drafts)
-    topics = {draft.params.topic: replace(draft.state, target=draft.number) for draft in drafts}
+    topics = {draft.params.topic: replace(draft.state, target=draft.number, wanted=draft.wanted) for draft in drafts}
     return PolicyState(topics=topics), decisions
 
 
@@ -134,18 +136,21 @@ def ended(decision: Decision, seen: Snapshot, params: TopicParams) -> Decision:
 def _draft(past: TopicState | None, seen: Snapshot | None, params: TopicParams, now_s: float) -> _Draft:
     snapshot = seen or Snapshot(topic=params.topic, at_s=now_s)
     state = past or TopicState(target=_living(snapshot))
-    return _Draft(params, snapshot, state.target, state, state.held)
+    return _Draft(params, snapshot, state.target, state, state.held, wanted=state.wanted)
 
 
 def _propose(draft: _Draft, now_s: float, report_interval_s: float) -> None:
     snapshot, params = draft.snapshot, draft.params
     _RULES[params.policy](draft, now_s, report_interval_s)
-    is_held = params.policy == "threshold" or draft.reason in _HOLDING
+    is_held = draft.reason in _HOLDING or (params.policy == "threshold" and draft.number >= draft.before)
     if (snapshot.ready_count or 0) + (snapshot.held_count or 0) > 0:
         draft.limit(Reason.FIRST_WORKER, max(draft.number, 1))
     draft.limit(Reason.WORKERS_MIN, max(draft.number, params.workers_min))
     draft.limit(Reason.WORKERS_MAX, min(draft.number, params.workers_max))
-    draft.wanted = None if is_held else draft.number
+    if is_held:  # going on from what the room has cut
+        draft.wanted = max(draft.number, min(draft.wanted, params.workers_max))
+    else:
+        draft.wanted = draft.number
 
 
 def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float, report_interval_s: float) -> None:

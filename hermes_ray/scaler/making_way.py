@@ -17,7 +17,8 @@ from hermes_ray.scaler.workforce import Workforce
 
 __all__ = ["WHAT_IF_AGAIN_S", "MakingWay"]
 
-_MOST_WHAT_IFS, WHAT_IF_AGAIN_S = 2, 60.0  # in one look; whoever got no asks again only after others had a turn
+_LEAST_WHAT_IFS, _WHAT_IF_WORK = 2, 2_000  # in one look, and how many topics and nodes all of them may look at
+WHAT_IF_AGAIN_S = 60.0  # who was told no asks again, or later, where so many were that others would have no turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,12 @@ class MakingWay:
         self._what_ifs_left = 0
         self._crews, self._victims = Crews(Capacity(nodes=())), Victims(())
         self.standing: dict[str, str] = {}
+        self._moving: dict[str, int] = {}  # new workers of topics for whose next one others move
 
     def begin(self, crews: Crews, victims: Victims) -> None:
         """Another look."""
-        self._crews, self._victims, self._what_ifs_left = crews, victims, _MOST_WHAT_IFS
+        self._crews, self._victims = crews, victims
+        self._what_ifs_left = max(_LEAST_WHAT_IFS, _WHAT_IF_WORK // (len(crews.by_topic) + len(crews.capacity.nodes)))
         self.standing.clear()
 
     def leaving(self, topic: str, old: Sequence[Record], rollout: Rollout, now_s: float) -> list[Record]:
@@ -61,15 +64,19 @@ class MakingWay:
         leaving = self._victims.in_turn(of_now)[:1] or self._in_the_way(topic, old, rollout, now_s)
         if leaving:
             self._given[topic] = _GivenRoom(leaving[-1].worker, now_s, rollout.proven_count)
-        else:
+        elif now_s < self._no_use_until_s.get(topic, now_s):
             self.standing[topic] = "no node for a new worker, whoever of the old ones left; the roll-out waits for room"
         return leaving
 
-    def _in_the_way(self, topic: str, old: Sequence[Record], rollout: Rollout, now_s: float) -> list[Record]:
-        """Those whose going makes room for one more new one of another size; none where nobody's would.
+    def are_others_moving(self, topic: str, rollout: Rollout) -> bool:
+        """Whether a place beside the old ones is to be made for one more new one: others have to move for it."""
+        return rollout.old_count > 0 and self._moving.get(topic) == rollout.new_count
 
-        Others' old workers may be in the way, which wait for code that does not start. Where it is only others that
-        have to move, a place of the target is left: they move for a worker that is missing.
+    def _in_the_way(self, topic: str, old: Sequence[Record], rollout: Rollout, now_s: float) -> list[Record]:
+        """Those whose going makes room for one more new one of another size; none where nobody's would, or it is only
+        others that have to move.
+
+        Others' old workers may be in the way, which wait for code that does not start.
         """
         if not self._what_ifs_left or now_s < self._no_use_until_s.get(topic, now_s):
             return []
@@ -78,15 +85,26 @@ class MakingWay:
         others = {name: crew for other, own in crews.items() if other != topic for name, crew in own.items()}
         alone = replace(crews[topic][topic], target=rollout.new_count + 1)
         spare = {name: replace(crew, target=0) for name, crew in crews[topic].items() if name != topic}
-        moves = plan_moves({**others, **spare, topic: alone}, self._crews.capacity)
-        leaving: list[Record] = []
+        moves, leaving = plan_moves({**others, **spare, topic: alone}, self._crews.capacity), list[Record]()
         for name in spare:
             for node_id, count in moves.drains.get(name, {}).items():
                 leaving += self._victims.in_turn([r for r in members[name] if r.place_id == node_id])[:count]
-        if not leaving and topic in (moves := plan_moves({**others, topic: alone}, self._crews.capacity)).places:
-            leaving = self._not_beside(old, moves) or self._victims.in_turn(old)[: rollout.old_for_a_place]
-        self._no_use_until_s[topic] = now_s if leaving else now_s + WHAT_IF_AGAIN_S
+        if topic not in moves.places:
+            moves = plan_moves({**others, topic: alone}, self._crews.capacity)
+            leaving = self._not_beside(old, moves) if topic in moves.places else []
+        self._note(topic, rollout.new_count, is_way=topic in moves.places, is_of_others=not leaving, now_s=now_s)
         return leaving
+
+    def _note(self, topic: str, new_count: int, *, is_way: bool, is_of_others: bool, now_s: float) -> None:
+        self._no_use_until_s = {
+            other: until_s for other, until_s in self._no_use_until_s.items() if now_s - until_s < WHAT_IF_AGAIN_S
+        }
+        self._moving.pop(topic, None)
+        self._no_use_until_s.pop(topic, None)
+        if not is_way:
+            self._no_use_until_s[topic] = now_s + max(WHAT_IF_AGAIN_S, float(len(self._no_use_until_s)))
+        elif is_of_others:
+            self._moving[topic] = new_count
 
     def _not_beside(self, old: Sequence[Record], moves: Moves) -> list[Record]:
         """Those of ``old``, who were left out when this was planned, that have no room beside what comes to nodes."""

@@ -17,13 +17,13 @@ from hermes_ray.scaler.making_way import MakingWay
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rolling import NONE_WANTED, Rolling
 from hermes_ray.scaler.rollout import Rollout, old_to_drain_count, wanted_new_count
+from hermes_ray.scaler.room_made import RoomMade
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 from hermes_ray.scaler.workforce import Workforce
 
 __all__ = ["Reconciler"]
 
 WAIT_SAID_S = 15.0  # for room that others leave; most handlers end sooner
-TAKEN_S = 60.0  # who did not get the room that was made for it does not have more made so soon: it may go the same way
 
 
 class Reconciler:
@@ -31,11 +31,10 @@ class Reconciler:
 
     def __init__(self, workforce: Workforce) -> None:
         self._force, self._rolling = workforce, Rolling(workforce)
-        self._making_way = MakingWay(workforce)
+        self._making_way, self._room_made = MakingWay(workforce), RoomMade()
         self._all, self._victims = Crews(Capacity(nodes=())), Victims(())
         self._waiting_since_s: dict[str, float] = {}
-        self._lacking_since_s: dict[str, float] = {}  # a first worker, or one of the minimum
-        self._promised: dict[str, tuple[int, float]] = {}  # workers, and since when others go for them
+        self._kept_s: dict[str, float] = {}
         self.lacks: Mapping[str, str] = {}
 
     def reconcile(
@@ -44,7 +43,7 @@ class Reconciler:
         capacity: Capacity | None,
         now_s: float,
         kept: Collection[str] = (),
-        wanted: Mapping[str, int | None] = NONE_WANTED,
+        wanted: Mapping[str, int] = NONE_WANTED,
     ) -> list[str]:
         """Start or drain workers so that each topic has its target, as far as there is room at this moment.
 
@@ -55,6 +54,7 @@ class Reconciler:
         grant has no place.
         """
         force, self._rolling.wanted = self._force, wanted
+        self._kept_s |= dict.fromkeys(kept, now_s)
         self._victims = Victims(force.roster.all())
         self._end_left_out(now_s)
         if capacity is not None and capacity.draining:
@@ -68,7 +68,8 @@ class Reconciler:
         self._repeat_drains(now_s)
         if moves is not None:
             for topic in sorted(moves.starts.keys() | rolling, key=lambda name: (-force.params[name].weight, name)):
-                if topic not in kept:
+                # Room that has just come may go again, and with it what would have left for it.
+                if now_s - self._kept_s.get(topic, -WAIT_SAID_S) >= WAIT_SAID_S:
                     self._grow(topic, targets[topic], moves, now_s)
         return force.take_lines()
 
@@ -78,24 +79,15 @@ class Reconciler:
         if not rolling and all(len(force.team(topic, now_s).staying) >= n for topic, n in targets.items()):
             self.lacks = {}
             self._waiting_since_s.clear()
-            self._lacking_since_s.clear()
             return None
         self._all = Crews(capacity)
         self._all.by_topic = {topic: dict(self._crews(topic, n, now_s)) for topic, n in targets.items()}
         crews = {name: crew for own in self._all.by_topic.values() for name, crew in own.items()}
-        pressing = {topic for topic, since_s in self._lacking_since_s.items() if now_s - since_s > WAIT_SAID_S}
-        self._promised = {
-            topic: (count, at_s)
-            for topic, (count, at_s) in self._promised.items()
-            if now_s - at_s < TAKEN_S and sum(crews[topic].staying.values()) < min(count, crews[topic].target)
-        }
-        moves = plan_moves(crews, capacity, pressing, {topic: count for topic, (count, _) in self._promised.items()})
-        self._promised |= {topic: (count, now_s) for topic, count in moves.promised.items()}
-        self._lacking_since_s = {
-            topic: self._lacking_since_s.get(topic, now_s)
-            for topic, target in targets.items()
-            if (topic in moves.lacks or topic in pressing) and self._stands_below(topic, target, now_s)
-        }
+        made = self._room_made
+        moves = plan_moves(crews, capacity, made.pressing(now_s), made.promised(crews, now_s))
+        below = {topic for topic, target in targets.items() if self._stands_below(topic, target, now_s)}
+        shown = {topic for topic in made.pressed() if self._has_shown(topic, now_s)}
+        made.note(moves, below, shown, now_s)
         waits = {t: f"no node for {n} more before workers that drain are gone" for t, n in moves.waiting.items()}
         self._say_lacks(moves, waits | moves.unsearched | self._making_way.standing, now_s)
         self._making_way.begin(self._all, self._victims)
@@ -115,6 +107,9 @@ class Reconciler:
         least = min(target, max(1, self._force.params[topic].workers_min))
         return len(self._force.team(topic, now_s).staying) < least and not self._force.backoffs[topic].failures
 
+    def _has_shown(self, topic: str, now_s: float) -> bool:
+        return any(self._rolling.has_shown(record, now_s) for record in self._force.team(topic, now_s).staying)
+
     def _crews(self, topic: str, target: int, now_s: float) -> Iterator[tuple[str, Crew]]:
         """The topic's workers by what they take, those ``_apart`` as crews of their own that nobody adds to."""
         force, params = self._force, self._force.params[topic]
@@ -128,9 +123,12 @@ class Reconciler:
                 leaving.setdefault(size_of(force.size(record)), []).append(record)
         self._all.members[topic] = staying = without(team.staying, apart)
         is_movable = not force.backoffs[topic].failures and not rollout.is_canary_time
-        rest = max(0, target - ceil(sum(map(len, apart.values())) / rollout.old_per_new - 1e-9))
+        apart_count = sum(map(len, apart.values()))
+        rest = max(0, target - ceil(apart_count / rollout.old_per_new - 1e-9))
+        if self._making_way.are_others_moving(topic, rollout):
+            rest = max(rest, len(staying) + 1)
         crew = crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
-        yield topic, replace(crew, weight=params.weight, minimum=params.workers_min)
+        yield topic, replace(crew, weight=params.weight, minimum=max(0, params.workers_min - apart_count))
         spare_count = rollout.spare_count
         for n, own in enumerate(dict.fromkeys((*apart, *leaving))):
             name, here = f"{topic}/{n}", apart.get(own, [])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from hermes_ray.core.resources import fit_count, size_of
 from hermes_ray.scaler.lifecycle import is_proven
 from hermes_ray.scaler.record import Record
 from hermes_ray.scaler.rollout import Rollout
@@ -13,14 +12,13 @@ from hermes_ray.scaler.workforce import Workforce
 
 __all__ = ["NONE_WANTED", "Rolling"]
 
-NONE_WANTED: Mapping[str, int | None] = MappingProxyType({})
+NONE_WANTED: Mapping[str, int] = MappingProxyType({})
 
 
 class Rolling:
     """Looks at one topic at a time.
 
-    ``wanted``: what topics would get if there were room for all, None where that is unknown; of a topic that is not in
-    it its target is all that it wants.
+    ``wanted``: what topics would get if there were room for all; of one that is not in it its target is all.
     """
 
     def __init__(self, workforce: Workforce) -> None:
@@ -42,7 +40,7 @@ class Rolling:
             new_count=len(new),
             proven_count=sum(self.has_shown(record, now_s) for record in new) if old else len(new),
             surge_ratio=self._force.topics[topic].workers.roll_surge,
-            old_per_new=self._old_per_new(topic, target, old),
+            old_per_new=self._old_per_new(topic, target, now_s),
         )
 
     def has_shown(self, record: Record, now_s: float) -> bool:
@@ -51,12 +49,7 @@ class Rolling:
         is_doubted = doubt is not None and record.heard_s - record.since_s < doubt.proof_s
         return not is_doubted and is_proven(record, self._force.limits(record.topic), now_s)
 
-    def _old_per_new(self, topic: str, target: int, old: Sequence[Record]) -> float:
-        """As many old ones as the room of a new one holds, where more are wanted than there is room for."""
+    def _old_per_new(self, topic: str, target: int, now_s: float) -> float:
+        """Where there are fewer places for workers of another size than are wanted, the old ones share those."""
         wanted = self.wanted.get(topic, target)
-        if not old or not target or (wanted is not None and wanted <= target):
-            return 1.0
-        room, sizes = dict(size_of(self._force.params[topic].worker)), [size_of(self._force.size(r)) for r in old]
-        places = sum(1 / max(1, fit_count(room, size)) for size in sizes if size)
-        most = len(old) / places if places else len(old)
-        return max(1.0, most if wanted is None else min(most, wanted / target))
+        return max(1.0, wanted / target) if target and self._force.former(topic, now_s) else 1.0

@@ -44,11 +44,6 @@ class Rollout:
         return ceil(self.old_count / self.old_per_new - 1e-9)
 
     @property
-    def old_for_a_place(self) -> int:
-        """Old ones that leave one place of the target to others."""
-        return self.old_count - floor((self.old_places - 1) * self.old_per_new + 1e-9)
-
-    @property
     def is_canary_time(self) -> bool:
         """Whether there are old ones, and the new code is yet to show that it works."""
         return self.old_count > 0 and self.proven_count < min(CANARY_COUNT, self.target)

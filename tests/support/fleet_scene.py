@@ -122,7 +122,7 @@ class Scene:
         capacity: Capacity | None = PLENTY,
         *,
         kept: Collection[str] = (),
-        wanted: Mapping[str, int | None] = NONE_WANTED,
+        wanted: Mapping[str, int] = NONE_WANTED,
         **targets: int,
     ) -> list[str]:
         self.now_s += after_s

@@ -106,7 +106,7 @@ def test_a_target_that_stays_for_want_of_a_reason_is_steady() -> None:
 def test_a_missing_signal_holds(signal: str) -> None:
     unknown: dict[str, Any] = {signal: None}
     decision = _one(replace(BUSY, **unknown), state=_settled(50))
-    assert (decision.target, decision.reason, decision.wanted) == (50, Reason.NO_DATA, None)
+    assert (decision.target, decision.reason, decision.wanted) == (50, Reason.NO_DATA, 50)
     assert decision.text.endswith("; held, because data is missing")
 
 

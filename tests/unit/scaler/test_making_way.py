@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from hermes_ray.scaler import making_way
 from tests.support.cluster_scene import Cluster
 
 
@@ -116,8 +119,9 @@ def test_a_roll_out_that_finds_no_way_says_so() -> None:
     assert [line for line in scene.lines if line.startswith("a: ")] == [f"a: {scene.fleet.lack('a')}"]
 
 
-def test_those_who_wait_for_room_leave_the_search_for_it_to_others() -> None:
+def test_those_who_wait_for_room_leave_the_search_for_it_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two heavier topics whose room was taken; a lighter one, on a node of its own, rolls at once."""
+    monkeypatch.setattr(making_way, "_WHAT_IF_WORK", 0)  # two searches a look, as among a thousand topics
     said = ("handler=m:f", "weight=10", "worker.resources.n0=1", "worker.num_cpus=1")
     heavier = tuple(f"topics.{topic}.{word}" for topic in ("h0", "h1") for word in said)
     scene = Cluster(4.0, 4.0, words=(*heavier, "topics.light.worker.resources.n1=1"))
@@ -173,3 +177,86 @@ def test_where_other_work_takes_the_room_that_was_made_no_more_is_made_for_a_whi
     assert scene.fleet.lack("heavy") is not None
     scene.play(60, light=8, heavy=1)
     assert scene.counts() == (8, 1)
+
+
+@pytest.mark.parametrize("gpus", [(), ("topics.light.worker.resources.n0=100",)])
+def test_old_workers_stay_whatever_fits_of_them_into_a_new_one(gpus: tuple[str, ...]) -> None:
+    """Each node takes two old or one new one, or a new one takes what is there once; the new code is broken."""
+    scene = Cluster(4.0, 4.0, 4.0, 4.0, light=2.0)
+    scene.play(20, light=8)
+    old = set(scene.pool.workers)
+    scene.broken = lambda worker: worker not in old
+    scene.applied(*scene.words, *(gpus or ("topics.light.worker.num_cpus=3",)), code="new")
+    scene.play(120, light=8)
+    assert len(old - scene.asked_s.keys()) == (7 if gpus else 6)
+
+
+def test_room_that_is_there_for_a_moment_costs_no_worker() -> None:
+    """Six are kept, since one of 7 CPU has no place; for one look there is one."""
+    scene = Cluster(6.0, light=1.0)
+    scene.play(20, light=6)
+    scene.applied(*scene.words, "topics.light.worker.num_cpus=7")
+    scene.play(20, light=6)
+    for cpus, seconds in ((8.0, 1), (6.0, 60)):
+        scene.cpus["n0"] = cpus
+        scene.play(seconds, light=6)
+    assert scene.counts() == (6, 0)
+    scene.cpus["n0"] = 8.0
+    scene.play(60, light=6)
+    assert scene.counts() == (1, 0)
+
+
+def test_a_lighter_topic_leaves_ever_less_often_for_one_that_does_not_start() -> None:
+    x = ("topics.x.handler=m:f", "topics.x.worker.num_cpus=1", "topics.heavy.weight=100")
+    scene = Cluster(3.0, light=3.0, heavy=2.0, words=x)
+    scene.play(15, x=2)
+    scene.cpus |= {"n1": 4.0}
+    old = set(scene.pool.workers)
+    scene.applied(*scene.words, code="new")
+    scene.broken = lambda worker: worker.startswith("heavy") or (worker.startswith("x") and worker not in old)
+    scene.play(10, x=2, light=1)
+    scene.play(1800, x=2, light=1, heavy=1)
+    left = [worker for worker in scene.asked_s if worker.startswith("light")]
+    assert 2 <= len(left) <= 4
+
+
+def test_those_who_wait_for_their_turn_are_not_told_that_there_is_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making_way, "_WHAT_IF_WORK", 0)
+    topics = [f"t{n}" for n in range(40)]
+    cpus = {topic: f"topics.{topic}.worker.num_cpus" for topic in topics}
+    bound = [f"topics.{t}.{word}" for n, t in enumerate(topics) for word in ("handler=m:f", f"worker.resources.n{n}=1")]
+    scene = Cluster(*[4.0] * 40, words=(*bound, *(f"{key}=1" for key in cpus.values())))
+    wanted = dict.fromkeys(topics, 4)
+    scene.play(15, **wanted)
+    old = set(scene.pool.workers)
+    scene.applied(*scene.words, *(f"{key}=2" for key in cpus.values()))
+    scene.play(18, **wanted)
+    assert old & set(scene.pool.workers)
+    assert scene.lines == []
+
+
+def test_however_many_find_no_way_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five heavier ones ask in turn, two at each look, and might again after two looks; x stands in the way of each."""
+    monkeypatch.setattr(making_way, "_WHAT_IF_WORK", 0)
+    monkeypatch.setattr(making_way, "WHAT_IF_AGAIN_S", 2.0)
+    pairs = [(f"h{n}", f"x{n}") for n in range(5)]
+    words = [f"topics.{t}.{word}" for pair in pairs for t in pair for word in ("handler=m:f", "worker.num_cpus=1")]
+    scene = Cluster(
+        light=1.0, words=(*words, "topics.light.worker.resources.z=1", *(f"topics.{h}.weight=9" for h, _ in pairs))
+    )
+    wanted: dict[str, int] = {}
+    for n, (heavy, other) in enumerate(pairs):
+        scene.cpus[f"p{n}"] = 2.0
+        wanted |= {heavy: 1, other: 1}
+        scene.play(3, **wanted)
+    scene.cpus["z"] = 2.0
+    scene.play(15, **wanted, light=2)
+    scene.cpus |= {f"q{n}": 1.0 for n in range(5)}
+    old = set(scene.pool.workers)
+    scene.broken = lambda worker: worker.startswith("x") and worker not in old
+    scene.applied(
+        *scene.words, *(f"topics.{h}.worker.num_cpus=2" for h, _ in pairs), "topics.light.worker.num_cpus=2", code="new"
+    )
+    scene.play(60, **wanted, light=2)
+    assert not [worker for worker in old & set(scene.pool.workers) if worker.startswith("light")]
+    assert [worker for worker in old & set(scene.pool.workers) if worker.startswith("h")]
