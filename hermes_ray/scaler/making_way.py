@@ -15,10 +15,10 @@ from hermes_ray.scaler.rollout import Rollout
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 from hermes_ray.scaler.workforce import Workforce
 
-__all__ = ["WHAT_IF_AGAIN_S", "MakingWay"]
+__all__ = ["MakingWay"]
 
 _LEAST_WHAT_IFS, _WHAT_IF_WORK = 2, 2_000  # in one look, and how many topics and nodes all of them may look at
-WHAT_IF_AGAIN_S = 60.0  # who was told no asks again, or later, where so many were that others would have no turn
+_WHAT_IF_AGAIN_S = 60.0  # who was told no asks again, or later, where so many were that others would have no turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,12 @@ class MakingWay:
 
     def _note(self, topic: str, new_count: int, *, is_way: bool, is_of_others: bool, now_s: float) -> None:
         self._no_use_until_s = {
-            other: until_s for other, until_s in self._no_use_until_s.items() if now_s - until_s < WHAT_IF_AGAIN_S
+            other: until_s for other, until_s in self._no_use_until_s.items() if now_s - until_s < _WHAT_IF_AGAIN_S
         }
         self._moving.pop(topic, None)
         self._no_use_until_s.pop(topic, None)
         if not is_way:
-            self._no_use_until_s[topic] = now_s + max(WHAT_IF_AGAIN_S, float(len(self._no_use_until_s)))
+            self._no_use_until_s[topic] = now_s + max(_WHAT_IF_AGAIN_S, float(len(self._no_use_until_s)))
         elif is_of_others:
             self._moving[topic] = new_count
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from hermes_ray.core.moves import Crew, Moves
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 
-__all__ = ["PRESSES_AFTER_S", "TAKEN_S", "RoomMade"]
+__all__ = ["RoomMade"]
 
-PRESSES_AFTER_S = 15.0  # most lacks end sooner: handlers do, and new code shows that it works
-TAKEN_S = 60.0  # who did not get the room that was made for it does not have more made so soon: it may go the same way
+_PRESSES_AFTER_S = 15.0  # most lacks end sooner: handlers do, and new code shows that it works
+_TAKEN_S = 60.0  # who did not get the room that was made for it does not have more made so soon: it may go the same way
 
 
 class RoomMade:
@@ -26,7 +26,7 @@ class RoomMade:
         """Those that have lacked it for long; not again so soon where lighter ones have left for starts that failed."""
         for topic, since_s in self._lacking_since_s.items():
             count, at_s = self._pressed.get(topic, (0, 0.0))
-            if now_s - since_s > PRESSES_AFTER_S and (not count or now_s - at_s > count * MAX_BACKOFF_S):
+            if now_s - since_s > _PRESSES_AFTER_S and (not count or now_s - at_s > count * MAX_BACKOFF_S):
                 self._pressing.add(topic)
         return self._pressing
 
@@ -35,7 +35,7 @@ class RoomMade:
         self._promised = {
             topic: (count, at_s)
             for topic, (count, at_s) in self._promised.items()
-            if now_s - at_s < TAKEN_S and sum(crews[topic].staying.values()) < min(count, crews[topic].target)
+            if now_s - at_s < _TAKEN_S and sum(crews[topic].staying.values()) < min(count, crews[topic].target)
         }
         return {topic: count for topic, (count, _) in self._promised.items()}
 

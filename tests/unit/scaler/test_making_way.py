@@ -238,7 +238,7 @@ def test_those_who_wait_for_their_turn_are_not_told_that_there_is_no_way(monkeyp
 def test_however_many_find_no_way_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five heavier ones ask in turn, two at each look, and might again after two looks; x stands in the way of each."""
     monkeypatch.setattr(making_way, "_WHAT_IF_WORK", 0)
-    monkeypatch.setattr(making_way, "WHAT_IF_AGAIN_S", 2.0)
+    monkeypatch.setattr(making_way, "_WHAT_IF_AGAIN_S", 2.0)
     pairs = [(f"h{n}", f"x{n}") for n in range(5)]
     words = [f"topics.{t}.{word}" for pair in pairs for t in pair for word in ("handler=m:f", "worker.num_cpus=1")]
     scene = Cluster(
