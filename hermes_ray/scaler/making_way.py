@@ -40,7 +40,7 @@ class MakingWay:
         self._what_ifs_left = 0
         self._crews, self._victims = Crews(Capacity(nodes=())), Victims(())
         self.standing: dict[str, str] = {}
-        self._moving: dict[str, int] = {}  # new workers of topics for whose next one others move
+        self._moving: dict[str, tuple[int, float]] = {}  # for whose next new worker others move: how many it had, when
 
     def begin(self, crews: Crews, victims: Victims) -> None:
         """Another look."""
@@ -68,9 +68,10 @@ class MakingWay:
             self.standing[topic] = "no node for a new worker, whoever of the old ones left; the roll-out waits for room"
         return leaving
 
-    def are_others_moving(self, topic: str, rollout: Rollout) -> bool:
+    def are_others_moving(self, topic: str, rollout: Rollout, now_s: float) -> bool:
         """Whether a place beside the old ones is to be made for one more new one: others have to move for it."""
-        return rollout.old_count > 0 and self._moving.get(topic) == rollout.new_count
+        new_count, since_s = self._moving.get(topic, (-1, now_s))
+        return rollout.old_count > 0 and new_count == rollout.new_count and now_s - since_s < _WHAT_IF_AGAIN_S
 
     def _in_the_way(self, topic: str, old: Sequence[Record], rollout: Rollout, now_s: float) -> list[Record]:
         """Those whose going makes room for one more new one of another size; none where nobody's would, or it is only
@@ -104,7 +105,7 @@ class MakingWay:
         if not is_way:
             self._no_use_until_s[topic] = now_s + max(_WHAT_IF_AGAIN_S, float(len(self._no_use_until_s)))
         elif is_of_others:
-            self._moving[topic] = new_count
+            self._moving[topic] = new_count, now_s
 
     def _not_beside(self, old: Sequence[Record], moves: Moves) -> list[Record]:
         """Those of ``old``, who were left out when this was planned, that have no room beside what comes to nodes."""

@@ -68,8 +68,7 @@ class Reconciler:
         self._repeat_drains(now_s)
         if moves is not None:
             for topic in sorted(moves.starts.keys() | rolling, key=lambda name: (-force.params[name].weight, name)):
-                # Room that has just come may go again, and with it what would have left for it.
-                if now_s - self._kept_s.get(topic, -WAIT_SAID_S) >= WAIT_SAID_S:
+                if not self._is_kept(topic, now_s):
                     self._grow(topic, targets[topic], moves, now_s)
         return force.take_lines()
 
@@ -107,6 +106,10 @@ class Reconciler:
         least = min(target, max(1, self._force.params[topic].workers_min))
         return len(self._force.team(topic, now_s).staying) < least and not self._force.backoffs[topic].failures
 
+    def _is_kept(self, topic: str, now_s: float) -> bool:
+        """Whether it was, a moment ago: room that has just come may go again, and with it what would leave for it."""
+        return topic in self._kept_s and now_s - self._kept_s[topic] < WAIT_SAID_S
+
     def _has_shown(self, topic: str, now_s: float) -> bool:
         return any(self._rolling.has_shown(record, now_s) for record in self._force.team(topic, now_s).staying)
 
@@ -125,8 +128,8 @@ class Reconciler:
         is_movable = not force.backoffs[topic].failures and not rollout.is_canary_time
         apart_count = sum(map(len, apart.values()))
         rest = max(0, target - ceil(apart_count / rollout.old_per_new - 1e-9))
-        if self._making_way.are_others_moving(topic, rollout):
-            rest = max(rest, len(staying) + 1)
+        if self._making_way.are_others_moving(topic, rollout, now_s) and not self._is_kept(topic, now_s):
+            rest = max(rest, min(target, len(staying) + 1))
         crew = crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
         yield topic, replace(crew, weight=params.weight, minimum=max(0, params.workers_min - apart_count))
         spare_count = rollout.spare_count

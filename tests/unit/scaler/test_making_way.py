@@ -260,3 +260,16 @@ def test_however_many_find_no_way_others_have_their_turn(monkeypatch: pytest.Mon
     scene.play(60, **wanted, light=2)
     assert not [worker for worker in old & set(scene.pool.workers) if worker.startswith("light")]
     assert [worker for worker in old & set(scene.pool.workers) if worker.startswith("h")]
+
+
+def test_a_place_that_others_made_is_not_kept_for_one_that_is_granted_none_any_more() -> None:
+    scene = Cluster(0.0, 0.0, 1.0, light=1.0, heavy=1.0)
+    scene.play(15, light=1)
+    scene.cpus |= {"n0": 2.0, "n1": 2.0}
+    scene.play(15, light=1, heavy=4)
+    scene.cpus |= {"n0": 4.0, "n1": 4.0}
+    scene.applied(*scene.words, "topics.light.worker.num_cpus=4")
+    scene.play(1, light=1, heavy=4)
+    assert len(scene.asked_s) == 2, "of heavy, on one node"
+    scene.play(100, light=1, heavy=8)
+    assert scene.counts() == (1, 8)
