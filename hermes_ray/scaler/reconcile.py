@@ -128,11 +128,12 @@ class Reconciler:
         is_movable = not force.backoffs[topic].failures and not rollout.is_canary_time
         apart_count = sum(map(len, apart.values()))
         rest = max(0, target - ceil(apart_count / rollout.old_per_new - 1e-9))
-        if self._making_way.are_others_moving(topic, rollout, now_s) and not self._is_kept(topic, now_s):
+        is_kept = self._is_kept(topic, now_s)
+        if self._making_way.are_others_moving(topic, rollout, now_s) and not is_kept:
             rest = max(rest, min(target, len(staying) + 1))
         crew = crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
         yield topic, replace(crew, weight=params.weight, minimum=max(0, params.workers_min - apart_count))
-        spare_count = rollout.spare_count
+        spare_count = 0 if is_kept else rollout.spare_count
         for n, own in enumerate(dict.fromkeys((*apart, *leaving))):
             name, here = f"{topic}/{n}", apart.get(own, [])
             self._all.members[name], kept_count = here, max(0, len(here) - spare_count)

@@ -206,6 +206,17 @@ def test_room_that_is_there_for_a_moment_costs_no_worker() -> None:
     assert scene.counts() == (1, 0)
 
 
+def test_nor_does_it_where_others_are_granted_what_the_kept_ones_hold() -> None:
+    scene = Cluster(3.0, 0.0, light=1.0, heavy=1.0, words=("topics.light.worker.resources.n0=1",))
+    scene.play(20, heavy=3)
+    scene.applied(*scene.words, "topics.heavy.worker.num_cpus=4")
+    scene.play(20, heavy=3, light=3)
+    for cpus, seconds in ((4.0, 1), (0.0, 60)):
+        scene.cpus["n1"] = cpus
+        scene.play(seconds, heavy=3, light=3)
+    assert scene.counts() == (0, 3)
+
+
 def test_a_lighter_topic_leaves_ever_less_often_for_one_that_does_not_start() -> None:
     x = ("topics.x.handler=m:f", "topics.x.worker.num_cpus=1", "topics.heavy.weight=100")
     scene = Cluster(3.0, light=3.0, heavy=2.0, words=x)
@@ -269,7 +280,7 @@ def test_a_place_that_others_made_is_not_kept_for_one_that_is_granted_none_any_m
     scene.play(15, light=1, heavy=4)
     scene.cpus |= {"n0": 4.0, "n1": 4.0}
     scene.applied(*scene.words, "topics.light.worker.num_cpus=4")
-    scene.play(1, light=1, heavy=4)
+    scene.play(2, light=1, heavy=4)
     assert len(scene.asked_s) == 2, "of heavy, on one node"
     scene.play(100, light=1, heavy=8)
     assert scene.counts() == (1, 8)
