@@ -38,7 +38,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places, take_firsts
+from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places, firsts_by_turn, take_firsts
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.repacking import Repacking
 from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take, total_of
@@ -247,7 +247,7 @@ def _serve(
     places = _take_up_to(free, size, missing)
     if others and len(beside := first_places(free, others, effort)) < len(others):
         _give_back(free, size, places)
-        possible = first_places(free, waiting, effort)
+        possible = firsts_by_turn(free, [first for first in waiting if first[1] in have], others, effort)
         if any(topic in possible and topic not in beside for _, topic in others):
             take_firsts(free, size, placed, waiting, possible, have.keys(), effort)
         places = _take_up_to(free, size, missing)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hermes_ray.core.resources import Free, Size, fit_count, take, total_of
 
-__all__ = ["MOST_FIRSTS", "Effort", "Nodes", "first_places", "is_enough", "take_firsts"]
+__all__ = ["MOST_FIRSTS", "Effort", "Nodes", "first_places", "firsts_by_turn", "is_enough", "take_firsts"]
 
 Nodes = dict[str, Free]
 """Node id -> what is free there."""
@@ -41,6 +41,20 @@ def first_places(free: Nodes, firsts: Sequence[tuple[Size, str]], effort: Effort
     may_fit = len(found) < len(in_order) <= MOST_FIRSTS and is_enough(totals, in_order)
     nodes = _search(free, [size for size, _ in in_order], effort) if may_fit else None
     return found if nodes is None else dict(zip((topic for _, topic in in_order), nodes, strict=True))
+
+
+def firsts_by_turn(
+    free: Nodes, own: Sequence[tuple[Size, str]], others: Sequence[tuple[Size, str]], effort: Effort
+) -> dict[str, str]:
+    """As ``first_places`` of both; where that leaves somebody of ``own`` without, those come first."""
+    found = first_places(free, [*own, *others], effort)
+    if all(topic in found for _, topic in own):
+        return found
+    found, rest = first_places(free, own, effort), {node_id: dict(amounts) for node_id, amounts in free.items()}
+    for size, topic in own:
+        if topic in found:
+            take(rest[found[topic]], size)
+    return found | first_places(rest, others, effort)
 
 
 def _one_after_the_other(free: Nodes, firsts: Sequence[tuple[Size, str]]) -> dict[str, str]:

@@ -83,3 +83,10 @@ def test_the_first_of_a_heavier_topic_has_its_place_before_the_extras_of_lighter
     low = Want(topic="low", weight=0.1, minimum=0, target=1, size={"CPU": 1})
     assert allocate([heavy, mid], Capacity(nodes=nodes)) == {"heavy": 1, "mid": 2}
     assert allocate([heavy, mid, low], Capacity(nodes=nodes)) == {"heavy": 1, "mid": 2, "low": 0}
+
+
+def test_of_equals_whose_firsts_do_not_fit_side_by_side_the_smaller_has_its_own() -> None:
+    nodes = (Node(node_id="n0", available={"CPU": 4.0}),)
+    large = Want(topic="large", weight=1, minimum=0, target=1, size={"CPU": 4})
+    small = Want(topic="small", weight=1, minimum=0, target=3, size={"CPU": 1})
+    assert allocate([large, small], Capacity(nodes=nodes)) == {"large": 0, "small": 3}
