@@ -133,10 +133,12 @@ class Roster:
         """Nobody has listened for so long: that was no silence, and what the workers say first is of that time too.
 
         Reports are waited for, unless it was short beside ``interval_s``. Where some are already, no longer than those,
-        and not anew for as long again: who stands still time after time would never look at what there is.
+        and not anew for as long again: who stands still time after time would never look at what there is. Time that
+        nobody listened is none that was waited.
         """
         is_short = away_s <= SHORT_INTERVALS * interval_s
         for topic in self._topics.values():
+            topic.unheard = {worker: min(now_s, since_s + away_s) for worker, since_s in topic.unheard.items()}
             since_s = min(topic.unheard.values(), default=now_s)
             since_s = now_s if now_s - since_s > 2 * _patience_s(interval_s) else since_s
             for record in topic.records.values():

@@ -222,7 +222,7 @@ def test_who_is_away_more_often_than_workers_report_sees_a_load_rise(away_s: int
     world.rate_hz["light"] = 60
     world.tick(200)
     world.rate_hz["light"] = 180
-    for _ in range(8):
+    for _ in range(16):
         if is_killed:
             world.scaler_is_killed(away_s)
         else:
@@ -238,6 +238,18 @@ def test_reports_that_waited_for_a_scaler_that_stood_still_make_no_burst(away_s:
     world.rate_hz["light"] = 60
     world.tick(200)
     stands_still(world, away_s)
+    for _ in range(100):
+        world.tick()
+        assert 50.0 < (world.figures("light").snapshot.arrival_rate_hz or 60.0) < 71.0
+
+
+def test_a_short_standstill_before_a_long_one_makes_no_burst_either() -> None:
+    world = SlowReports("topics.light.workers.max=100")
+    world.rate_hz["light"] = 60
+    world.tick(200)
+    stands_still(world, 8)
+    world.tick(15)
+    stands_still(world, 60)
     for _ in range(100):
         world.tick()
         assert 50.0 < (world.figures("light").snapshot.arrival_rate_hz or 60.0) < 71.0
