@@ -142,13 +142,13 @@ def _draft(past: TopicState | None, seen: Snapshot | None, params: TopicParams, 
 def _propose(draft: _Draft, now_s: float, report_interval_s: float) -> None:
     snapshot, params = draft.snapshot, draft.params
     _RULES[params.policy](draft, now_s, report_interval_s)
-    is_held = draft.reason in _HOLDING or (params.policy == "threshold" and draft.number >= draft.before)
+    is_held, step_down = draft.reason in _HOLDING or params.policy == "threshold", max(0, draft.before - draft.number)
     if (snapshot.ready_count or 0) + (snapshot.held_count or 0) > 0:
         draft.limit(Reason.FIRST_WORKER, max(draft.number, 1))
     draft.limit(Reason.WORKERS_MIN, max(draft.number, params.workers_min))
     draft.limit(Reason.WORKERS_MAX, min(draft.number, params.workers_max))
-    if is_held:  # going on from what the room has cut
-        draft.wanted = max(draft.number, min(draft.wanted, params.workers_max))
+    if is_held:  # a number, or a step, that goes on from what the room has cut
+        draft.wanted = max(draft.number, min(draft.wanted - step_down, params.workers_max))
     else:
         draft.wanted = draft.number
 
@@ -179,7 +179,8 @@ def _adaptive(draft: _Draft, now_s: float, report_interval_s: float) -> None:
             draft.limit(Reason.UNFINISHED, held)
         elif number > held and is_first_run(seen):
             draft.limit(Reason.FIRST_RUN, min(number, max(held, first_run_limit(seen))))
-    window, stable = stabilise(draft.state.window, draft.number, draft.before, now_s, recent_s(report_interval_s))
+    current = max(draft.before, draft.wanted)  # what the room has cut goes down no sooner than what it has not
+    window, stable = stabilise(draft.state.window, draft.number, current, now_s, recent_s(report_interval_s))
     draft.state = TopicState(target=draft.before, window=window)
     draft.limit(Reason.STABILISING, stable)
 

@@ -40,7 +40,7 @@ class MakingWay:
         self._what_ifs_left = 0
         self._crews, self._victims = Crews(Capacity(nodes=())), Victims(())
         self.standing: dict[str, str] = {}
-        self._moving: dict[str, tuple[int, float]] = {}  # for whose next new worker others move: how many it had, when
+        self._ways: dict[str, tuple[int, float]] = {}  # found for a next new worker: how many there were, when
 
     def begin(self, crews: Crews, victims: Victims) -> None:
         """Another look."""
@@ -68,10 +68,16 @@ class MakingWay:
             self.standing[topic] = "no node for a new worker, whoever of the old ones left; the roll-out waits for room"
         return leaving
 
-    def are_others_moving(self, topic: str, rollout: Rollout, now_s: float) -> bool:
-        """Whether a place beside the old ones is to be made for one more new one: others have to move for it."""
-        new_count, since_s = self._moving.get(topic, (-1, now_s))
-        return rollout.old_count > 0 and new_count == rollout.new_count and now_s - since_s < _WHAT_IF_AGAIN_S
+    def is_expected(self, topic: str, rollout: Rollout, leaving_count: int, now_s: float) -> bool:
+        """Whether one more new worker is to have a place beside the old ones that stay: a way was found for it, and
+        those that leave are not long gone.
+        """
+        new_count, since_s = self._ways.get(topic, (-1, now_s))
+        if rollout.old_count == 0 or new_count != rollout.new_count:
+            return False
+        if leaving_count:
+            self._ways[topic] = new_count, now_s
+        return now_s - since_s < _WHAT_IF_AGAIN_S
 
     def _in_the_way(self, topic: str, old: Sequence[Record], rollout: Rollout, now_s: float) -> list[Record]:
         """Those whose going makes room for one more new one of another size; none where nobody's would, or it is only
@@ -93,19 +99,19 @@ class MakingWay:
         if topic not in moves.places:
             moves = plan_moves({**others, topic: alone}, self._crews.capacity)
             leaving = self._not_beside(old, moves) if topic in moves.places else []
-        self._note(topic, rollout.new_count, is_way=topic in moves.places, is_of_others=not leaving, now_s=now_s)
+        self._note(topic, rollout.new_count, is_way=topic in moves.places, now_s=now_s)
         return leaving
 
-    def _note(self, topic: str, new_count: int, *, is_way: bool, is_of_others: bool, now_s: float) -> None:
+    def _note(self, topic: str, new_count: int, *, is_way: bool, now_s: float) -> None:
         self._no_use_until_s = {
             other: until_s for other, until_s in self._no_use_until_s.items() if now_s - until_s < _WHAT_IF_AGAIN_S
         }
-        self._moving.pop(topic, None)
+        self._ways.pop(topic, None)
         self._no_use_until_s.pop(topic, None)
-        if not is_way:
+        if is_way:
+            self._ways[topic] = new_count, now_s
+        else:
             self._no_use_until_s[topic] = now_s + max(_WHAT_IF_AGAIN_S, float(len(self._no_use_until_s)))
-        elif is_of_others:
-            self._moving[topic] = new_count, now_s
 
     def _not_beside(self, old: Sequence[Record], moves: Moves) -> list[Record]:
         """Those of ``old``, who were left out when this was planned, that have no room beside what comes to nodes."""

@@ -85,7 +85,7 @@ class Reconciler:
         made = self._room_made
         moves = plan_moves(crews, capacity, made.pressing(now_s), made.promised(crews, now_s))
         below = {topic for topic, target in targets.items() if self._stands_below(topic, target, now_s)}
-        shown = {topic for topic in made.pressed() if self._has_shown(topic, now_s)}
+        shown = {topic for topic, since_s in made.pressed_s().items() if self._has_shown(topic, since_s, now_s)}
         made.note(moves, below, shown, now_s)
         waits = {t: f"no node for {n} more before workers that drain are gone" for t, n in moves.waiting.items()}
         self._say_lacks(moves, waits | moves.unsearched | self._making_way.standing, now_s)
@@ -110,8 +110,9 @@ class Reconciler:
         """Whether it was, a moment ago: room that has just come may go again, and with it what would leave for it."""
         return topic in self._kept_s and now_s - self._kept_s[topic] < WAIT_SAID_S
 
-    def _has_shown(self, topic: str, now_s: float) -> bool:
-        return any(self._rolling.has_shown(record, now_s) for record in self._force.team(topic, now_s).staying)
+    def _has_shown(self, topic: str, since_s: float, now_s: float) -> bool:
+        started = [record for record in self._force.team(topic, now_s).staying if record.since_s > since_s]
+        return any(self._rolling.has_shown(record, now_s) for record in started)
 
     def _crews(self, topic: str, target: int, now_s: float) -> Iterator[tuple[str, Crew]]:
         """The topic's workers by what they take, those ``_apart`` as crews of their own that nobody adds to."""
@@ -129,7 +130,7 @@ class Reconciler:
         apart_count = sum(map(len, apart.values()))
         rest = max(0, target - ceil(apart_count / rollout.old_per_new - 1e-9))
         is_kept = self._is_kept(topic, now_s)
-        if self._making_way.are_others_moving(topic, rollout, now_s) and not is_kept:
+        if not is_kept and self._making_way.is_expected(topic, rollout, len(team.leaving), now_s):
             rest = max(rest, min(target, len(staying) + 1))
         crew = crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
         yield topic, replace(crew, weight=params.weight, minimum=max(0, params.workers_min - apart_count))

@@ -25,8 +25,10 @@ class RoomMade:
     def pressing(self, now_s: float) -> Collection[str]:
         """Those that have lacked it for long; not again so soon where lighter ones have left for starts that failed."""
         for topic, since_s in self._lacking_since_s.items():
-            count, at_s = self._pressed.get(topic, (0, 0.0))
-            if now_s - since_s > _PRESSES_AFTER_S and (not count or now_s - at_s > count * MAX_BACKOFF_S):
+            _, at_s = self._pressed.get(topic, (0, since_s))
+            if now_s - since_s > _PRESSES_AFTER_S and (
+                topic not in self._pressed or now_s - at_s > self._pause_s(topic)
+            ):
                 self._pressing.add(topic)
         return self._pressing
 
@@ -35,13 +37,19 @@ class RoomMade:
         self._promised = {
             topic: (count, at_s)
             for topic, (count, at_s) in self._promised.items()
-            if now_s - at_s < _TAKEN_S and sum(crews[topic].staying.values()) < min(count, crews[topic].target)
+            if now_s - at_s < self._pause_s(topic)
+            and sum(crews[topic].staying.values()) < min(count, crews[topic].target)
         }
         return {topic: count for topic, (count, _) in self._promised.items()}
 
-    def pressed(self) -> Collection[str]:
-        """Those for whom lighter ones have left, none of whose workers has shown since that it works."""
-        return self._pressed.keys()
+    def pressed_s(self) -> Mapping[str, float]:
+        """Those for whom lighter ones have left, and when; none of whose workers since has shown that it works."""
+        return {topic: at_s for topic, (_, at_s) in self._pressed.items()}
+
+    def _pause_s(self, topic: str) -> float:
+        """How long no more room is made for it: lighter ones are not to leave in vain more than ever less often."""
+        count, _ = self._pressed.get(topic, (0, 0.0))
+        return count * MAX_BACKOFF_S if count else _TAKEN_S
 
     def note(self, moves: Moves, below: Collection[str], shown: Collection[str], now_s: float) -> None:
         """``below``: who lacks a first worker or one of the minimum and may try; ``shown``: who has one that works."""

@@ -50,3 +50,42 @@ def test_what_nobody_wants_any_more_goes_although_the_new_code_does_not_start() 
     world.ready.clear()
     world.tick(600)
     assert not old & set(world.of("light"))
+
+
+def test_a_moment_without_messages_takes_no_old_worker() -> None:
+    """Ten are wanted, two have a place: what is wanted goes down after a minute, as a target does."""
+    world = ScalerWorld("topics.light.worker.num_cpus=1", "topics.light.workers.max=20")
+    world.view.answer = Capacity(nodes=(Node(node_id="node", available={"CPU": 16.0}),))
+    world.rate_hz["light"] = 60
+    world.tick(240)
+    old = set(world.of("light"))
+    world.broken.add("light")
+    world.applied("topics.light.worker.num_cpus=8", "topics.light.workers.max=20", code="new")
+    world.tick(120)
+    left = len(old & set(world.of("light")))
+    assert left >= len(old) - 4
+    world.rate_hz["light"] = 0
+    world.tick(2)
+    world.rate_hz["light"] = 60
+    world.tick(60)
+    assert len(old & set(world.of("light"))) == left
+
+
+def test_a_step_of_the_threshold_rule_is_a_step_of_what_works() -> None:
+    words = ("topics.light.scaling.policy=threshold", "topics.light.workers.min=6", "topics.light.workers.max=6")
+    world = six_small(*words)
+    old = set(world.of("light"))
+    world.broken.add("light")
+    words = (words[0], "topics.light.workers.max=6", "topics.light.scaling.threshold.interval_s=10")
+    world.applied("topics.light.worker.num_cpus=3", *words, "topics.light.scaling.threshold.cooldown_s=0", code="new")
+    world.tick(20)
+    assert len(old & set(world.of("light"))) == 3
+    world.rate_hz.clear()
+    world.ready.clear()
+    for _ in range(120):
+        world.tick()
+        if (world.figures("light").target or 0) < 2:
+            break
+    assert world.figures("light").target == 1
+    world.tick(2)
+    assert len(old & set(world.of("light"))) == 3, "of six one less is wanted: five"

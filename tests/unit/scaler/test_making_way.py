@@ -284,3 +284,19 @@ def test_a_place_that_others_made_is_not_kept_for_one_that_is_granted_none_any_m
     assert len(scene.asked_s) == 2, "of heavy, on one node"
     scene.play(100, light=1, heavy=8)
     assert scene.counts() == (1, 8)
+
+
+def test_old_ones_and_others_leave_together_where_both_stand_in_the_way() -> None:
+    """Each new one of 4 CPU takes a node of two old ones and two of ``x``, which have room on the other nodes."""
+    x = ("topics.x.handler=m:f", "topics.x.worker.num_cpus=1")
+    scene = Cluster(2.0, 2.0, light=1.0, heavy=1.0, words=x)
+    scene.play(15, x=4)
+    scene.cpus |= {"n0": 4.0, "n1": 4.0}
+    scene.play(15, x=4, light=4)
+    scene.cpus |= {"n2": 3.0, "n3": 3.0}
+    scene.play(15, x=4, light=10)
+    scene.cpus |= {"n4": 2.0, "n5": 2.0}
+    scene.applied(*scene.words, "topics.light.worker.num_cpus=4")
+    scene.play(30, x=4, light=10)
+    assert {scene.pool.sizes[worker]["CPU"] for worker in scene.pool.workers} == {1.0, 4.0}
+    assert scene.counts() == (1, 0)
