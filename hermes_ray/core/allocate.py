@@ -7,10 +7,10 @@ same size share, smaller sizes before larger. A class takes what it wants or all
 fewest workers is served next.
 
 Nobody starves beside its equals: where a class would leave no place for the first workers of larger ones of the same
-weight, those are placed before its extras, each on the node where it costs the class the fewest. (Whether all firsts
-fit is searched for with a bounded effort: certain for ten of them on a few nodes, a way may be missed for more.) A
-topic that gets nothing where it is its turn has its first where minimums and heavier ones can be packed otherwise and
-lose nothing.
+weight, those are placed before its extras, each on the node where it costs the class the fewest; its own firsts come
+before theirs. (Whether all firsts fit is searched for with a bounded effort: certain for ten of them on a few nodes, a
+way may be missed for more.) A topic that gets nothing where it is its turn has its first where minimums and heavier
+ones can be packed otherwise and lose nothing.
 
 Raising a topic's weight never lowers its grant while the minimums fit. Reservations are the same before and after. A
 class sees what the classes before it left, and placing k workers of one size lowers the number of that size that still
