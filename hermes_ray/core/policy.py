@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from types import MappingProxyType
 
 from hermes_ray.core.demand import Checks, threshold, wanted
@@ -142,15 +143,24 @@ def _draft(past: TopicState | None, seen: Snapshot | None, params: TopicParams, 
 def _propose(draft: _Draft, now_s: float, report_interval_s: float) -> None:
     snapshot, params = draft.snapshot, draft.params
     _RULES[params.policy](draft, now_s, report_interval_s)
-    is_held, step_down = draft.reason in _HOLDING or params.policy == "threshold", max(0, draft.before - draft.number)
+    still_wanted = _still_wanted(draft, now_s, recent_s(report_interval_s))
     if (snapshot.ready_count or 0) + (snapshot.held_count or 0) > 0:
         draft.limit(Reason.FIRST_WORKER, max(draft.number, 1))
     draft.limit(Reason.WORKERS_MIN, max(draft.number, params.workers_min))
     draft.limit(Reason.WORKERS_MAX, min(draft.number, params.workers_max))
-    if is_held:  # a number, or a step, that goes on from what the room has cut
-        draft.wanted = max(draft.number, min(draft.wanted - step_down, params.workers_max))
-    else:
-        draft.wanted = draft.number
+    draft.wanted = max(draft.number, min(still_wanted, params.workers_max))
+
+
+def _still_wanted(draft: _Draft, now_s: float, window_s: float) -> int:
+    """What remains of the number that the room has cut: nobody's target, but old workers of a roll-out stay for it.
+
+    The most that was recommended in ``window_s``; the former one where a rule holds or steps on from the cut number.
+    """
+    window, before, number = draft.state.window, draft.before, draft.number
+    if draft.params.policy == "threshold":
+        return draft.wanted if number >= before else ceil(draft.wanted * number / before)
+    is_covered = window.since_s is not None and now_s - window.since_s >= window_s
+    return window.peaks[0][1] if is_covered and draft.reason not in _HOLDING else draft.wanted
 
 
 def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float, report_interval_s: float) -> None:
@@ -179,8 +189,7 @@ def _adaptive(draft: _Draft, now_s: float, report_interval_s: float) -> None:
             draft.limit(Reason.UNFINISHED, held)
         elif number > held and is_first_run(seen):
             draft.limit(Reason.FIRST_RUN, min(number, max(held, first_run_limit(seen))))
-    current = max(draft.before, draft.wanted)  # what the room has cut goes down no sooner than what it has not
-    window, stable = stabilise(draft.state.window, draft.number, current, now_s, recent_s(report_interval_s))
+    window, stable = stabilise(draft.state.window, draft.number, draft.before, now_s, recent_s(report_interval_s))
     draft.state = TopicState(target=draft.before, window=window)
     draft.limit(Reason.STABILISING, stable)
 

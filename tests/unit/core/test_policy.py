@@ -295,3 +295,22 @@ def test_the_threshold_rule_goes_on_from_where_it_was_and_counts_anew() -> None:
     params = replace(PARAMS, policy="threshold", threshold=ThresholdRule(interval_s=10.0))
     paused = _follow((FREE, BUSY, 15), (PAUSED, BUSY, 600), (FREE, BUSY, 20), (FREE, BUSY, 1), params=params)
     assert [d.target for d in paused] == [8, 0, 8, 9]
+
+
+@pytest.mark.parametrize("since_s", [None, 0.0])
+@pytest.mark.parametrize("policy", ["adaptive", "threshold"])
+def test_what_was_wanted_before_the_room_cut_it_is_nobodys_target(since_s: float | None, policy: str) -> None:
+    """Room comes while nothing is known: what is held is what there was; what was wanted is remembered beside it."""
+    cut = PolicyState(topics={"t": TopicState(target=4, wanted=20, window=Window(since_s=since_s))})
+    decision = _one(replace(BUSY, ready_count=None), replace(PARAMS, policy=policy), state=cut)
+    assert (decision.target, decision.wanted) == (4, 20)
+
+
+def test_what_is_wanted_is_the_most_of_a_minute_and_goes_down_with_the_target() -> None:
+    """Cut to 2; of 23 that were wanted 20 s ago none is left to want."""
+    window = Window(since_s=0.0, peaks=((980.0, 23),))
+    cut = PolicyState(topics={"t": TopicState(target=2, wanted=23, window=window)})
+    decision = _one(IDLE, state=cut)
+    assert (decision.target, decision.reason, decision.wanted) == (2, Reason.STABILISING, 23)
+    later = _one(IDLE, state=cut, now_s=1_100.0)
+    assert (later.target, later.wanted) == (2, 23), "away for longer than its window: nothing goes down yet"
