@@ -17,7 +17,8 @@ class Crew:
 
     ``staying`` ones work on, ``leaving`` ones hold their room until they are gone. ``held``: messages in hand by node.
     Workers of a topic whose starts fail, or whose new code is yet to show that it works (not ``is_movable``), are not
-    moved: they might not come back. ``minimum`` of them come before anybody's extras, the others by ``weight``.
+    moved: they might not come back; they leave for heavier ones that stand at nothing. ``minimum`` of them come before
+    anybody's extras, the others by ``weight``.
     """
 
     size: Size

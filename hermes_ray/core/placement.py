@@ -13,7 +13,7 @@ of, and orders nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
@@ -26,6 +26,7 @@ from hermes_ray.core.room import Room
 
 __all__ = ["plan_moves"]
 
+NOBODY_PRESSES: Mapping[str, bool] = MappingProxyType({})
 NOBODY_PROMISED: Mapping[str, int] = MappingProxyType({})
 
 _MOST_SEARCHES = 16  # for somebody to move, in one look; whoever is left is looked after by the next
@@ -35,14 +36,14 @@ _MOST_EVICTIONS = 64  # that are tried in one search, the cheapest of all nodes'
 def plan_moves(
     crews: Mapping[str, Crew],
     capacity: Capacity,
-    pressing: Collection[str] = (),
+    pressing: Mapping[str, bool] = NOBODY_PRESSES,
     promised: Mapping[str, int] = NOBODY_PROMISED,
 ) -> Moves:
     """What brings every topic to its grant; surplus that hinders nobody is not among it.
 
     For the first worker of ``pressing`` topics, or the first up to their minimum, lighter ones leave that find no place
-    elsewhere. Nobody else leaves for a topic that has fewer workers than it is ``promised``, since others have gone for
-    it lately: other work on the cluster takes the room.
+    elsewhere; also those that might not come back, for whom it is True. Nobody else leaves for a topic that has fewer
+    workers than it is ``promised``, since others have gone for it lately: other work on the cluster takes the room.
     """
     return _Planner(crews, capacity, pressing, promised).plan()
 
@@ -63,11 +64,18 @@ class _Eviction:
 
 
 class _Way(Enum):
-    """Whom to try to send away, after those that are surplus: who has a place elsewhere, or who is lighter."""
+    """Whom to try to send away, after those that are surplus: who has a place elsewhere, or who is lighter; last those
+    who might not come back.
+    """
 
     LARGEST = auto()
     SMALLEST = auto()
     LIGHTER = auto()
+    ANY_LIGHTER = auto()
+
+    @property
+    def is_by_weight(self) -> bool:
+        return self in (_Way.LIGHTER, _Way.ANY_LIGHTER)
 
 
 class _Planner:
@@ -75,7 +83,7 @@ class _Planner:
         self,
         crews: Mapping[str, Crew],
         capacity: Capacity,
-        pressing: Collection[str],
+        pressing: Mapping[str, bool],
         promised: Mapping[str, int],
     ) -> None:
         self._crews, self._pressing, self._promised = crews, pressing, promised
@@ -83,7 +91,7 @@ class _Planner:
         self._surplus = {topic: max(0, self._counts[topic] - crew.target) for topic, crew in crews.items()}
         self._staying: dict[str, dict[str, int]] = {}  # node -> topic -> workers that may be told to go
         self._searches_left = _MOST_SEARCHES
-        self._immovable: set[tuple[Size, bool]] = set()  # for whom no way was found, pressing or not
+        self._immovable: set[tuple[Size, int]] = set()  # for whom none of so many ways was found
         self._homes: dict[Size, tuple[str, ...]] = {}  # two nodes where one fits, at this search
         self._moves = Moves(room=Room(capacity))
         room = self._moves.room
@@ -106,6 +114,10 @@ class _Planner:
         by_rank = (not is_least, -weight) if is_pressing else (False, 0.0)
         return (not is_pressing, *by_rank, self._share(topic), topic)
 
+    def _way_count(self, topic: str) -> int:
+        """How many of the ways are open to it."""
+        return 2 if not self._is_pressing(topic) else 4 if self._pressing[topic] else 3
+
     def _is_pressing(self, topic: str) -> bool:
         return topic in self._pressing and self._counts[topic] < max(1, self._crews[topic].minimum)
 
@@ -125,7 +137,7 @@ class _Planner:
                 self._moves.start(topic, node_id)
             elif (node_id := room.wait(size) or self._make_room(topic, size)) is not None:
                 self._moves.wait(topic, node_id)
-            elif not self._searches_left and (size, self._is_pressing(topic)) not in self._immovable:
+            elif not self._searches_left and (size, self._way_count(topic)) not in self._immovable:
                 self._moves.unsearched[topic] = self._lack(size, left)
                 return
             else:
@@ -139,15 +151,15 @@ class _Planner:
 
     def _make_room(self, topic: str, size: Size) -> str | None:
         """Have whoever stands in the way go; the node, None where nobody could, or this look has done enough."""
-        is_pressing = self._is_pressing(topic)
+        ways = tuple(_Way)[: self._way_count(topic)]
         is_taken = self._counts[topic] < self._promised.get(topic, 0)
-        if is_taken or (size, is_pressing) in self._immovable or not self._searches_left:
+        if is_taken or (size, len(ways)) in self._immovable or not self._searches_left:
             return None
         self._searches_left -= 1
         if not self._staying:
             self._look_around()
         self._homes.clear()
-        for way in _Way if is_pressing else (_Way.LARGEST, _Way.SMALLEST):
+        for way in ways:
             found = (self._eviction(node_id, topic, size, way) for node_id in self._moves.room.later)
             for eviction in sorted(filter(None, found), key=lambda eviction: eviction.cost)[:_MOST_EVICTIONS]:
                 if (homes := self._homes_elsewhere(eviction, size)) is not None:
@@ -156,7 +168,7 @@ class _Planner:
                     if eviction.given:
                         self._moves.pressed.add(topic)
                     return eviction.node_id
-        self._immovable.add((size, is_pressing))
+        self._immovable.add((size, len(ways)))
         return None
 
     def _look_around(self) -> None:
@@ -184,7 +196,7 @@ class _Planner:
             else:
                 take(free, self._crews[each[0]].size, -1)
         others = tuple(name for name, is_surplus in gone if not is_surplus)
-        moved, given = ((), others) if way is _Way.LIGHTER else (others, ())
+        moved, given = ((), others) if way.is_by_weight else (others, ())
         held = sum(self._held(name, node_id) for name, _ in gone)
         return _Eviction(node_id, tuple(name for name, is_surplus in gone if is_surplus), moved, given, held)
 
@@ -194,7 +206,7 @@ class _Planner:
 
         def in_turn(name: str) -> tuple[float, float, float, str]:
             part = max((min(1.0, n / wanted[key]) for key, n in self._crews[name].size if key in wanted), default=0.0)
-            weight = self._crews[name].weight if way is _Way.LIGHTER else 0.0
+            weight = self._crews[name].weight if way.is_by_weight else 0.0
             return (weight, part if way is _Way.SMALLEST else -part, self._held(name, node_id), name)
 
         in_order = sorted(here, key=in_turn)
@@ -202,8 +214,8 @@ class _Planner:
         for name in in_order:
             yield from [(name, True)] * spare[name]
         for name in in_order:
-            if self._crews[name].is_movable:
-                able = self._lighter_count(name, topic) if way is _Way.LIGHTER else self._can_move(name, node_id)
+            if self._crews[name].is_movable or way is _Way.ANY_LIGHTER:
+                able = self._lighter_count(name, topic) if way.is_by_weight else self._can_move(name, node_id)
                 yield from [(name, False)] * min(able, here[name] - spare[name])
 
     def _can_move(self, name: str, node_id: str) -> int:

@@ -134,12 +134,16 @@ class Reconciler:
             rest = max(rest, min(target, len(staying) + 1))
         crew = crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
         yield topic, replace(crew, weight=params.weight, minimum=max(0, params.workers_min - apart_count))
-        spare_count = 0 if is_kept else rollout.spare_count
+        spare_count, minimum = 0 if is_kept else rollout.spare_count, params.workers_min
         for n, own in enumerate(dict.fromkeys((*apart, *leaving))):
             name, here = f"{topic}/{n}", apart.get(own, [])
             self._all.members[name], kept_count = here, max(0, len(here) - spare_count)
             spare_count -= len(here) - kept_count
-            yield name, crew_of(own, kept_count, here, leaving.get(own, ()))
+            least, minimum = min(minimum, len(here)), max(0, minimum - len(here))
+            yield (
+                name,
+                replace(crew_of(own, kept_count, here, leaving.get(own, ())), weight=params.weight, minimum=least),
+            )
 
     def _apart(self, topic: str, rollout: Rollout, now_s: float) -> dict[Size, list[Record]]:
         """Old workers that leave as the roll-out goes on, and to make room only where they are to spare, by what they

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from hermes_ray.core.moves import Crew, Moves
+from hermes_ray.scaler.lifecycle import START_DEADLINE_S
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 
 __all__ = ["RoomMade"]
 
 _PRESSES_AFTER_S = 15.0  # most lacks end sooner: handlers do, and new code shows that it works
+_PRESSES_ALL_AFTER_S = START_DEADLINE_S + 30.0  # by then new code has started and shown that it works, or will not soon
 _TAKEN_S = 60.0  # who did not get the room that was made for it does not have more made so soon: it may go the same way
 
 
@@ -22,15 +24,17 @@ class RoomMade:
         self._pressed: dict[str, tuple[int, float]] = {}  # how often, and when last, before a worker has shown itself
         self._promised: dict[str, tuple[int, float]] = {}  # how many workers, and since when
 
-    def pressing(self, now_s: float) -> Collection[str]:
-        """Those that have lacked it for long; not again so soon where lighter ones have left for starts that failed."""
+    def pressing(self, now_s: float) -> Mapping[str, bool]:
+        """Those that have lacked it for long, and whether for very long, so that also workers leave for them that might
+        not come back; not again so soon where lighter ones have left for starts that failed.
+        """
         for topic, since_s in self._lacking_since_s.items():
             _, at_s = self._pressed.get(topic, (0, since_s))
             if now_s - since_s > _PRESSES_AFTER_S and (
                 topic not in self._pressed or now_s - at_s > self._pause_s(topic)
             ):
                 self._pressing.add(topic)
-        return self._pressing
+        return {t: now_s - self._lacking_since_s.get(t, now_s) > _PRESSES_ALL_AFTER_S for t in self._pressing}
 
     def promised(self, crews: Mapping[str, Crew], now_s: float) -> Mapping[str, int]:
         """How many workers those are to have for whom others have gone, as long as they do not have them."""

@@ -207,12 +207,14 @@ def test_for_one_that_presses_a_lighter_one_leaves_and_does_not_come_back_first(
     light = crew({"CPU": 3}, 1, {"n0": 1})
     nodes = cluster(FOUR, {"CPU": 3})
     assert plan_moves({"stuck": stuck, "heavy": heavy, "light": light}, nodes).drains == {}
-    moves = plan_moves({"stuck": stuck, "heavy": heavy, "light": light}, nodes, {"heavy"})
+    moves = plan_moves({"stuck": stuck, "heavy": heavy, "light": light}, nodes, {"heavy": False})
     assert (moves.drains, moves.waiting) == ({"light": {"n0": 1}}, {"heavy": 1})
     leaving = Crew(size=light.size, target=1, leaving={"n0": 1})
-    moves = plan_moves({"stuck": stuck, "heavy": heavy, "light": leaving}, nodes, {"heavy"})
+    moves = plan_moves({"stuck": stuck, "heavy": heavy, "light": leaving}, nodes, {"heavy": False})
     assert (moves.waiting, list(moves.lacks)) == ({"heavy": 1}, ["light"])
-    back = plan_moves({"stuck": stuck, "heavy": replace(heavy, staying={"n0": 1}), "light": leaving}, nodes, {"light"})
+    back = plan_moves(
+        {"stuck": stuck, "heavy": replace(heavy, staying={"n0": 1}), "light": leaving}, nodes, {"light": False}
+    )
     assert back.drains == {}
 
 
@@ -220,5 +222,13 @@ def test_for_one_that_presses_a_lighter_one_leaves_and_does_not_come_back_first(
 def test_what_presses_takes_nothing_from_a_minimum_or_an_equal(minimum: int, weight: float, goes: bool) -> None:
     other = Crew(size=size_of({"CPU": 3}), target=1, staying={"n0": 1}, weight=weight, minimum=minimum)
     heavy = Crew(size=size_of({"CPU": 2}), target=1, weight=9.0)
-    moves = plan_moves({"other": other, "heavy": heavy}, cluster(FOUR), {"heavy"})
+    moves = plan_moves({"other": other, "heavy": heavy}, cluster(FOUR), {"heavy": False})
     assert bool(moves.drains) is goes
+
+
+def test_who_might_not_come_back_leaves_for_one_that_has_pressed_for_very_long_alone() -> None:
+    stuck = crew({"CPU": 3}, 1, {"n0": 1}, is_movable=False)
+    heavy = Crew(size=size_of({"CPU": 2}), target=1, weight=9.0)
+    crews = {"stuck": stuck, "heavy": heavy}
+    assert plan_moves(crews, cluster(FOUR), {"heavy": False}).drains == {}
+    assert plan_moves(crews, cluster(FOUR), {"heavy": True}).drains == {"stuck": {"n0": 1}}

@@ -1,4 +1,4 @@
-"""Old workers leave for new ones, lighter topics' for heavier ones: nobody in vain, and who waits says so."""
+"""Old workers leave for new ones: nobody in vain, and who waits says so."""
 
 from __future__ import annotations
 
@@ -82,27 +82,6 @@ def test_a_topic_that_lacks_a_granted_worker_is_rolled_out_all_the_same() -> Non
     assert scene.fleet.lack("heavy") is not None
 
 
-def test_a_lighter_topic_leaves_the_place_of_one_that_stands_at_nothing() -> None:
-    """Both were granted one worker, if those of ``x`` could move, whose new code does not start."""
-    x = ("topics.x.handler=m:f", "topics.x.worker.num_cpus=1", "topics.heavy.weight=100")
-    scene = Cluster(3.0, light=3.0, heavy=2.0, words=x)
-    scene.play(15, x=2)
-    scene.cpus |= {"n1": 4.0}
-    old = set(scene.pool.workers)
-    scene.applied(*scene.words, code="new")
-    scene.broken = lambda worker: worker.startswith("x") and worker not in old
-    scene.play(10, x=2)
-    scene.play(60, x=2, light=1, heavy=1)
-    assert scene.counts() == (0, 1)
-    assert scene.fleet.lack("light") is not None
-    started = [worker for worker in scene.pool.started if not worker.startswith("x")]
-    scene.play(120, x=2, light=1, heavy=1)
-    assert [worker for worker in scene.pool.started if not worker.startswith("x")] == started
-    scene.broken = lambda _worker: False
-    scene.play(600, x=2, light=1, heavy=1)
-    assert scene.counts() == (1, 1)
-
-
 def test_a_roll_out_that_finds_no_way_says_so() -> None:
     """A place on n1 takes two moves: c to n2, then b to n0."""
     sizes = ("topics.a.handler=m:f", "topics.c.handler=m:f", "topics.c.worker.num_cpus=1")
@@ -163,22 +142,6 @@ def test_an_old_worker_leaves_where_others_have_to_move_for_the_new_one() -> Non
     assert scene.counts() == (1, 1)
 
 
-def test_where_other_work_takes_the_room_that_was_made_no_more_is_made_for_a_while() -> None:
-    scene = Cluster(2.0, 2.0, 2.0, 2.0, light=1.0)
-    scene.play(15, light=8)
-    scene.cpus = dict.fromkeys(scene.cpus, 4.0)
-    scene.play(2, light=8, heavy=1)
-    (node_id,) = {str(scene.pool.nodes[worker]) for worker in scene.asked_s}
-    scene.cpus[node_id] = 2.0
-    scene.play(1, light=8, heavy=1)
-    scene.cpus[node_id] = 0.0  # a task of others, as soon as the two have gone
-    scene.play(45, light=8, heavy=1)
-    assert (len(scene.asked_s), scene.counts()) == (2, (8, 0))
-    assert scene.fleet.lack("heavy") is not None
-    scene.play(60, light=8, heavy=1)
-    assert scene.counts() == (8, 1)
-
-
 @pytest.mark.parametrize("gpus", [(), ("topics.light.worker.resources.n0=100",)])
 def test_old_workers_stay_whatever_fits_of_them_into_a_new_one(gpus: tuple[str, ...]) -> None:
     """Each node takes two old or one new one, or a new one takes what is there once; the new code is broken."""
@@ -215,20 +178,6 @@ def test_nor_does_it_where_others_are_granted_what_the_kept_ones_hold() -> None:
         scene.cpus["n1"] = cpus
         scene.play(seconds, heavy=3, light=3)
     assert scene.counts() == (0, 3)
-
-
-def test_a_lighter_topic_leaves_ever_less_often_for_one_that_does_not_start() -> None:
-    x = ("topics.x.handler=m:f", "topics.x.worker.num_cpus=1", "topics.heavy.weight=100")
-    scene = Cluster(3.0, light=3.0, heavy=2.0, words=x)
-    scene.play(15, x=2)
-    scene.cpus |= {"n1": 4.0}
-    old = set(scene.pool.workers)
-    scene.applied(*scene.words, code="new")
-    scene.broken = lambda worker: worker.startswith("heavy") or (worker.startswith("x") and worker not in old)
-    scene.play(10, x=2, light=1)
-    scene.play(1800, x=2, light=1, heavy=1)
-    left = [worker for worker in scene.asked_s if worker.startswith("light")]
-    assert 2 <= len(left) <= 4
 
 
 def test_those_who_wait_for_their_turn_are_not_told_that_there_is_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
