@@ -2,7 +2,7 @@
 
 Two canaries first, beside the old ones. Once both have proven themselves (see ``lifecycle.is_proven``), waves: new ones
 up to ``surge`` beyond the target, and an old one drains for each new one that is proven. Where a new one does not fit
-beside the old, one old drains first.
+beside the old, those in its way drain first.
 Where larger workers are granted fewer places, an old one is not worth a whole new one: ``old_per_new`` of them work on
 for each new one that has yet to show that it works.
 A canary that fails stops it: the old ones work on until the next try, whose pauses grow, has shown that the new code

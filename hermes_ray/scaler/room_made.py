@@ -29,10 +29,8 @@ class RoomMade:
         not come back; not again so soon where lighter ones have left for starts that failed.
         """
         for topic, since_s in self._lacking_since_s.items():
-            _, at_s = self._pressed.get(topic, (0, since_s))
-            if now_s - since_s > _PRESSES_AFTER_S and (
-                topic not in self._pressed or now_s - at_s > self._pause_s(topic)
-            ):
+            is_paused = topic in self._pressed and now_s - self._pressed[topic][1] <= self._pause_s(topic)
+            if now_s - since_s > _PRESSES_AFTER_S and not is_paused:
                 self._pressing.add(topic)
         return {t: now_s - self._lacking_since_s.get(t, now_s) > _PRESSES_ALL_AFTER_S for t in self._pressing}
 
@@ -51,7 +49,7 @@ class RoomMade:
         return {topic: at_s for topic, (_, at_s) in self._pressed.items()}
 
     def _pause_s(self, topic: str) -> float:
-        """How long no more room is made for it: lighter ones are not to leave in vain more than ever less often."""
+        """How long no more room is made for it: longer each time that lighter ones have left in vain."""
         count, _ = self._pressed.get(topic, (0, 0.0))
         return count * MAX_BACKOFF_S if count else _TAKEN_S
 

@@ -7,8 +7,8 @@ import pytest
 from tests.support.cluster_scene import Cluster
 
 
-def test_a_lighter_topic_leaves_the_place_of_one_that_stands_at_nothing() -> None:
-    """Both were granted one worker, if those of ``x`` could move, whose new code does not start."""
+def one_in_the_way() -> Cluster:
+    """Old workers of ``x`` stay, whose new code does not start: beside them is room for ``light`` or for ``heavy``."""
     x = ("topics.x.handler=m:f", "topics.x.worker.num_cpus=1", "topics.heavy.weight=100")
     scene = Cluster(3.0, light=3.0, heavy=2.0, words=x)
     scene.play(15, x=2)
@@ -16,6 +16,12 @@ def test_a_lighter_topic_leaves_the_place_of_one_that_stands_at_nothing() -> Non
     old = set(scene.pool.workers)
     scene.applied(*scene.words, code="new")
     scene.broken = lambda worker: worker.startswith("x") and worker not in old
+    return scene
+
+
+def test_a_lighter_topic_leaves_the_place_of_one_that_stands_at_nothing() -> None:
+    """Both were granted one worker, if those of ``x`` could move, whose new code does not start."""
+    scene = one_in_the_way()
     scene.play(10, x=2)
     scene.play(60, x=2, light=1, heavy=1)
     assert scene.counts() == (0, 1)
@@ -45,13 +51,9 @@ def test_where_other_work_takes_the_room_that_was_made_no_more_is_made_for_a_whi
 
 
 def test_a_lighter_topic_leaves_ever_less_often_for_one_that_does_not_start() -> None:
-    x = ("topics.x.handler=m:f", "topics.x.worker.num_cpus=1", "topics.heavy.weight=100")
-    scene = Cluster(3.0, light=3.0, heavy=2.0, words=x)
-    scene.play(15, x=2)
-    scene.cpus |= {"n1": 4.0}
-    old = set(scene.pool.workers)
-    scene.applied(*scene.words, code="new")
-    scene.broken = lambda worker: worker.startswith("heavy") or (worker.startswith("x") and worker not in old)
+    scene = one_in_the_way()
+    stands_still = scene.broken
+    scene.broken = lambda worker: worker.startswith("heavy") or stands_still(worker)
     scene.play(10, x=2, light=1)
     scene.play(1800, x=2, light=1, heavy=1)
     left = [worker for worker in scene.asked_s if worker.startswith("light")]
