@@ -33,20 +33,16 @@ The packing shows that the grants are possible; where workers really go, beside 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
-from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places, firsts_by_turn, take_firsts
+from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.repacking import Repacking
 from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take, total_of
+from hermes_ray.core.serving import Claim, Placement, serve_by_weight, take_up_to
 
 __all__ = ["Allotment", "Placement", "Want", "allocate", "allot"]
-
-Placement = dict[str, dict[str, int]]
-"""Topic -> node id -> workers there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +92,11 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
             placed, rest = beside, free
     else:
         placed, rest = {claim.topic: {} for claim in claims}, free
-        _share(claims, floors, placed, rest, effort)
+        serve_by_weight(claims, floors, placed, rest, effort)
     targets = {claim.topic: claim.target for claim in claims}
     repacking = Repacking({claim.topic: claim.size for claim in claims if claim.size}, placed, rest, capacity)
-    if _share(claims, targets, placed, rest, effort, repacking):
-        _share(claims, targets, placed, rest, effort)  # room that others' moves have made
+    if serve_by_weight(claims, targets, placed, rest, effort, repacking):
+        serve_by_weight(claims, targets, placed, rest, effort)  # room that others' moves have made
     lacks: dict[Size, str] = {}
     short = [claim for claim in claims if sum(placed[claim.topic].values()) < claim.target]
     for claim in short:
@@ -109,36 +105,25 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
     return Allotment(placement=placed, lacks={claim.topic: lacks[claim.size] for claim in short})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Claim:
-    """A want whose size is reduced to the resources it really takes."""
-
-    topic: str
-    weight: float
-    minimum: int
-    target: int
-    size: Size
-
-
-def _claim(want: Want) -> _Claim:
+def _claim(want: Want) -> Claim:
     size = size_of(want.size)
-    return _Claim(topic=want.topic, weight=want.weight, minimum=want.minimum, target=want.target, size=size)
+    return Claim(topic=want.topic, weight=want.weight, minimum=want.minimum, target=want.target, size=size)
 
 
-def _reserve(claims: Sequence[_Claim], floors: Mapping[str, int], free: Nodes) -> Placement:
+def _reserve(claims: Sequence[Claim], floors: Mapping[str, int], free: Nodes) -> Placement:
     """Places for the minimums, those that take the largest part of the cluster first; what they use leaves ``free``."""
     totals = total_of(free.values())
 
-    def largest_first(claim: _Claim) -> tuple[float, str]:
+    def largest_first(claim: Claim) -> tuple[float, str]:
         share = max((amount / totals[name] for name, amount in claim.size if totals.get(name)), default=0.0)
         return (-share, claim.topic)
 
     in_order = sorted(claims, key=largest_first)
-    return {claim.topic: _take_up_to(free, claim.size, floors[claim.topic]) for claim in in_order}
+    return {claim.topic: take_up_to(free, claim.size, floors[claim.topic]) for claim in in_order}
 
 
 def _reserve_beside_firsts(
-    claims: Sequence[_Claim], floors: Mapping[str, int], free: Nodes, rest: Nodes, effort: Effort
+    claims: Sequence[Claim], floors: Mapping[str, int], free: Nodes, rest: Nodes, effort: Effort
 ) -> Placement | None:
     """Other places for the minimums, where those that left ``rest`` leave none for the first worker of another topic.
 
@@ -163,148 +148,6 @@ def _reserve_beside_firsts(
         here[node_id] = here.get(node_id, 0) + 1
         take(free[node_id], size)
     return placed
-
-
-def _share(
-    claims: Sequence[_Claim],
-    targets: Mapping[str, int],
-    placed: Placement,
-    free: Nodes,
-    effort: Effort,
-    repacking: Repacking | None = None,
-) -> bool:
-    """Add to ``placed``, class by class, what is missing to the targets and fits into ``free``; whether somebody was
-    moved for it.
-    """
-    is_repacked = False
-    for _, equals in groupby(claims, key=lambda claim: claim.weight):
-        classes = [
-            (size, [claim.topic for claim in group]) for size, group in groupby(equals, key=lambda claim: claim.size)
-        ]
-        _serve_equals(classes, targets, placed, free, effort)
-        if repacking and repacking.squeeze_in([topic for _, topics in classes for topic in topics if targets[topic]]):
-            is_repacked = True
-            _serve_equals(classes, targets, placed, free, effort)
-    return is_repacked
-
-
-def _serve_equals(
-    classes: Sequence[tuple[Size, Sequence[str]]],
-    targets: Mapping[str, int],
-    placed: Placement,
-    free: Nodes,
-    effort: Effort,
-) -> None:
-    """Smaller sizes first, each less what would take the last places of larger ones' first workers."""
-    if _serve_plainly(classes, targets, placed, free):
-        return
-    for index, (size, topics) in enumerate(classes):
-        waiting = [
-            (other, topic)
-            for other, others in classes[index:]
-            for topic in others
-            if targets[topic] > 0 and other and not placed[topic]
-        ]
-        _serve(size, topics, targets, placed, free, waiting, effort)
-
-
-def _serve_plainly(
-    classes: Sequence[tuple[Size, Sequence[str]]], targets: Mapping[str, int], placed: Placement, free: Nodes
-) -> bool:
-    """One size after the other, where that leaves nobody without a first worker; else nothing, and False.
-
-    With 200 sizes of one weight and room for all it takes a 30th of the time that looking ahead for each of them does.
-    """
-    rest = {node_id: dict(amounts) for node_id, amounts in free.items()}
-    served = []
-    for size, topics in classes:
-        have = {topic: sum(placed[topic].values()) for topic in topics}
-        places = _take_up_to(rest, size, sum(targets[topic] - have[topic] for topic in topics))
-        extra = _even(have, targets, sum(places.values()))
-        if any(targets[topic] and not have[topic] and not extra[topic] for topic in topics):
-            return False
-        served.append((topics, places, extra))
-    free.update(rest)
-    for topics, places, extra in served:
-        for topic in topics:
-            _move_in(placed[topic], places, extra, topic)
-    return True
-
-
-def _serve(
-    size: Size,
-    topics: Sequence[str],
-    targets: Mapping[str, int],
-    placed: Placement,
-    free: Nodes,
-    waiting: Sequence[tuple[Size, str]],
-    effort: Effort,
-) -> None:
-    """Place what is missing of one class, less what would take the last places of others ``waiting`` for a first."""
-    have = {topic: sum(placed[topic].values()) for topic in topics}
-    missing = sum(targets[topic] - have[topic] for topic in topics)
-    others = [first for first in waiting if first[1] not in have]
-    places = _take_up_to(free, size, missing)
-    if others and len(beside := first_places(free, others, effort)) < len(others):
-        _give_back(free, size, places)
-        possible = firsts_by_turn(free, [first for first in waiting if first[1] in have], others, effort)
-        if any(topic in possible and topic not in beside for _, topic in others):
-            take_firsts(free, size, placed, waiting, possible, have.keys(), effort)
-        places = _take_up_to(free, size, missing)
-    extra = _even(have, targets, sum(places.values()))
-    for topic in topics:
-        _move_in(placed[topic], places, extra, topic)
-
-
-def _give_back(free: Nodes, size: Size, places: Mapping[str, int]) -> None:
-    for node_id, count in places.items():
-        if size:
-            take(free[node_id], size, -count)
-
-
-def _move_in(placed: dict[str, int], places: dict[str, int], extra: Mapping[str, int], topic: str) -> None:
-    """Give the topic its ``extra`` of the class's ``places``."""
-    missing = extra[topic]
-    for node_id, free in places.items():
-        count = min(free, missing)
-        if count > 0:
-            placed[node_id] = placed.get(node_id, 0) + count
-            places[node_id] -= count
-            missing -= count
-
-
-def _even(have: Mapping[str, int], targets: Mapping[str, int], count: int) -> dict[str, int]:
-    """Hand out ``count`` workers one by one to whoever has the fewest, by name among equals, none beyond its target.
-
-    In closed form, whatever the count: all rise to one level, and what is left of ``count`` goes out by name. 5 for
-    topics that have 0, 1 and 4 and want plenty raise the first two to level 3.
-    """
-
-    def risen(level: int) -> dict[str, int]:
-        return {topic: max(0, min(level, targets[topic]) - number) for topic, number in have.items()}
-
-    levels = range(max(targets.values(), default=0) + 1)
-    level = bisect_right(levels, count, key=lambda level: sum(risen(level).values())) - 1
-    extra = risen(level)
-    open_topics = sorted(topic for topic, number in have.items() if number + extra[topic] == level < targets[topic])
-    for topic in open_topics[: count - sum(extra.values())]:
-        extra[topic] += 1
-    return extra
-
-
-def _take_up_to(free: Nodes, size: Size, count: int) -> dict[str, int]:
-    """Use up to ``count`` places of this size, node by node."""
-    if not size:
-        return {"": count} if free else {}
-    taken: dict[str, int] = {}
-    for node_id, amounts in free.items():
-        if count <= 0:
-            break
-        if fitting := min(count, fit_count(amounts, size)):
-            take(amounts, size, fitting)
-            taken[node_id] = fitting
-            count -= fitting
-    return taken
 
 
 def _room(free: Nodes, size: Size, most: int) -> int:
