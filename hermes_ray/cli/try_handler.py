@@ -65,11 +65,11 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
             handler = load_here(chosen.handler, chosen.options)
             outcome = _handle(runner, handler, message, is_last_attempt=chosen.retry.max_attempts == 1)
         if as_json:
-            click.echo(json.dumps(_json_tree(outcome), default=str))
+            click.echo(json.dumps(_json_tree(outcome, handler), default=str))
         else:
-            _print_outcome(outcome)
+            _print_outcome(outcome, handler)
         with printing_apart():
-            _close(runner, handler, chosen.handler)
+            _close(runner, handler)
     return 0 if outcome.error is None else 1
 
 
@@ -112,7 +112,7 @@ async def _awaited(begin: Callable[[], Awaitable[Any]]) -> BaseException | None:
     return None
 
 
-def _close(runner: asyncio.Runner, handler: Handler, spec: str) -> None:
+def _close(runner: asyncio.Runner, handler: Handler) -> None:
     error: BaseException | None = None
     try:
         result = handler.close()
@@ -123,22 +123,22 @@ def _close(runner: asyncio.Runner, handler: Handler, spec: str) -> None:
     except BaseException as raised:
         error = raised
     if error is not None:
-        raise OperationFailed(f"the close of {spec} raised {_sentence(error)}") from error
+        raise OperationFailed(f"the close of {handler.name} raised {_sentence(error, handler)}") from None
 
 
-def _print_outcome(outcome: _Outcome) -> None:
+def _print_outcome(outcome: _Outcome, handler: Handler) -> None:
     error = outcome.error
     if error is None:
         click.echo(f"handled in {_milliseconds(outcome.took_s)} ms")
         for publish in outcome.publishes:
             click.echo(f"would publish to {publish.topic}: {_text(publish.body)}")
     else:
-        click.echo(_trace(error), nl=False, err=True)
+        click.echo(_trace(error, handler), nl=False, err=True)
         fate = {"retry": "retried", "dead_letter": "dead-lettered"}[outcome.name]
-        click.echo(f"raised {_sentence(error)}, which would be {fate}")
+        click.echo(f"raised {_sentence(error, handler)}, which would be {fate}")
 
 
-def _json_tree(outcome: _Outcome) -> dict[str, Any]:
+def _json_tree(outcome: _Outcome, handler: Handler) -> dict[str, Any]:
     error = outcome.error
     return {
         "outcome": outcome.name,
@@ -147,22 +147,19 @@ def _json_tree(outcome: _Outcome) -> dict[str, Any]:
             {"topic": publish.topic, "body": _text(publish.body), "headers": _readable(publish.headers)}
             for publish in outcome.publishes
         ],
-        "error": None if error is None else _sentence(error),
-        "traceback": None if error is None else _trace(error),
+        "error": None if error is None else _sentence(error, handler),
+        "traceback": None if error is None else _trace(error, handler),
     }
 
 
-def _trace(error: BaseException) -> str:
+def _trace(error: BaseException, handler: Handler) -> str:
     """The traceback without its first frame, which is of this file and tells the handler's author nothing."""
     ours = error.__traceback__
-    return _printable("".join(traceback.format_exception(type(error), error, ours and ours.tb_next)))
+    return _printable(handler.shown("".join(traceback.format_exception(type(error), error, ours and ours.tb_next))))
 
 
-def _sentence(error: BaseException) -> str:
-    try:
-        return _printable(f"{type(error).__name__}: {error}")
-    except Exception:  # of its __str__
-        return type(error).__name__
+def _sentence(error: BaseException, handler: Handler) -> str:
+    return _printable(handler.sentence_of(error))
 
 
 def _printable(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from hermes_ray.config.secrets import looks_secret, secret_spans
+from hermes_ray.config.secrets import looks_secret, names_code, secret_spans
 
 __all__ = ["public_secrets"]
 
@@ -29,7 +29,7 @@ def _public(value: Any, path: tuple[str, ...], *, secret: bool) -> Iterator[str]
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _public(item, path, secret=secret)
-    elif isinstance(value, str):
+    elif isinstance(value, str) and not ("options" not in path and names_code(path[-1], value)):
         literal = _literal(value)
         if (secret and literal.strip()) or _holds_password(literal):
             yield ".".join(path)

@@ -11,8 +11,8 @@ from urllib.parse import quote, quote_plus, unquote
 
 from hermes_ray.config.urls import QUERY
 
-__all__ = ["MASK", "Hidden", "looks_secret", "mask_url", "masked_tree", "mentions_secret", "refused_url"]
-__all__ += ["secret_spans", "without_secrets", "without_words"]
+__all__ = ["MASK", "Hidden", "looks_secret", "mask_url", "masked_tree", "mentions_secret", "names_code"]
+__all__ += ["refused_url", "secret_spans", "without_secrets", "without_words"]
 
 MASK = "***"
 
@@ -34,6 +34,14 @@ def looks_secret(key: str) -> bool:
     """Whether an option of this name holds a secret: ``db_password``, ``apiKey`` do; ``password_file`` does not."""
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower().replace("-", "_")
     return _SECRET_KEY.search(name) is not None and _POINTS_ELSEWHERE.search(name) is None
+
+
+def names_code(key: str, value: object) -> bool:
+    """Whether ``value`` is a handler's name, ``password_reset:handle``, which elsewhere would hold a secret."""
+    return key == "handler" and isinstance(value, str) and _CODE.fullmatch(value) is not None
+
+
+_CODE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
 
 def mentions_secret(source: str) -> bool:
@@ -194,10 +202,18 @@ def without_words(text: str, words: Iterable[str]) -> str:
 
 def _forms(secret: str) -> set[str]:
     forms = {secret, unquote(secret)}
-    forms |= {encode(form) for form in forms.copy() for encode in (lambda form: quote(form, safe=""), quote_plus)}
+    forms |= {encode(_bytes(form)) for form in forms.copy() for encode in (lambda raw: quote(raw, safe=""), quote_plus)}
     quoted = (repr(form)[1:-1] for form in forms)
     within_quotes = (repr(f"'{form}\"")[3:-2] for form in forms)  # as part of a text that has both quotes
     return {form for form in (*forms, *quoted, *within_quotes, *(json.dumps(form)[1:-1] for form in forms)) if form}
+
+
+def _bytes(text: str) -> bytes:
+    """As the environment had it, which may be no UTF-8."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
@@ -229,7 +245,9 @@ def masked_tree(value: Any, source: Any, *, options: bool = False, secret: bool 
         value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {
-            _shown(key): masked_tree(
+            _shown(key): item
+            if not options and names_code(str(key), item)
+            else masked_tree(
                 item,
                 source.get(key) if isinstance(source, Mapping) else source,
                 options=options or key == "options",

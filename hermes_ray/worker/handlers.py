@@ -4,34 +4,56 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hermes_ray.config.secrets import without_secrets
 from hermes_ray.errors import OperationFailed
 
-__all__ = ["ASYNC_CONCURRENCY", "SYNC_CONCURRENCY", "Handler", "import_from", "load_handler", "run_close"]
+__all__ = ["ASYNC_CONCURRENCY", "SHOWN_CHARACTERS", "SYNC_CONCURRENCY", "Handler"]
+__all__ += ["import_from", "load_handler", "run_close"]
+
+log = logging.getLogger(__name__)
 
 ASYNC_CONCURRENCY = 32
 SYNC_CONCURRENCY = 4
+SHOWN_CHARACTERS = 8_000  # of an error; a dead letter keeps half, and to look for secrets takes time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """A loaded handler. ``close`` releases what a class opened; for a function it does nothing."""
+    """A loaded handler. ``close`` releases what a class opened; for a function it does nothing.
+
+    ``name`` is what it was loaded by, ``options`` what its class was built with.
+    """
 
     call: Callable[..., Any]
     is_async: bool
     close: Callable[[], Any]
+    name: str = "handler"
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def default_concurrency(self) -> int:
         """Slots per worker when the configuration names none."""
         return ASYNC_CONCURRENCY if self.is_async else SYNC_CONCURRENCY
+
+    def sentence_of(self, error: BaseException) -> str:
+        """What was raised, in a line that anybody may read: without the secrets among the options."""
+        try:
+            text = f"{type(error).__name__}: {error}"
+        except Exception:  # of its __str__
+            text = type(error).__name__
+        return self.shown(text[:SHOWN_CHARACTERS])
+
+    def shown(self, text: str) -> str:
+        """``text``, which the handler may have made of its options, without their secrets."""
+        return without_secrets(text, self.options)
 
 
 def import_from(paths: Sequence[str]) -> None:
@@ -59,7 +81,7 @@ def load_handler(spec: str, options: Mapping[str, Any]) -> Handler:
         raise OperationFailed(f"handler {spec} is a {type(found).__name__}: name a function or a class")
     if options:
         raise OperationFailed(f"handler {spec} is a function: options are for a class, which gets them once per worker")
-    return _handler(spec, found, _nothing)
+    return _handler(spec, found, _nothing, options)
 
 
 def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
@@ -72,16 +94,17 @@ def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
         masked = without_secrets(text, options)
         # Where a secret was masked there is no cause: its traceback would show the secret.
         raise OperationFailed(masked) from (error if masked == text else None)
-    return _handler(spec, instance, getattr(instance, "close", _nothing))
+    return _handler(spec, instance, getattr(instance, "close", _nothing), options)
 
 
-def _handler(spec: str, call: Callable[..., Any], close: Callable[[], Any]) -> Handler:
+def _handler(spec: str, call: Callable[..., Any], close: Callable[[], Any], options: Mapping[str, Any]) -> Handler:
     codes = (call, type(call).__call__)  # inspect knows the kind of an instance only by its class's __call__
     if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in codes):
         raise OperationFailed(f"handler {spec} has a yield, so calling it would do nothing: return instead")
     if not _takes_one(call):
         raise OperationFailed(f"handler {spec} cannot be called with one argument, the message: correct its parameters")
-    return Handler(call=call, is_async=any(map(inspect.iscoroutinefunction, codes)), close=close)
+    is_async = any(map(inspect.iscoroutinefunction, codes))
+    return Handler(call=call, is_async=is_async, close=close, name=spec, options=options)
 
 
 def _takes_one(call: Callable[..., Any]) -> bool:
@@ -101,12 +124,18 @@ def _nothing() -> None:
 
 
 def run_close(handler: Handler, run: Callable[[Any], None], timeout_s: float) -> None:
-    """Call the handler's ``close`` within ``timeout_s``; ``run`` executes what an async ``close`` returned."""
+    """Call the handler's ``close`` within ``timeout_s``; ``run`` executes what an async ``close`` returned.
+
+    What it raises is logged in a line: a traceback would show the secrets among the options.
+    """
 
     def close() -> None:
-        result = handler.close()
-        if inspect.isawaitable(result):
-            run(result)
+        try:
+            result = handler.close()
+            if inspect.isawaitable(result):
+                run(result)
+        except BaseException as error:
+            log.warning("the close of %s raised %s", handler.name, handler.sentence_of(error))
 
     thread = threading.Thread(target=close, name="close handler", daemon=True)
     thread.start()

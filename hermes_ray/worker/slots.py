@@ -25,7 +25,7 @@ from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
 from hermes_ray.errors import PermanentError
 from hermes_ray.message import DeadLetter, Done, Outcome, Retry
 from hermes_ray.worker.counters import RunCounts
-from hermes_ray.worker.handlers import Handler
+from hermes_ray.worker.handlers import SHOWN_CHARACTERS, Handler
 from hermes_ray.worker.handoff import Handoff, take_all
 from hermes_ray.worker.incoming import Check, IncomingMessage
 from hermes_ray.worker.standstill import LEAST_S, Standstill
@@ -103,7 +103,7 @@ class ThreadSlots:
     """``concurrency`` threads, each calling a sync handler with one message after the other."""
 
     def __init__(self, handler: Handler, topic: str, concurrency: int, check: Check, standstill: Standstill) -> None:
-        self._call = handler.call
+        self._handler = handler
         self._topic = topic
         self._check = check
         self._handoff = Handoff()
@@ -131,7 +131,7 @@ class ThreadSlots:
         asyncio.run(_await(awaitable))
 
     def _work(self, slot: _Slot, settle: Settle) -> None:
-        call, topic, check = self._call, self._topic, self._check
+        call, topic, check = self._handler.call, self._topic, self._check
         outcome: Outcome
         for delivery in self._handoff:
             slot.begin(delivery.properties.headers)
@@ -142,7 +142,7 @@ class ThreadSlots:
                     raise TypeError("the handler returned an awaitable nobody awaits: make it an async function")
                 outcome = Done(publishes=message.publishes) if message.has_published else None
             except BaseException as error:
-                outcome = _failure(error)
+                outcome = _failure(error, self._handler)
             slot.end()
             settle(delivery, outcome)
 
@@ -151,7 +151,7 @@ class LoopSlots:
     """``concurrency`` tasks of one event loop in a thread of its own, each awaiting an async handler."""
 
     def __init__(self, handler: Handler, topic: str, concurrency: int, check: Check, standstill: Standstill) -> None:
-        self._call = handler.call
+        self._handler = handler
         self._topic = topic
         self._check = check
         self._buffer: deque[Delivery] = deque()
@@ -207,7 +207,7 @@ class LoopSlots:
                 return
 
     async def _work(self, slot: _Slot, settle: Settle) -> None:
-        buffer, call, topic, check = self._buffer, self._call, self._topic, self._check
+        buffer, call, topic, check = self._buffer, self._handler.call, self._topic, self._check
         outcome: Outcome
         while True:
             try:
@@ -229,7 +229,7 @@ class LoopSlots:
                     await _Rest(step, coroutine, waited_for)
                 outcome = Done(publishes=message.publishes) if message.has_published else None
             except BaseException as error:  # CancelledError too: a task that ends takes its slot away for good
-                outcome = _failure(error)
+                outcome = _failure(error, self._handler)
                 _forget_cancellation()
             slot.end()
             settle(delivery, outcome)
@@ -288,12 +288,9 @@ def _forget_cancellation() -> None:
         pass
 
 
-def _failure(error: BaseException) -> Outcome:
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception:
-        text = type(error).__name__
-    trace = "".join(traceback.format_exception(error))
+def _failure(error: BaseException, handler: Handler) -> Outcome:
+    text = handler.sentence_of(error)
+    trace = handler.shown("".join(traceback.format_exception(error))[-SHOWN_CHARACTERS:])
     if isinstance(error, PermanentError):
         return DeadLetter(reason="permanent", error=text, traceback=trace)
     return Retry(error=text, traceback=trace)

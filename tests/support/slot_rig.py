@@ -27,9 +27,15 @@ def no_check(_topic: str, _headers: Mapping[str, Any]) -> None: ...
 class Rig:
     """Slots around a function of the test's own, and every outcome by delivery tag."""
 
-    def __init__(self, function: Function, concurrency: int = 1, check: Callable[..., object] = no_check) -> None:
+    def __init__(
+        self,
+        function: Function,
+        concurrency: int = 1,
+        check: Callable[..., object] = no_check,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         is_async = asyncio.iscoroutinefunction(function)
-        handler = Handler(call=function, is_async=is_async, close=lambda: None)
+        handler = Handler(call=function, is_async=is_async, close=lambda: None, options=options or {})
         kind = LoopSlots if is_async else ThreadSlots
         self.standstill = Standstill()
         self.slots: LoopSlots | ThreadSlots = kind(handler, "t", concurrency, check, self.standstill)
@@ -69,6 +75,12 @@ def as_async(function: Function, suspend: bool) -> AsyncFunction:
 KINDS = pytest.mark.parametrize("kind", ["thread", "loop", "loop that suspends"])
 
 
-def rig(kind: str, function: Function, concurrency: int = 1, check: Callable[..., object] = no_check) -> Rig:
+def rig(
+    kind: str,
+    function: Function,
+    concurrency: int = 1,
+    check: Callable[..., object] = no_check,
+    options: Mapping[str, Any] | None = None,
+) -> Rig:
     chosen = function if kind == "thread" else as_async(function, suspend=kind == "loop that suspends")
-    return Rig(chosen, concurrency, check)
+    return Rig(chosen, concurrency, check, options)

@@ -90,6 +90,16 @@ class Store:
         assert asyncio.get_running_loop() is self.loop
         self.file.close()
 
+class Telling:
+    def __init__(self, dsn, password):
+        self.told = f"{dsn} with {password}"
+
+    def __call__(self, message):
+        raise ConnectionError(f"cannot reach {self.told}")
+
+    def close(self):
+        raise ConnectionError(f"cannot leave {self.told}")
+
 class BadEnd(Store):
     async def close(self):
         await super().close()
@@ -246,3 +256,17 @@ def test_mistakes_are_answered_in_one_sentence(arguments: list[str], code: int, 
     assert done.exit_code == code
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_secrets_of_options_are_not_in_what_the_handler_raised(
+    attempt: Callable[..., Result], more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSN", "db://app:canary1@h")
+    monkeypatch.setenv("PW", "canary2")
+    options = "topics.orders.options={dsn: '${oc.env:DSN}', password: '${oc.env:PW}'}"
+    done = attempt("Telling", options, "--body", "x", *more)
+    assert "cannot reach db://app:***@h with ***" in done.output
+    assert "cannot leave db://app:***@h with ***" in done.output
+    assert "canary" not in done.output
+    assert done.exit_code == 1

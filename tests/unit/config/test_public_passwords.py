@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from hermes_ray.config.loading import masked_yaml
 from tests.unit.config.test_mistakes import TOPIC, sentence
 
 ADVICE = "holds a password, and command lines can be read by others: put it in an environment variable and write"
@@ -28,6 +30,8 @@ PUBLIC_PASSWORDS = [
     "topics.a.options.apiKey=hunter2",
     "topics.a.options.access_token=hunter2",
     "topics.a.options.secrets=[hunter2]",
+    "topics.a.options.handler=password:hunter2",
+    "topics.a.handler=amqp://me:hunter2@rabbit",
     "topics.a.options.auth={user: me, passwd: hunter2}",
     "topics.a.options.token=${oc.env:TOKEN,hunter2}",
     "topics.a={handler: m:f, options: {secret: hunter2}}",
@@ -53,3 +57,12 @@ def test_the_password_of_a_broken_broker_url_is_not_repeated(tmp_path: Path) -> 
         text = sentence([f"config={file}"])
         assert "broker.url is '" in text
         assert "ter2" not in text
+
+
+@pytest.mark.parametrize("name", ["password_reset:handle", "app.password:Reset", "tokens.my_token:f"])
+def test_the_name_of_a_handler_is_no_password_whatever_it_is_about(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "hermes.yaml"
+    file.write_text(f"topics: {{a: {{handler: '{name}'}}}}")
+    words = [f"topics.b.handler={name}", f"topics.c={{handler: '{name}'}}"]
+    topics = yaml.safe_load(masked_yaml(file, words))["topics"]
+    assert [topics[topic]["handler"] for topic in "abc"] == [name] * 3

@@ -69,6 +69,16 @@ class Yields:
         yield 1
 
 
+class Telling:
+    def __init__(self, dsn: str, password: str) -> None:
+        self.dsn, self.password = dsn, password
+
+    def __call__(self, message: Message) -> None: ...
+
+    def close(self) -> None:
+        raise RuntimeError(f"cannot leave {self.dsn} with {self.password}")
+
+
 class NoCall: ...
 
 
@@ -190,3 +200,11 @@ def test_a_close_that_hangs_is_left_behind() -> None:
     run_close(handler, pytest.fail, timeout_s=0.05)
     assert not release.is_set()
     release.set()
+
+
+def test_a_close_that_raises_is_told_in_a_line_without_its_options_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    handler = load_handler(f"{HERE}:Telling", {"dsn": "postgres://app:canary1@db/x", "password": "canary2"})
+    run_close(handler, pytest.fail, timeout_s=20)
+    (told,) = caplog.messages
+    assert told == (f"the close of {HERE}:Telling raised RuntimeError: cannot leave postgres://app:***@db/x with ***")
+    assert caplog.records[0].exc_info is None

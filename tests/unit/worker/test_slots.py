@@ -40,6 +40,20 @@ def test_an_exception_is_a_retry_with_its_text_and_the_slot_goes_on(kind: str) -
 
 
 @KINDS
+@pytest.mark.parametrize("secret", ["canary", "canary\udce9", "can'ary\""])
+def test_what_a_handler_raises_is_told_without_the_secrets_of_its_options(kind: str, secret: str) -> None:
+    def fails(message: Message) -> None:
+        raise ConnectionError(f"no database at db://app:{secret}@h with {secret} " + "." * 10_000)
+
+    options = {"dsn": f"db://app:{secret}@h", "password": secret}
+    (bad,) = rig(kind, fails, options=options).handle(b"x")
+    assert isinstance(bad, Retry)
+    assert bad.error.startswith("ConnectionError: no database at db://app:***@h with *** ...")
+    assert "canary" not in bad.error + bad.traceback
+    assert "can'ary" not in bad.error + bad.traceback
+
+
+@KINDS
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
 def test_even_what_ends_a_program_only_fails_its_message(kind: str, error: BaseException) -> None:
     def fails(message: Message) -> None:
