@@ -45,13 +45,16 @@ def _at_most(seen: Snapshot) -> str:
     return "at most " if is_first_run(seen) else ""
 
 
+_CUTS = (Reason.WORKERS_MAX, Reason.STARTS_FAIL, Reason.CAPACITY)
+
+
 def _promise(decision: Decision, params: TopicParams) -> str:
     """What the number of workers is good for, where the adaptive policy knows it."""
     if params.policy != "adaptive" or decision.target == 0:
         return ""
     if decision.reason in (Reason.DEMAND, Reason.STEADY):
         return _met(decision, params)
-    return _capped(decision, params) if decision.reason in (Reason.WORKERS_MAX, Reason.CAPACITY) else ""
+    return _capped(decision, params) if decision.reason in _CUTS else ""
 
 
 def _met(decision: Decision, params: TopicParams) -> str:
@@ -100,6 +103,7 @@ def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float
         Reason.FIRST_RUN: f"kept from {was} until a first handler has ended",
         Reason.WORKERS_MIN: f"raised from {was} by workers.min",
         Reason.WORKERS_MAX: f"capped from {was} by workers.max",
+        Reason.STARTS_FAIL: f"cut from {was}, because workers do not start: one tries",
         Reason.CAPACITY: f"cut from {was} by {room}{f': {lack}' if lack and not decision.is_kept else ''}",
         Reason.FIXED: "fixed at workers.max",
         Reason.THRESHOLD: "by the threshold rule",

@@ -198,6 +198,7 @@ class Reason(StrEnum):
     FIRST_RUN = "first_run"
     WORKERS_MIN = "workers_min"
     WORKERS_MAX = "workers_max"
+    STARTS_FAIL = "starts_fail"
     CAPACITY = "capacity"
     FIXED = "fixed"
     THRESHOLD = "threshold"
@@ -219,6 +220,7 @@ REASON_MEANINGS: Mapping[Reason, str] = {
     Reason.FIRST_RUN: "More are wanted, but no handler has ever ended: the number grows carefully.",
     Reason.WORKERS_MIN: "Raised to workers.min.",
     Reason.WORKERS_MAX: "Capped at workers.max.",
+    Reason.STARTS_FAIL: "More are wanted, but workers do not start: those that work, and one that tries.",
     Reason.CAPACITY: "Cut by the room in the cluster.",
     Reason.FIXED: "The policy is fixed: workers.max.",
     Reason.THRESHOLD: "The threshold rule made a step.",

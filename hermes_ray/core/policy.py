@@ -23,6 +23,7 @@ from hermes_ray.core.stall import first_run_limit, is_first_run, stands_still
 __all__ = ["PolicyState", "TopicState", "ended", "step"]
 
 _NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
+_NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ def step(
     overrides: Mapping[str, Override] = _NO_OVERRIDES,
     *,
     former: Former = NONE_FORMER,
+    startable: Mapping[str, int] = _NO_LIMITS,
     report_interval_s: float = 1.0,
 ) -> tuple[PolicyState, tuple[Decision, ...]]:
     """One decision for each topic of ``params``; topics that are not in it any more are forgotten.
@@ -100,7 +102,8 @@ def step(
     gives the number whatever is seen, outside ``workers.min`` and ``workers.max`` too, but not beyond the capacity.
     Demand is watched on meanwhile: when an override ends, the target is where the last 60 s would have it, or the last
     three times ``report_interval_s``, the time between two reports of a worker. Workers of a ``former`` size work on
-    where none of the size of now has a place.
+    where none of the size of now has a place. Topics whose starts fail get as many as are ``startable``: what they
+    cannot use is left to others, whatever their weight.
     """
     drafts = []
     for topic, its_params in params.items():
@@ -111,6 +114,7 @@ def step(
             _propose(draft, now_s, report_interval_s)
         else:
             _overrule(draft, ruling, now_s, report_interval_s)
+        draft.limit(Reason.STARTS_FAIL, min(draft.number, startable.get(topic, draft.number)))
         drafts.append(draft)
     _share_cluster(drafts, capacity, former)
     decisions = tuple(_decision(draft, now_s, recent_s(report_interval_s)) for draft in drafts)

@@ -191,6 +191,7 @@ class ControlLoop:
             now_s,
             overrides,
             former=self._fleet.former(now_s),
+            startable=self._fleet.startable(now_s),
             report_interval_s=self._fleet.report_interval_s,
         )
         return _Verdict(decisions, policy, capacity)

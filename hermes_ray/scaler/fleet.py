@@ -124,6 +124,14 @@ class Fleet:
                 found[topic] = [(force.size(records[0]), len(records)) for records in former.values()]
         return found
 
+    def startable(self, now_s: float) -> dict[str, int]:
+        """Of the topics whose starts fail, the workers from before the last failure, and one that tries."""
+        failing = [(topic, backoff) for topic, backoff in self._force.backoffs.items() if backoff.failures]
+        return {
+            topic: 1 + sum(record.since_s <= backoff.failed_s for record in self._force.team(topic, now_s).staying)
+            for topic, backoff in failing
+        }
+
     # What happened
 
     def refresh(self, now_s: float, unreachable: Collection[str] = (), refused: Collection[str] = ()) -> list[str]:

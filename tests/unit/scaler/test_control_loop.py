@@ -189,3 +189,36 @@ def test_a_cluster_that_does_not_tell_its_room_is_not_said_to_have_none() -> Non
     world.view.answer = None
     world.tick()
     assert Condition.CAPACITY_EXHAUSTED not in world.figures("light").conditions
+
+
+def test_a_heavier_topic_whose_workers_do_not_start_has_one_place_and_the_others_work_for_a_lighter_one() -> None:
+    both = [
+        f"topics.{topic}.{word}"
+        for topic in ("light", "heavy")
+        for word in ("scaling.policy=fixed", "worker.num_cpus=1")
+    ]
+    world = ScalerWorld(*both, "topics.light.workers.max=8", "topics.heavy.workers.max=8")
+    world.view.answer = Capacity(nodes=(Node(node_id="node", available={"CPU": 8.0}),))
+    world.broken.add("heavy")
+    world.tick(60)
+    for _ in range(600):
+        world.tick()
+        assert (len(world.of("light")), world.loop.figures is not None) == (7, True)
+        decision = world.loop.decision("heavy")
+        assert decision is not None
+        assert (decision.target, decision.reason) == (1, Reason.STARTS_FAIL)
+    world.broken.clear()
+    world.tick(400)
+    assert (len(world.of("light")), len(world.of("heavy"))) == (0, 8)
+
+
+def test_workers_that_work_stay_when_one_more_does_not_start() -> None:
+    world = ScalerWorld("topics.light.scaling.policy=fixed", "topics.light.workers.max=3")
+    world.tick(30)
+    world.broken.add("light")
+    world.loop.override("light", lambda override: replace(override, pinned_count=6))
+    world.tick(60)
+    decision = world.loop.decision("light")
+    assert decision is not None
+    assert (len(world.of("light")), decision.target, decision.reason) == (3, 4, Reason.STARTS_FAIL)
+    assert decision.text.endswith("; cut from 6, because workers do not start: one tries")
