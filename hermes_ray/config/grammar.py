@@ -75,6 +75,6 @@ def _unreadable(error: Exception, where: str) -> UserMistake:
 
 def _target(name: str, key: str) -> str:
     """The key that is referred to, unless it may be part of a password with a ``${`` in it."""
-    secret = key.startswith("broker.") or ".options" in key
+    secret = re.match(r"broker\b|[^.]*$", key) or ".options" in key
     known = re.match(r"\.|(?:topics|deployment|broker|metrics)\b", name)
     return "a key" if secret and not known else shown(name)
