@@ -46,8 +46,9 @@ class Room:
 
     def will_leave(self, size: Size, node_id: str) -> None:
         """One of those that stay is told to go: its room is free later."""
-        take(self.later[node_id], size, -1)
-        self._searched.clear()
+        if node_id in self.later:
+            take(self.later[node_id], size, -1)
+            self._searched.clear()
 
     def hold(self, size: Size, node_id: str | None, count: int, *, is_staying: bool) -> None:
         """Workers live there; one whose node is unknown is taken to be on the first that has room."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import ceil
 
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.moves import Crew, Moves
 from hermes_ray.core.placement import plan_moves
-from hermes_ray.core.resources import Size, size_of
+from hermes_ray.core.resources import Size, fit_count, size_of
 from hermes_ray.core.room import ANYWHERE
 from hermes_ray.scaler.crews import Crews, Victims, crew_of, without
 from hermes_ray.scaler.lifecycle import is_given_up
@@ -35,6 +35,7 @@ class Reconciler:
         self._all, self._victims = Crews(Capacity(nodes=())), Victims(())
         self._waiting_since_s: dict[str, float] = {}
         self._kept_s: dict[str, float] = {}
+        self._clearing: set[str] = set()
         self.lacks: Mapping[str, str] = {}
 
     def reconcile(
@@ -63,10 +64,11 @@ class Reconciler:
         moves = None if capacity is None else self._plan(targets, rolling, capacity, now_s)
         for topic, target in targets.items():
             self._make_room(topic, moves, now_s)
-            self._shrink(topic, target, now_s)
+            self._shrink(topic, target, moves, now_s)
             force.adapt(topic, now_s)
         self._repeat_drains(now_s)
         if moves is not None:
+            self._clearing = self._nodes_that_clear((t for t, n in targets.items() if not n or t not in rolling), now_s)
             for topic in sorted(moves.starts.keys() | rolling, key=lambda name: (-force.params[name].weight, name)):
                 if not self._is_kept(topic, now_s):
                     self._grow(topic, targets[topic], moves, now_s)
@@ -78,6 +80,7 @@ class Reconciler:
         if not rolling and all(len(force.team(topic, now_s).staying) >= n for topic, n in targets.items()):
             self.lacks = {}
             self._waiting_since_s.clear()
+            self._room_made.nobody_lacks()
             return None
         self._all = Crews(capacity)
         self._all.by_topic = {topic: dict(self._crews(topic, n, now_s)) for topic, n in targets.items()}
@@ -180,16 +183,14 @@ class Reconciler:
     def _drain(self, record: Record, now_s: float) -> None:
         self._force.drain(record, now_s + self._force.drain_timeout_s(record.topic), now_s)
 
-    def _drain_first(self, candidates: Sequence[Record], count: int, now_s: float) -> None:
-        if count > 0:
+    def _shrink(self, topic: str, target: int, moves: Moves | None, now_s: float) -> None:
+        old, new = self._rolling.parted(topic, now_s)
+        old_count = old_to_drain_count(self._rolling.rollout(topic, target, now_s)) if old else 0
+        for candidates, count in ((old, old_count), (new, max(0, len(new) - target))):
             for record in self._victims.in_turn(candidates)[:count]:
                 self._drain(record, now_s)
-
-    def _shrink(self, topic: str, target: int, now_s: float) -> None:
-        old, new = self._rolling.parted(topic, now_s)
-        if old:
-            self._drain_first(old, old_to_drain_count(self._rolling.rollout(topic, target, now_s)), now_s)
-        self._drain_first(new, len(new) - target, now_s)
+                if moves is not None and record.place_id is not None:
+                    moves.room.will_leave(size_of(self._force.size(record)), record.place_id)
 
     def _grow(self, topic: str, target: int, moves: Moves, now_s: float) -> None:
         """Start what is missing where there is a place for it; a roll-out starts more in what room is left.
@@ -211,7 +212,11 @@ class Reconciler:
             return
         # Beside workers of a former size numbers say nothing: four small ones may be wanted in the room of a large one.
         is_one_missing = len(old) + len(new) < target and not self._force.former(topic, now_s)
-        is_room_coming = topic in moves.waiting or bool(self._force.team(topic, now_s).leaving)
+        is_room_coming = (
+            topic in moves.waiting
+            or bool(self._force.team(topic, now_s).leaving)
+            or any(fit_count(moves.room.later.get(node_id, {}), size) for node_id in self._clearing)
+        )
         if (
             is_room_coming
             or (is_one_missing and topic not in moves.lacks)
@@ -221,6 +226,11 @@ class Reconciler:
             return
         for record in self._making_way.leaving(topic, old, rollout, now_s):
             self._drain(record, now_s)
+
+    def _nodes_that_clear(self, topics: Iterable[str], now_s: float) -> set[str]:
+        """Where workers of ``topics`` leave, which have no new ones to start in their room."""
+        leaving = (record for topic in topics for record in self._force.team(topic, now_s).leaving)
+        return {record.place_id for record in leaving if record.place_id is not None}
 
     def _startable(self, topic: str, missing: int, target: int, now_s: float) -> int:
         """How many of the ``missing`` may be started now: after a failure one shows whether the others can start.

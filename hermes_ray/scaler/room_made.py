@@ -53,6 +53,11 @@ class RoomMade:
         count, _ = self._pressed.get(topic, (0, 0.0))
         return count * MAX_BACKOFF_S if count else _TAKEN_S
 
+    def nobody_lacks(self) -> None:
+        """Everybody has what is granted: whoever lacks something again has not lacked it for long."""
+        self._lacking_since_s.clear()
+        self._pressing.clear()
+
     def note(self, moves: Moves, below: Collection[str], shown: Collection[str], now_s: float) -> None:
         """``below``: who lacks a first worker or one of the minimum and may try; ``shown``: who has one that works."""
         self._pressing.intersection_update(below)

@@ -249,3 +249,19 @@ def test_old_ones_and_others_leave_together_where_both_stand_in_the_way() -> Non
     scene.play(30, x=4, light=10)
     assert {scene.pool.sizes[worker]["CPU"] for worker in scene.pool.workers} == {1.0, 4.0}
     assert scene.counts() == (1, 0)
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+@pytest.mark.parametrize("before_s", [0, 1])
+def test_no_old_worker_leaves_where_another_topic_is_about_to_leave_room(is_good: bool, before_s: int) -> None:
+    scene = Cluster(2.0, light=1.0, heavy=1.0)
+    scene.play(15, light=1, heavy=1)
+    old = {worker for worker in scene.pool.workers if worker.startswith("light")}
+    scene.broken = lambda worker: worker.startswith("light") and worker not in old and not is_good
+    scene.play(before_s, light=1)
+    scene.applied(*scene.words, code="new")
+    scene.play(1, light=1)
+    assert old <= set(scene.pool.workers) - scene.asked_s.keys()
+    scene.play(60, light=1)
+    assert scene.counts() == (1, 0)
+    assert (old <= set(scene.pool.workers)) is not is_good

@@ -76,3 +76,20 @@ def test_old_workers_of_a_roll_out_that_stands_still_leave_for_whom_has_none(wor
     scene.play(100, light=4, heavy=1)
     assert scene.counts()[1] == 1
     assert len(old - scene.asked_s.keys()) >= 1
+
+
+@pytest.mark.parametrize("has_lacked", [False, True])
+def test_who_lacked_for_a_moment_long_ago_does_not_press_at_once(has_lacked: bool) -> None:
+    """The one of ``heavy`` fits where that of ``b`` is, which fits where that of ``light`` is: two steps."""
+    words = ("topics.heavy.weight=10", "topics.b.handler=m:f", "topics.b.worker.num_cpus=2")
+    scene = Cluster(1.0, 5.0, 1.0, 2.0, light=1.0, heavy=4.0, words=words)
+    for topic, node_id in (("light", "n3"), ("b", "n1")):
+        scene.fleet._force.start(topic, node_id, scene.now_s)
+    scene.play(20, light=1, b=1)
+    scene.play(5, light=1, b=1, heavy=int(has_lacked))
+    assert (scene.fleet.lack("heavy") is not None) is has_lacked
+    scene.play(600, light=1, b=1)
+    scene.play(15, light=1, b=1, heavy=1)
+    assert scene.asked_s == {}
+    scene.play(60, light=1, b=1, heavy=1)
+    assert scene.counts() == (1, 1)
