@@ -197,7 +197,7 @@ def _body(given: str) -> bytes:
 def _headers(given: str | None) -> dict[str, Any]:
     try:
         headers = {} if given is None else json.loads(given)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserMistake(f'--headers is not JSON ({error}): write an object such as \'{{"tenant": "a"}}\'') from error
     if not isinstance(headers, dict):
         raise UserMistake('--headers is no JSON object: write one such as \'{"tenant": "a"}\'')

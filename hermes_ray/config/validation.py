@@ -198,9 +198,14 @@ def unknown_key(section: type, path: str, key: Any, also: tuple[str, ...] = ()) 
     around = next((kind for kind in (TopicConfig, ScalingConfig) if section in _hints(kind).values()), None)
     beside = _by_last_word(around, path.rpartition(".")[0]) if around else {}
     start = f"there is no key {mask_url(dotted(path, key))!r}"
-    if not path and key in RENAMED:
-        old, new = RENAMED[key]
+    first, dot, rest = str(key).partition(".")
+    if not path and first in RENAMED:
+        old, new = RENAMED[first]
         return UserMistake(f"there is no key {old!r} any more: it is {new!r} now")
+    if key == "num_gpus":
+        return UserMistake(f"{start}: write {dotted(path, 'resources')!r} with GPU: 1")
+    if dot and first in here and re.fullmatch(r"[a-z_]+", rest):
+        return UserMistake(f"{start}, since a dot in a file does not nest: write {first}: {{{rest}: ...}}")
     for names, cutoff in ((deeper, 1.0), (beside, 1.0), (here, 0.6), (deeper, 0.8)):
         if near := difflib.get_close_matches(str(key), names, n=1, cutoff=cutoff):
             return UserMistake(f"{start}: did you mean {names[near[0]]!r}?")
