@@ -60,7 +60,7 @@ def _params(draw: st.DrawFn) -> dict[str, TopicParams]:
 
 CAPACITIES = st.none() | st.builds(
     lambda cpus: Capacity(nodes=tuple(Node(node_id=str(i), available={"CPU": cpu}) for i, cpu in enumerate(cpus))),
-    st.lists(st.floats(0.0, 32.0), max_size=3),
+    st.lists(st.integers(0, 320_000).map(lambda parts: parts / 10_000), max_size=3),  # what Ray can count
 )
 OVERRIDES = st.dictionaries(
     st.sampled_from(TOPICS),
@@ -178,6 +178,21 @@ def test_whatever_people_say_targets_fit_the_cluster_and_what_is_paused_or_stopp
             sizes = [(d.target, params[d.topic].worker.get("CPU", 0.0)) for d in decisions]
             free = sum(node.available.get("CPU", 0.0) for node in capacity.nodes)
             assert sum(target * cpus for target, cpus in sizes) <= free + 1e-6
+
+
+@given(_params(), STEPS, st.dictionaries(st.sampled_from(TOPICS), st.integers(1, 20)))
+def test_topics_whose_starts_fail_get_no_more_than_can_start(
+    params: dict[str, TopicParams],
+    steps: Sequence[tuple[float, dict[str, Snapshot], Capacity | None]],
+    startable: dict[str, int],
+) -> None:
+    state, now_s = PolicyState(), 0.0
+    for wait_s, seen, capacity in steps:
+        now_s += wait_s
+        state, decisions = step(state, seen, capacity, params, now_s, startable=startable)
+        for decision in decisions:
+            assert decision.target <= startable.get(decision.topic, decision.target)
+            assert decision.reason is not Reason.STARTS_FAIL or decision.topic in startable
 
 
 @given(_params(), STEPS, st.sampled_from([Override(paused=True), Override(stopped=True)]))
