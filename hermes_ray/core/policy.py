@@ -30,8 +30,8 @@ _NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 class TopicState:
     """What the policy remembers of one topic: its last target, recent recommendations, threshold checks.
 
-    ``beneath``: while an override rules, the target from before it; else None. ``wanted``: the target before the room
-    cut it.
+    ``beneath``: while an override rules, or starts fail, the target without that; else None. ``wanted``: the target
+    before the room cut it.
     """
 
     target: int
@@ -44,7 +44,7 @@ class TopicState:
     def held(self) -> int:
         """What to go on from without data: the end of an override takes nothing away, and what it took comes back.
 
-        After a pause it is the 8 there were before it, after a pin to 20 the 20.
+        After a pause it is the 8 there were before it, after a pin to 20 the 20; where starts failed, the 8 there were.
         """
         return self.target if self.beneath is None else max(self.target, self.beneath)
 
@@ -114,7 +114,7 @@ def step(
             _propose(draft, now_s, report_interval_s)
         else:
             _overrule(draft, ruling, now_s, report_interval_s)
-        draft.limit(Reason.STARTS_FAIL, min(draft.number, startable.get(topic, draft.number)))
+        _limit_to(draft, startable.get(topic, draft.number))
         drafts.append(draft)
     _share_cluster(drafts, capacity, former)
     decisions = tuple(_decision(draft, now_s, recent_s(report_interval_s)) for draft in drafts)
@@ -176,6 +176,14 @@ def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float, report_in
     draft.state = TopicState(target=past.target, beneath=beneath, window=window)
     draft.reason, draft.number = ruling
     draft.wanted = draft.number
+
+
+def _limit_to(draft: _Draft, startable: int) -> None:
+    """What cannot start is none of the target; the number goes on from what was wanted once it can."""
+    if startable < draft.number:
+        if draft.state.beneath is None:
+            draft.state = replace(draft.state, beneath=draft.number)
+        draft.limit(Reason.STARTS_FAIL, startable)
 
 
 def _living(snapshot: Snapshot) -> int:

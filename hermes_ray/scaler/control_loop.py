@@ -112,7 +112,7 @@ class ControlLoop:
 
     def was_away(self, away_s: float, now_s: float) -> None:
         """This process stood still for so long, and what its workers said with it."""
-        self._fleet.roster.was_away(away_s, now_s, self._fleet.report_interval_s)
+        self._fleet.was_away(away_s, now_s)
 
     def slept(self, slept_s: float) -> None:
         """The machine slept for so long, which no clock of ours has counted, but whoever said when a pin is to end."""

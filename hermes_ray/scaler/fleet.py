@@ -41,6 +41,7 @@ class Fleet:
         self._force = Workforce(plan, pool, Roster() if roster is None else roster)
         self._reconciler = Reconciler(self._force)
         self.reconcile = self._reconciler.reconcile
+        self.startable = self._force.startable
         self.roster = self._force.roster
         self.params: Mapping[str, TopicParams] = self._force.params
         self.failed_starts = self._force.failed_starts
@@ -124,15 +125,13 @@ class Fleet:
                 found[topic] = [(force.size(records[0]), len(records)) for records in former.values()]
         return found
 
-    def startable(self, now_s: float) -> dict[str, int]:
-        """Of the topics whose starts fail, the workers from before the last failure, and one that tries."""
-        failing = [(topic, backoff) for topic, backoff in self._force.backoffs.items() if backoff.failures]
-        return {
-            topic: 1 + sum(record.since_s <= backoff.failed_s for record in self._force.team(topic, now_s).staying)
-            for topic, backoff in failing
-        }
-
     # What happened
+
+    def was_away(self, away_s: float, now_s: float) -> None:
+        """This process stood still for so long, and what its workers said with it."""
+        self.roster.was_away(away_s, now_s, self.report_interval_s)
+        for backoff in self._force.backoffs.values():
+            backoff.was_away(away_s, now_s)
 
     def refresh(self, now_s: float, unreachable: Collection[str] = (), refused: Collection[str] = ()) -> list[str]:
         """Take note of starts that ended, of workers that came or went, and of deadlines; a line for each surprise.

@@ -32,6 +32,10 @@ class StartBackoff:
             self.failed_s = now_s
         return max(0.0, self.next_s - now_s)
 
+    def was_away(self, away_s: float, now_s: float) -> None:
+        """Nobody looked for so long: starts before the failure, which are counted from later on, stay before it."""
+        self.failed_s = min(now_s, self.failed_s + away_s)
+
     def is_trying(self, since_s: Iterable[float]) -> bool:
         """Whether one of the workers started at ``since_s`` has yet to show that what failed works again."""
         return self.failures > 0 and any(at_s > self.failed_s for at_s in since_s)

@@ -84,6 +84,19 @@ class Workforce:
                 former.setdefault(size, []).append(record)
         return former
 
+    def startable(self, now_s: float) -> dict[str, int]:
+        """Of the topics whose starts fail, the workers from before the last failure, and one that tries.
+
+        Never fewer than have reported: those work.
+        """
+        found = {}
+        for topic, backoff in self.backoffs.items():
+            if backoff.failures:
+                staying = self.team(topic, now_s).staying
+                from_before = sum(record.since_s <= backoff.failed_s for record in staying)
+                found[topic] = max(1 + from_before, sum(record.reported_s is not None for record in staying))
+        return found
+
     def drain_timeout_s(self, topic: str) -> float:
         """How long its last handlers have; of a topic that was removed the settings are gone."""
         chosen = self.topics.get(topic)

@@ -12,6 +12,7 @@ from hermes_ray.core.conditions import Condition
 from hermes_ray.core.model import Capacity, Node, Override, Reason
 from hermes_ray.core.policy import PolicyState
 from hermes_ray.scaler.memory import policy_state
+from hermes_ray.scaler.ports import StartResult
 from hermes_ray.scaler.reconcile import WAIT_SAID_S
 from hermes_ray.scaler.status_rows import topic_rows
 from tests.support.reports import report
@@ -222,3 +223,37 @@ def test_workers_that_work_stay_when_one_more_does_not_start() -> None:
     assert decision is not None
     assert (len(world.of("light")), decision.target, decision.reason) == (3, 4, Reason.STARTS_FAIL)
     assert decision.text.endswith("; cut from 6, because workers do not start: one tries")
+
+
+def test_a_threshold_topic_is_as_large_as_before_once_its_workers_start_again() -> None:
+    world = ScalerWorld("topics.light.scaling.policy=threshold", "topics.light.workers.min=8")
+    world.tick(30)
+    assert len(world.of("light")) == 8
+    world.fleet.params["light"] = replace(world.fleet.params["light"], workers_min=0)  # type: ignore[index]
+    world.broken.add("light")
+    for worker in world.of("light"):
+        world.dies(worker)
+    world.tick(20)
+    decision = world.loop.decision("light")
+    assert decision is not None
+    assert (decision.target, decision.reason) == (1, Reason.STARTS_FAIL)
+    world.broken.clear()
+    world.tick(60)
+    assert len(world.of("light")) == 8
+
+
+def test_those_that_start_together_with_one_that_fails_count_also_after_a_standstill() -> None:
+    world = ScalerWorld("topics.light.scaling.policy=fixed", "topics.light.workers.max=5")
+    world.tick(30)
+    old = world.of("light")
+    world.loop.override("light", lambda override: replace(override, pinned_count=10))
+    world.tick(1)
+    new = [worker for worker in world.of("light") if worker not in old]
+    world.hung.update(new)  # they load for long
+    world.pool.results.append(StartResult(worker=new[0], error="ImportError: no module"))
+    world.tick(2)
+    world.now_s += 6.0
+    world.loop.was_away(6.0, world.now_s)
+    world.tick(5)
+    assert world.pool.drained == []
+    assert set(old) <= set(world.of("light"))
