@@ -16,14 +16,14 @@ from hermes_ray.core.demand import Checks, threshold, wanted
 from hermes_ray.core.explain import explain
 from hermes_ray.core.model import Capacity, Decision, Limiter, Override, Reason, Snapshot, TopicParams
 from hermes_ray.core.service import recent_s
-from hermes_ray.core.share import NONE_FORMER, Former, share
+from hermes_ray.core.share import ALL_START, NONE_FORMER, Former, share
 from hermes_ray.core.stabilise import Window, stabilise
 from hermes_ray.core.stall import first_run_limit, is_first_run, stands_still
 
 __all__ = ["PolicyState", "TopicState", "ended", "step"]
 
 _NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
-_NO_LIMITS: Mapping[str, int] = MappingProxyType({})
+_FAIL_FOR_S = 60.0  # starts that fail for less leave the topic its room, and so do starts that work for as long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,13 @@ class TopicState:
     """What the policy remembers of one topic: its last target, recent recommendations, threshold checks.
 
     ``beneath``: while an override rules, or starts fail, the target without that; else None. ``wanted``: the target
-    before the room cut it.
+    before the room cut it. ``failing``: since when starts fail, and when that was last seen.
     """
 
     target: int
     beneath: int | None = None
     wanted: int = 0
+    failing: tuple[float, float] | None = None
     window: Window = field(default_factory=Window)
     checks: Checks = field(default_factory=Checks)
 
@@ -76,6 +77,7 @@ class _Draft:
     lack: str = ""
     is_kept: bool = False
     wanted: int = 0
+    startable: int | None = None
 
     def limit(self, reason: Reason, after: int) -> None:
         if after != self.number:
@@ -92,7 +94,7 @@ def step(
     overrides: Mapping[str, Override] = _NO_OVERRIDES,
     *,
     former: Former = NONE_FORMER,
-    startable: Mapping[str, int] = _NO_LIMITS,
+    startable: Mapping[str, int] = ALL_START,
     report_interval_s: float = 1.0,
 ) -> tuple[PolicyState, tuple[Decision, ...]]:
     """One decision for each topic of ``params``; topics that are not in it any more are forgotten.
@@ -102,8 +104,8 @@ def step(
     gives the number whatever is seen, outside ``workers.min`` and ``workers.max`` too, but not beyond the capacity.
     Demand is watched on meanwhile: when an override ends, the target is where the last 60 s would have it, or the last
     three times ``report_interval_s``, the time between two reports of a worker. Workers of a ``former`` size work on
-    where none of the size of now has a place. Topics whose starts fail get as many as are ``startable``: what they
-    cannot use is left to others, whatever their weight.
+    where none of the size of now has a place. Topics whose starts have failed for a minute get as many as are
+    ``startable``, and of the room that nobody else wants: what they cannot use is left to others, whatever the weight.
     """
     drafts = []
     for topic, its_params in params.items():
@@ -114,7 +116,7 @@ def step(
             _propose(draft, now_s, report_interval_s)
         else:
             _overrule(draft, ruling, now_s, report_interval_s)
-        _limit_to(draft, startable.get(topic, draft.number))
+        draft.startable = _startable(draft, state.topics.get(topic), startable.get(topic), now_s)
         drafts.append(draft)
     _share_cluster(drafts, capacity, former)
     decisions = tuple(_decision(draft, now_s, recent_s(report_interval_s)) for draft in drafts)
@@ -178,12 +180,21 @@ def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float, report_in
     draft.wanted = draft.number
 
 
-def _limit_to(draft: _Draft, startable: int) -> None:
-    """What cannot start is none of the target; the number goes on from what was wanted once it can."""
-    if startable < draft.number:
-        if draft.state.beneath is None:
-            draft.state = replace(draft.state, beneath=draft.number)
-        draft.limit(Reason.STARTS_FAIL, startable)
+def _startable(draft: _Draft, past: TopicState | None, startable: int | None, now_s: float) -> int | None:
+    """How many workers the topic can use, None where its starts do not fail for long.
+
+    After they did, as many as work, until none has failed for a minute: so also after a restart of the scaler, which
+    has forgotten what failed. One more would come and go where each dies soon after it has shown that it works.
+    """
+    failing, observed = None if past is None else past.failing, draft.snapshot.workers.observed
+    if startable is not None:
+        failing = (now_s if failing is None else failing[0], now_s)
+    elif failing is not None and (draft.number == 0 or (observed and now_s - failing[1] > _FAIL_FOR_S)):
+        failing = None
+    draft.state = replace(draft.state, failing=failing)
+    if failing is None or failing[1] - failing[0] <= _FAIL_FOR_S:
+        return None
+    return max(1, observed) if startable is None else startable
 
 
 def _living(snapshot: Snapshot) -> int:
@@ -232,10 +243,14 @@ def _share_cluster(drafts: list[_Draft], capacity: Capacity | None, former: Form
             draft.limit(Reason.CAPACITY, min(draft.number, most))
         return
     params = {draft.params.topic: draft.params for draft in drafts}
-    shares = share({draft.params.topic: draft.number for draft in drafts}, params, capacity, former)
+    startable = {draft.params.topic: draft.startable for draft in drafts if draft.startable is not None}
+    shares = share({draft.params.topic: draft.number for draft in drafts}, params, capacity, former, startable)
     for draft in drafts:
         granted, draft.lack, draft.is_kept = shares[draft.params.topic]
-        draft.limit(Reason.CAPACITY, granted)
+        is_failing = draft.startable is not None and draft.startable <= granted < draft.number
+        if is_failing and draft.state.beneath is None:
+            draft.state = replace(draft.state, beneath=draft.number)
+        draft.limit(Reason.STARTS_FAIL if is_failing else Reason.CAPACITY, granted)
 
 
 def _decision(draft: _Draft, now_s: float, window_s: float) -> Decision:

@@ -2,7 +2,8 @@
 
 Grants are for the size of now. A topic of which no worker of that size finds a place, since others hold what it takes,
 keeps those it has of a former size as far as its share of the cluster goes: an apply that asks for what is not there
-takes no worker away.
+takes no worker away. Of a topic whose workers do not start, those that cannot be used yet come after everybody else's,
+whatever its weight: room that nobody else wants is its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from hermes_ray.core.allocate import Want, allot
 from hermes_ray.core.model import Capacity, TopicParams
 from hermes_ray.core.resources import Resources
 
-__all__ = ["NONE_FORMER", "Former", "Share", "share"]
+__all__ = ["ALL_START", "NONE_FORMER", "Former", "Share", "share"]
 
 Former = Mapping[str, Sequence[tuple[Resources, int]]]
 """Topic -> what its workers from before an apply take, and how many of them there are."""
@@ -23,6 +24,7 @@ Former = Mapping[str, Sequence[tuple[Resources, int]]]
 _MOST_LOOKS = 8  # each shares the whole cluster
 
 NONE_FORMER: Former = MappingProxyType({})
+ALL_START: Mapping[str, int] = MappingProxyType({})
 
 
 class Share(NamedTuple):
@@ -36,31 +38,42 @@ class Share(NamedTuple):
 
 
 def share(
-    targets: Mapping[str, int], params: Mapping[str, TopicParams], capacity: Capacity, former: Former = NONE_FORMER
+    targets: Mapping[str, int],
+    params: Mapping[str, TopicParams],
+    capacity: Capacity,
+    former: Former = NONE_FORMER,
+    startable: Mapping[str, int] = ALL_START,
 ) -> dict[str, Share]:
-    """What each topic of ``targets`` gets."""
-    wants = {topic: [_want(topic, params[topic], target)] for topic, target in targets.items()}
+    """What each topic of ``targets`` gets; ``startable``: how many it can use, for those whose workers do not start."""
+    wants = {topic: _wants(params[topic], target, startable.get(topic, target)) for topic, target in targets.items()}
     shared = allot([want for its_wants in wants.values() for want in its_wants], capacity)
+    kept = set[str]()
     for _ in range(_MOST_LOOKS):  # who keeps its old ones may take another one's only place
-        placeless = [t for t in former if targets.get(t) and len(wants[t]) == 1 and not shared.grant(t)]
+        placeless = [t for t in former if targets.get(t) and t not in kept and not shared.grant(t)]
         if not placeless:
             break
+        kept.update(placeless)
         for topic in placeless:
             wants[topic] += _kept(params[topic], targets[topic], former[topic])
         shared = allot([want for its_wants in wants.values() for want in its_wants], capacity)
     return {
         topic: Share(
             granted=min(targets[topic], sum(shared.grant(want.topic) for want in its_wants)),
-            lack=shared.lacks.get(topic, ""),
-            is_kept=len(its_wants) > 1,
+            lack=next((shared.lacks[want.topic] for want in its_wants if want.topic in shared.lacks), ""),
+            is_kept=topic in kept,
         )
         for topic, its_wants in wants.items()
     }
 
 
-def _want(topic: str, params: TopicParams, target: int) -> Want:
-    minimum = min(params.workers_min, target)
-    return Want(topic=topic, weight=params.weight, minimum=minimum, target=target, size=params.worker)
+def _wants(params: TopicParams, target: int, startable: int) -> list[Want]:
+    first = min(target, startable)
+    least = min(params.workers_min, first)
+    wants = [Want(topic=params.topic, weight=params.weight, minimum=least, target=first, size=params.worker)]
+    if first < target:
+        name = f"{params.topic}/later"
+        wants.append(Want(topic=name, weight=0.0, minimum=0, target=target - first, size=params.worker))
+    return wants
 
 
 def _kept(params: TopicParams, target: int, former: Sequence[tuple[Resources, int]]) -> list[Want]:

@@ -159,7 +159,8 @@ class Fleet:
             del self._force.doubts[topic]
         for topic, backoff in self._force.backoffs.items():
             if not backoff.failures or not self._old_count(topic):  # a roll-out that stands still waits for a place
-                backoff.forget_untried((record.since_s for record in self.roster.of(topic)), now_s)
+                starts_s = (record.since_s for record in self.roster.of(topic))
+                backoff.forget_untried(starts_s, now_s, is_wanted=topic in self._reconciler.missing)
         return self._force.take_lines()
 
     # What to do

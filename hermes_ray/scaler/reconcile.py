@@ -27,7 +27,10 @@ WAIT_SAID_S = 15.0  # for room that others leave; most handlers end sooner
 
 
 class Reconciler:
-    """Gives the orders that are missing. ``lacks``: what keeps a topic from what it was granted, at the last look."""
+    """Gives the orders that are missing.
+
+    At the last look: ``missing`` are the topics that had too few workers, ``lacks`` what keeps one from its grant.
+    """
 
     def __init__(self, workforce: Workforce) -> None:
         self._force, self._rolling = workforce, Rolling(workforce)
@@ -36,6 +39,7 @@ class Reconciler:
         self._waiting_since_s: dict[str, float] = {}
         self._kept_s: dict[str, float] = {}
         self._clearing: set[str] = set()
+        self.missing: set[str] = set()
         self.lacks: Mapping[str, str] = {}
 
     def reconcile(
@@ -60,6 +64,7 @@ class Reconciler:
         self._end_left_out(now_s)
         if capacity is not None and capacity.draining:
             self._leave_nodes(capacity.draining, now_s)
+        self.missing = {topic for topic, n in targets.items() if len(force.team(topic, now_s).staying) < n}
         rolling = {topic for topic in targets if any(map(force.is_outdated, force.team(topic, now_s).staying))}
         moves = None if capacity is None else self._plan(targets, rolling, capacity, now_s)
         for topic, target in targets.items():
@@ -76,8 +81,7 @@ class Reconciler:
 
     def _plan(self, targets: Mapping[str, int], rolling: set[str], capacity: Capacity, now_s: float) -> Moves | None:
         """Where to start, and who stands in the way; None where there is nothing to start."""
-        force = self._force
-        if not rolling and all(len(force.team(topic, now_s).staying) >= n for topic, n in targets.items()):
+        if not rolling and not self.missing:
             self.lacks = {}
             self._waiting_since_s.clear()
             self._room_made.nobody_lacks()
@@ -107,7 +111,7 @@ class Reconciler:
     def _stands_below(self, topic: str, target: int, now_s: float) -> bool:
         """Whether a first worker is missing, or one of the minimum, whose start may be tried."""
         least = min(target, max(1, self._force.params[topic].workers_min))
-        return len(self._force.team(topic, now_s).staying) < least and not self._force.backoffs[topic].failures
+        return len(self._force.team(topic, now_s).staying) < least and now_s >= self._force.backoffs[topic].next_s
 
     def _is_kept(self, topic: str, now_s: float) -> bool:
         """Whether it was, a moment ago: room that has just come may go again, and with it what would leave for it."""
@@ -135,6 +139,8 @@ class Reconciler:
         is_kept = self._is_kept(topic, now_s)
         if not is_kept and self._making_way.is_expected(topic, rollout, len(team.leaving), now_s):
             rest = max(rest, min(target, len(staying) + 1))
+        if force.backoffs[topic].failures:
+            rest = min(rest, len(staying) + 1)  # nobody moves for those that are not started before one has worked
         crew = crew_of(size, rest, staying, leaving.pop(size, ()), is_movable=is_movable)
         yield topic, replace(crew, weight=params.weight, minimum=max(0, params.workers_min - apart_count))
         spare_count, minimum = 0 if is_kept else rollout.spare_count, params.workers_min

@@ -40,9 +40,9 @@ class StartBackoff:
         """Whether one of the workers started at ``since_s`` has yet to show that what failed works again."""
         return self.failures > 0 and any(at_s > self.failed_s for at_s in since_s)
 
-    def forget_untried(self, since_s: Iterable[float], now_s: float) -> None:
+    def forget_untried(self, since_s: Iterable[float], now_s: float, *, is_wanted: bool) -> None:
         """Where those started at ``since_s`` are enough, so that no try is made, what failed is of the past."""
-        if not self.failures or now_s < self.next_s or self.is_trying(since_s):
+        if not self.failures or is_wanted or now_s < self.next_s or self.is_trying(since_s):
             self.due_since_s = None
         elif self.due_since_s is None:
             self.due_since_s = now_s

@@ -19,6 +19,7 @@ from hermes_ray.core.model import (
     WorkerCounts,
 )
 from hermes_ray.core.policy import PolicyState, step
+from hermes_ray.core.share import share
 from hermes_ray.core.stabilise import WINDOW_S
 
 TOPICS = ("a", "b", "c")
@@ -180,19 +181,17 @@ def test_whatever_people_say_targets_fit_the_cluster_and_what_is_paused_or_stopp
             assert sum(target * cpus for target, cpus in sizes) <= free + 1e-6
 
 
-@given(_params(), STEPS, st.dictionaries(st.sampled_from(TOPICS), st.integers(1, 20)))
-def test_topics_whose_starts_fail_get_no_more_than_can_start(
-    params: dict[str, TopicParams],
-    steps: Sequence[tuple[float, dict[str, Snapshot], Capacity | None]],
-    startable: dict[str, int],
+@given(_params(), st.dictionaries(st.sampled_from(TOPICS), st.integers(1, 20), min_size=1), st.integers(0, 40))
+def test_of_workers_of_one_size_all_that_fit_are_granted_whatever_cannot_start(
+    params: dict[str, TopicParams], startable: dict[str, int], cpus: int
 ) -> None:
-    state, now_s = PolicyState(), 0.0
-    for wait_s, seen, capacity in steps:
-        now_s += wait_s
-        state, decisions = step(state, seen, capacity, params, now_s, startable=startable)
-        for decision in decisions:
-            assert decision.target <= startable.get(decision.topic, decision.target)
-            assert decision.reason is not Reason.STARTS_FAIL or decision.topic in startable
+    alike = {topic: replace(p, worker={"CPU": 1.0}) for topic, p in params.items()}
+    targets = {topic: p.workers_max for topic, p in alike.items()}
+    capacity = Capacity(nodes=(Node(node_id="node", available={"CPU": float(cpus)}),))
+    without = share(targets, alike, capacity)
+    granted = share(targets, alike, capacity, startable=startable)
+    assert all(granted[t].granted >= min(without[t].granted, startable.get(t, without[t].granted)) for t in alike)
+    assert sum(s.granted for s in granted.values()) == sum(s.granted for s in without.values())
 
 
 @given(_params(), STEPS, st.sampled_from([Override(paused=True), Override(stopped=True)]))

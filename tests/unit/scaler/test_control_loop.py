@@ -192,54 +192,86 @@ def test_a_cluster_that_does_not_tell_its_room_is_not_said_to_have_none() -> Non
     assert Condition.CAPACITY_EXHAUSTED not in world.figures("light").conditions
 
 
-def test_a_heavier_topic_whose_workers_do_not_start_has_one_place_and_the_others_work_for_a_lighter_one() -> None:
+def _two_fixed(light: int, heavy: int, *words: str) -> ScalerWorld:
+    """8 places; heavier than ``light``, ``heavy`` wants all of its ``workers.max``."""
     both = [
         f"topics.{topic}.{word}"
         for topic in ("light", "heavy")
         for word in ("scaling.policy=fixed", "worker.num_cpus=1")
     ]
-    world = ScalerWorld(*both, "topics.light.workers.max=8", "topics.heavy.workers.max=8")
+    world = ScalerWorld(*both, f"topics.light.workers.max={light}", f"topics.heavy.workers.max={heavy}", *words)
     world.view.answer = Capacity(nodes=(Node(node_id="node", available={"CPU": 8.0}),))
+    return world
+
+
+def _decided(world: ScalerWorld, topic: str) -> tuple[int, Reason]:
+    decision = world.loop.decision(topic)
+    assert decision is not None
+    return decision.target, decision.reason
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_heavier_topic_whose_workers_do_not_start_leaves_its_room_to_a_lighter_one(restarts: bool) -> None:
+    world = _two_fixed(light=8, heavy=8)
     world.broken.add("heavy")
-    world.tick(60)
-    for _ in range(600):
+    world.tick(90)
+    for second in range(600):
+        if restarts and second == 100:
+            world.scaler_is_killed(away_s=2)
         world.tick()
-        assert (len(world.of("light")), world.loop.figures is not None) == (7, True)
-        decision = world.loop.decision("heavy")
-        assert decision is not None
-        assert (decision.target, decision.reason) == (1, Reason.STARTS_FAIL)
+        assert (len(world.of("light")), _decided(world, "heavy")) == (7, (1, Reason.STARTS_FAIL))
     world.broken.clear()
     world.tick(400)
     assert (len(world.of("light")), len(world.of("heavy"))) == (0, 8)
 
 
-def test_workers_that_work_stay_when_one_more_does_not_start() -> None:
-    world = ScalerWorld("topics.light.scaling.policy=fixed", "topics.light.workers.max=3")
+def test_starts_that_fail_for_a_moment_leave_a_heavier_topic_its_room() -> None:
+    world = _two_fixed(light=8, heavy=8)
     world.tick(30)
-    world.broken.add("light")
-    world.loop.override("light", lambda override: replace(override, pinned_count=6))
-    world.tick(60)
-    decision = world.loop.decision("light")
-    assert decision is not None
-    assert (len(world.of("light")), decision.target, decision.reason) == (3, 4, Reason.STARTS_FAIL)
-    assert decision.text.endswith("; cut from 6, because workers do not start: one tries")
+    world.broken.add("heavy")
+    for worker in world.of("heavy"):
+        world.dies(worker)
+    world.tick(8)
+    assert (world.of("light"), _decided(world, "heavy")) == ([], (8, Reason.FIXED))
+    world.broken.clear()
+    world.tick(40)
+    assert (len(world.of("light")), len(world.of("heavy"))) == (0, 8)
+
+
+def test_room_that_nobody_else_wants_is_left_to_a_topic_whose_workers_do_not_start() -> None:
+    world = _two_fixed(light=2, heavy=8)
+    world.broken.add("heavy")
+    world.tick(300)
+    assert (len(world.of("light")), _decided(world, "heavy")) == (2, (6, Reason.STARTS_FAIL))
+
+
+def test_a_try_that_waits_for_a_place_is_no_reason_to_forget_that_starts_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = _two_fixed(light=8, heavy=8)
+    world.broken.add("heavy")
+    world.tick(90)
+    world.loop.override("heavy", pause)
+    world.tick(10)
+    assert len(world.of("light")) == 8
+    asked = set[str]()
+    monkeypatch.setattr(world.pool, "drain", lambda worker, _timeout_s: asked.add(worker))  # who works on for long
+    world.loop.override("heavy", lambda override: replace(override, paused=False))
+    world.tick(200)
+    assert (len(asked), _decided(world, "heavy")) == (1, (1, Reason.STARTS_FAIL))
 
 
 def test_a_threshold_topic_is_as_large_as_before_once_its_workers_start_again() -> None:
-    world = ScalerWorld("topics.light.scaling.policy=threshold", "topics.light.workers.min=8")
+    words = ("topics.heavy.scaling.policy=threshold", "topics.heavy.workers.min=6")
+    world = _two_fixed(8, 8, *words)
     world.tick(30)
-    assert len(world.of("light")) == 8
-    world.fleet.params["light"] = replace(world.fleet.params["light"], workers_min=0)  # type: ignore[index]
-    world.broken.add("light")
-    for worker in world.of("light"):
+    world.fleet.params["heavy"] = replace(world.fleet.params["heavy"], workers_min=0)  # type: ignore[index]
+    world.broken.add("heavy")
+    for worker in world.of("heavy"):
         world.dies(worker)
-    world.tick(20)
-    decision = world.loop.decision("light")
-    assert decision is not None
-    assert (decision.target, decision.reason) == (1, Reason.STARTS_FAIL)
+    world.tick(120)
+    assert _decided(world, "heavy") == (1, Reason.STARTS_FAIL)
     world.broken.clear()
-    world.tick(60)
-    assert len(world.of("light")) == 8
+    world.tick(300)
+    assert len(world.of("heavy")) == 6
 
 
 def test_those_that_start_together_with_one_that_fails_count_also_after_a_standstill() -> None:
