@@ -34,15 +34,15 @@ The packing shows that the grants are possible; where workers really go, beside 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hermes_ray.core.firsts import MOST_FIRSTS, Effort, Nodes, first_places
 from hermes_ray.core.model import Capacity
 from hermes_ray.core.repacking import Repacking
-from hermes_ray.core.resources import Resources, Size, fit_count, free_of, shortage, size_of, take, total_of
+from hermes_ray.core.resources import Resources, Size, amounts_of, fit_count, free_of, shortage, size_of, take, total_of
 from hermes_ray.core.serving import Claim, Placement, serve_by_weight, take_up_to
 
-__all__ = ["Allotment", "Placement", "Want", "allocate", "allot"]
+__all__ = ["Allotment", "Placement", "Want", "allocate", "allot", "left_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,16 @@ def allot(wants: Sequence[Want], capacity: Capacity) -> Allotment:
         if claim.size not in lacks:
             lacks[claim.size] = shortage(rest.values(), claim.size)
     return Allotment(placement=placed, lacks={claim.topic: lacks[claim.size] for claim in short})
+
+
+def left_of(capacity: Capacity, placement: Placement, sizes: Mapping[str, Resources]) -> Capacity:
+    """The room that is left where ``placement``, of workers of these ``sizes``, has come true."""
+    free = {node.node_id: free_of(node.available) for node in capacity.nodes}
+    for topic, places in placement.items():
+        if size := size_of(sizes[topic]):
+            for node_id, count in places.items():
+                take(free[node_id], size, count)
+    return replace(capacity, nodes=tuple(replace(n, available=amounts_of(free[n.node_id])) for n in capacity.nodes))
 
 
 def _claim(want: Want) -> Claim:

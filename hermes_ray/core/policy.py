@@ -183,8 +183,8 @@ def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float, report_in
 def _startable(draft: _Draft, past: TopicState | None, startable: int | None, now_s: float) -> int | None:
     """How many workers the topic can use, None where its starts do not fail for long.
 
-    After they did, as many as work, until none has failed for a minute: so also after a restart of the scaler, which
-    has forgotten what failed. One more would come and go where each dies soon after it has shown that it works.
+    After they did, as many as there are, until none has failed for a minute: so also after a restart of the scaler,
+    which has forgotten what failed. One more would come and go where each dies soon after it has shown that it works.
     """
     failing, observed = None if past is None else past.failing, draft.snapshot.workers.observed
     if startable is not None:
@@ -194,7 +194,7 @@ def _startable(draft: _Draft, past: TopicState | None, startable: int | None, no
     draft.state = replace(draft.state, failing=failing)
     if failing is None or failing[1] - failing[0] <= _FAIL_FOR_S:
         return None
-    return max(1, observed) if startable is None else startable
+    return max(1, _living(draft.snapshot)) if startable is None else startable
 
 
 def _living(snapshot: Snapshot) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["Free", "Resources", "Size", "fit_count", "free_of", "shortage", "size_of", "take", "total_of"]
+__all__ = ["Free", "Resources", "Size", "amounts_of", "fit_count", "free_of", "shortage", "size_of", "take", "total_of"]
 
 Resources = Mapping[str, float]
 """Ray's name -> amount, each >= 0."""
@@ -44,6 +44,11 @@ def _part(name: str, amount: float) -> int:
 def free_of(resources: Resources) -> Free:
     """All amounts, to take from."""
     return {name: round(amount * _PER_ONE) for name, amount in resources.items()}
+
+
+def amounts_of(free: Free) -> Resources:
+    """The other way round."""
+    return {name: part / _PER_ONE for name, part in free.items()}
 
 
 def total_of(nodes: Iterable[Mapping[str, int]]) -> Free:

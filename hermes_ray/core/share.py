@@ -9,10 +9,11 @@ whatever its weight: room that nobody else wants is its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from hermes_ray.core.allocate import Want, allot
+from hermes_ray.core.allocate import Want, allot, left_of
 from hermes_ray.core.model import Capacity, TopicParams
 from hermes_ray.core.resources import Resources
 
@@ -45,7 +46,8 @@ def share(
     startable: Mapping[str, int] = ALL_START,
 ) -> dict[str, Share]:
     """What each topic of ``targets`` gets; ``startable``: how many it can use, for those whose workers do not start."""
-    wants = {topic: _wants(params[topic], target, startable.get(topic, target)) for topic, target in targets.items()}
+    now = {topic: min(target, startable.get(topic, target)) for topic, target in targets.items()}
+    wants = {topic: [_want(params[topic], count)] for topic, count in now.items()}
     shared = allot([want for its_wants in wants.values() for want in its_wants], capacity)
     kept = set[str]()
     for _ in range(_MOST_LOOKS):  # who keeps its old ones may take another one's only place
@@ -56,24 +58,23 @@ def share(
         for topic in placeless:
             wants[topic] += _kept(params[topic], targets[topic], former[topic])
         shared = allot([want for its_wants in wants.values() for want in its_wants], capacity)
+    granted = {topic: sum(shared.grant(want.topic) for want in its_wants) for topic, its_wants in wants.items()}
+    lacks = dict(shared.lacks)
+    if later := [_want(params[t], targets[t] - count) for t, count in now.items() if count < targets[t]]:
+        sizes = {want.topic: want.size for its_wants in wants.values() for want in its_wants}
+        extra = allot([replace(want, minimum=0) for want in later], left_of(capacity, shared.placement, sizes))
+        lacks |= extra.lacks
+        for want in later:
+            granted[want.topic] += extra.grant(want.topic)
     return {
-        topic: Share(
-            granted=min(targets[topic], sum(shared.grant(want.topic) for want in its_wants)),
-            lack=next((shared.lacks[want.topic] for want in its_wants if want.topic in shared.lacks), ""),
-            is_kept=topic in kept,
-        )
-        for topic, its_wants in wants.items()
+        topic: Share(granted=min(target, granted[topic]), lack=lacks.get(topic, ""), is_kept=topic in kept)
+        for topic, target in targets.items()
     }
 
 
-def _wants(params: TopicParams, target: int, startable: int) -> list[Want]:
-    first = min(target, startable)
-    least = min(params.workers_min, first)
-    wants = [Want(topic=params.topic, weight=params.weight, minimum=least, target=first, size=params.worker)]
-    if first < target:
-        name = f"{params.topic}/later"
-        wants.append(Want(topic=name, weight=0.0, minimum=0, target=target - first, size=params.worker))
-    return wants
+def _want(params: TopicParams, target: int) -> Want:
+    minimum = min(params.workers_min, target)
+    return Want(topic=params.topic, weight=params.weight, minimum=minimum, target=target, size=params.worker)
 
 
 def _kept(params: TopicParams, target: int, former: Sequence[tuple[Resources, int]]) -> list[Want]:

@@ -181,17 +181,24 @@ def test_whatever_people_say_targets_fit_the_cluster_and_what_is_paused_or_stopp
             assert sum(target * cpus for target, cpus in sizes) <= free + 1e-6
 
 
-@given(_params(), st.dictionaries(st.sampled_from(TOPICS), st.integers(1, 20), min_size=1), st.integers(0, 40))
-def test_of_workers_of_one_size_all_that_fit_are_granted_whatever_cannot_start(
-    params: dict[str, TopicParams], startable: dict[str, int], cpus: int
+@given(_params(), CAPACITIES, st.dictionaries(st.sampled_from(TOPICS), st.integers(1, 20), min_size=1))
+def test_what_cannot_start_costs_others_nothing_and_has_the_room_that_is_left(
+    params: dict[str, TopicParams], capacity: Capacity | None, startable: dict[str, int]
 ) -> None:
-    alike = {topic: replace(p, worker={"CPU": 1.0}) for topic, p in params.items()}
-    targets = {topic: p.workers_max for topic, p in alike.items()}
-    capacity = Capacity(nodes=(Node(node_id="node", available={"CPU": float(cpus)}),))
-    without = share(targets, alike, capacity)
-    granted = share(targets, alike, capacity, startable=startable)
-    assert all(granted[t].granted >= min(without[t].granted, startable.get(t, without[t].granted)) for t in alike)
-    assert sum(s.granted for s in granted.values()) == sum(s.granted for s in without.values())
+    targets = {topic: p.workers_max for topic, p in params.items()}
+    first = {topic: min(target, startable.get(topic, target)) for topic, target in targets.items()}
+    room = ROOMY if capacity is None else capacity
+    without = {topic: got.granted for topic, got in share(first, params, room).items()}
+    granted = {topic: got.granted for topic, got in share(targets, params, room, startable=startable).items()}
+    for topic in params:
+        assert granted[topic] >= without[topic]
+        assert topic in startable or granted[topic] == without[topic]
+    for topic, p in params.items():
+        cpus = p.worker["CPU"]
+        free = sum(node.available["CPU"] for node in room.nodes) - sum(
+            granted[t] * params[t].worker["CPU"] for t in params
+        )
+        assert granted[topic] == targets[topic] or not cpus or len(room.nodes) != 1 or free < cpus
 
 
 @given(_params(), STEPS, st.sampled_from([Override(paused=True), Override(stopped=True)]))
