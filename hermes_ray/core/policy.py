@@ -240,17 +240,22 @@ def _share_cluster(drafts: list[_Draft], capacity: Capacity | None, former: Form
         for draft in drafts:
             draft.is_capacity_known = False
             most = max(draft.before, _living(draft.snapshot))
-            draft.limit(Reason.CAPACITY, min(draft.number, most))
+            _cut(draft, Reason.CAPACITY, min(draft.number, most))
         return
     params = {draft.params.topic: draft.params for draft in drafts}
     startable = {draft.params.topic: draft.startable for draft in drafts if draft.startable is not None}
     shares = share({draft.params.topic: draft.number for draft in drafts}, params, capacity, former, startable)
     for draft in drafts:
         granted, draft.lack, draft.is_kept = shares[draft.params.topic]
-        is_failing = draft.startable is not None and draft.startable <= granted < draft.number
-        if is_failing and draft.state.beneath is None:
-            draft.state = replace(draft.state, beneath=draft.number)
-        draft.limit(Reason.STARTS_FAIL if is_failing else Reason.CAPACITY, granted)
+        is_failing = draft.startable is not None and draft.startable <= granted
+        _cut(draft, Reason.STARTS_FAIL if is_failing else Reason.CAPACITY, granted)
+
+
+def _cut(draft: _Draft, reason: Reason, granted: int) -> None:
+    """By the room; of a topic whose starts fail the number goes on from what it was, once they do not."""
+    if draft.startable is not None and granted < draft.number and draft.state.beneath is None:
+        draft.state = replace(draft.state, beneath=draft.number)
+    draft.limit(reason, granted)
 
 
 def _decision(draft: _Draft, now_s: float, window_s: float) -> Decision:

@@ -7,6 +7,7 @@ import inspect
 import logging
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,10 +91,10 @@ def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
     try:
         instance = cls(**options)
     except (Exception, SystemExit) as error:
-        text = f"handler {spec} cannot be built: {type(error).__name__}: {error}"
-        masked = without_secrets(text, options)
-        # Where a secret was masked there is no cause: its traceback would show the secret.
-        raise OperationFailed(masked) from (error if masked == text else None)
+        text = without_secrets(f"handler {spec} cannot be built: {type(error).__name__}: {error}", options)
+        trace = "".join(traceback.format_exception(error))
+        # Where there is a secret in it, or in what led to it, there is no cause: its traceback would show the secret.
+        raise OperationFailed(text) from (error if without_secrets(trace, options) == trace else None)
     return _handler(spec, instance, getattr(instance, "close", _nothing), options)
 
 

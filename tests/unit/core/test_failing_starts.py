@@ -65,3 +65,17 @@ def test_what_nobody_wants_any_more_is_forgotten() -> None:
     seen = Snapshot(topic="heavy", at_s=101.0, ready_count=0, held_count=0, arrival_rate_hz=0.0, service_rate_hz=1.0)
     state, _ = step(past, {"heavy": seen}, EIGHT, {"heavy": idle}, 101.0)
     assert state.topics["heavy"].failing is None
+
+
+@pytest.mark.parametrize("policy", ["threshold", "adaptive"])
+def test_a_second_without_a_word_about_the_room_takes_nothing_from_what_was_wanted(policy: str) -> None:
+    params = {"heavy": replace(PARAMS["heavy"], policy=policy), "light": PARAMS["light"]}
+    state = PolicyState(topics={"heavy": TopicState(target=6, wanted=6)})
+    for second in range(100):
+        seen = {
+            "heavy": Snapshot(topic="heavy", at_s=float(second), ready_count=500 if policy == "threshold" else None)
+        }
+        room = None if second == 80 else EIGHT
+        state, (decision, _light) = step(state, seen, room, params, float(second), startable={"heavy": 1})
+        assert second < 61 or decision.target == 1
+    assert state.topics["heavy"].held >= 6

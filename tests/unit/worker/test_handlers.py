@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -77,6 +78,16 @@ class Telling:
 
     def close(self) -> None:
         raise RuntimeError(f"cannot leave {self.dsn} with {self.password}")
+
+
+class TellingCause:
+    def __init__(self, dsn: str, password: str) -> None:
+        try:
+            raise ValueError(f"cannot parse {dsn} with {password}")
+        except ValueError as error:
+            raise RuntimeError("no connection") from error
+
+    def __call__(self, message: Message) -> None: ...
 
 
 class NoCall: ...
@@ -208,3 +219,10 @@ def test_a_close_that_raises_is_told_in_a_line_without_its_options_secrets(caplo
     (told,) = caplog.messages
     assert told == (f"the close of {HERE}:Telling raised RuntimeError: cannot leave postgres://app:***@db/x with ***")
     assert caplog.records[0].exc_info is None
+
+
+def test_what_led_to_a_handler_that_cannot_be_built_is_not_shown_where_it_has_a_secret() -> None:
+    options = {"dsn": "postgres//app:canary1@db", "password": "canary2"}
+    with pytest.raises(OperationFailed, match="no connection") as raised:
+        load_handler(f"{HERE}:TellingCause", options)
+    assert "canary" not in "".join(traceback.format_exception(raised.value))
