@@ -69,7 +69,7 @@ def test_a_scaler_that_stands_still_is_replaced_with_its_process_and_what_that_h
     project.hermes("apply", "config=my.yaml")
     pid = actors(cluster, project.name)["scaler"].pid
     os.kill(pid, signal.SIGSTOP)
-    said = project.hermes("apply", "config=my.yaml", "topics.work.weight=2").stdout
+    said = project.hermes("apply", "config=my.yaml", "topics.work.weight=2", within_s=150).stdout
     assert f"the scaler of {project.name} did not answer: it was killed, another takes over" in said
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), 60, "its process is gone")
     assert Deployment.find(project.name).status()["warnings"] == [], "the checkpoint is the new one's"
