@@ -46,11 +46,7 @@ class Handler:
 
     def sentence_of(self, error: BaseException) -> str:
         """What was raised, in a line that anybody may read: without the secrets among the options."""
-        try:
-            text = f"{type(error).__name__}: {error}"
-        except Exception:  # of its __str__
-            text = type(error).__name__
-        return self.shown(text[:SHOWN_CHARACTERS])
+        return self.shown(_said(error)[:SHOWN_CHARACTERS])
 
     def shown(self, text: str) -> str:
         """``text``, which the handler may have made of its options, without their secrets."""
@@ -75,7 +71,7 @@ def load_handler(spec: str, options: Mapping[str, Any]) -> Handler:
         for part in name.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:
-        raise OperationFailed(f"handler {spec} cannot be imported: {type(error).__name__}: {error}") from error
+        raise OperationFailed(f"handler {spec} cannot be imported: {_said(error)}") from error
     if inspect.isclass(found):
         return _build(spec, found, options)
     if not callable(found):
@@ -91,7 +87,7 @@ def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
     try:
         instance = cls(**options)
     except (Exception, SystemExit) as error:
-        text = without_secrets(f"handler {spec} cannot be built: {type(error).__name__}: {error}", options)
+        text = without_secrets(f"handler {spec} cannot be built: {_said(error)}", options)
         trace = "".join(traceback.format_exception(error))
         # Where there is a secret in it, or in what led to it, there is no cause: its traceback would show the secret.
         raise OperationFailed(text) from (error if without_secrets(trace, options) == trace else None)
@@ -118,6 +114,13 @@ def _takes_one(call: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # of its __str__
+        return type(error).__name__
 
 
 def _nothing() -> None:

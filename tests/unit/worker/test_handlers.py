@@ -90,6 +90,21 @@ class TellingCause:
     def __call__(self, message: Message) -> None: ...
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise AttributeError("no words")
+
+
+class Unsaid:
+    def __init__(self, password: str) -> None:
+        try:
+            raise ValueError(f"cannot log in with {password}")
+        except ValueError as error:
+            raise Mute from error
+
+    def __call__(self, message: Message) -> None: ...
+
+
 class NoCall: ...
 
 
@@ -225,4 +240,11 @@ def test_what_led_to_a_handler_that_cannot_be_built_is_not_shown_where_it_has_a_
     options = {"dsn": "postgres//app:canary1@db", "password": "canary2"}
     with pytest.raises(OperationFailed, match="no connection") as raised:
         load_handler(f"{HERE}:TellingCause", options)
+    assert "canary" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_an_error_without_words_is_told_by_its_name() -> None:
+    options = {"password": "canary"}
+    with pytest.raises(OperationFailed, match=r"Unsaid cannot be built: Mute$") as raised:
+        load_handler(f"{HERE}:Unsaid", options)
     assert "canary" not in "".join(traceback.format_exception(raised.value))
