@@ -47,8 +47,8 @@ _Place = tuple[Any, tuple[Any, ...]]  # a container, and the path from the root 
 def resolve(source: dict[str, Any]) -> dict[str, Any]:
     """A copy of ``source`` (plain values) with all its ``${...}`` replaced.
 
-    Outside the options and the broker's URL a text that may have been made of a secret is ``Hidden``. Raises
-    ``UserMistake``.
+    Outside the broker's URL a text that may have been made of a secret is ``Hidden``, and so is every one among
+    options. Raises ``UserMistake``.
     """
     waiting: list[_Place] = []
     tree: dict[str, Any] = _copied(source, (), waiting)
@@ -109,8 +109,10 @@ def _hide(source: Any, tree: Any, path: tuple[Any, ...]) -> None:
 def _hidden(value: Any, text: str, path: tuple[Any, ...]) -> Any:
     if not isinstance(value, str):
         return value
-    if "options" in path or path[:1] == ("broker",):
+    if path[:1] == ("broker",):
         return str(value)  # never shown, and handed to others
+    if "options" in path:  # what came from elsewhere is not told in what a handler raises about it either
+        return Hidden(value)
     return Hidden(value) if isinstance(value, Hidden) or mentions_secret(text) else value
 
 

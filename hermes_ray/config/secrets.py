@@ -12,9 +12,10 @@ from urllib.parse import quote, quote_plus, unquote
 from hermes_ray.config.urls import QUERY
 
 __all__ = ["MASK", "Hidden", "looks_secret", "mask_url", "masked_tree", "mentions_secret", "names_code"]
-__all__ += ["refused_url", "secret_spans", "without_secrets", "without_words"]
+__all__ += ["plain", "refused_url", "secret_spans", "without_secrets", "without_words"]
 
 MASK = "***"
+_OF_NO_USE = 5  # characters: a shorter text is no secret, and stands in every other word
 
 _SECRET_KEY = re.compile(
     r"password|passwd|passphrase|passcode|secret|credential"
@@ -25,7 +26,7 @@ _POINTS_ELSEWHERE = re.compile(r"_(?:file|path|dir|name|env|id)$")
 
 
 class Hidden(str):
-    """A text that was made of a secret: equal to any other text, but never shown."""
+    """A text that was made of a secret, or came from where secrets are: equal to any other text, but never shown."""
 
     __slots__ = ()
 
@@ -57,8 +58,12 @@ def mask_url(text: str) -> str:
     Also hidden are the values of ``password=``, ``"token": `` and their like, what follows ``Bearer``, and, in a text
     without ``://``, everything before the last ``@``.
     """
+    return _masked(text, _found(text))
+
+
+def _masked(text: str, found: Iterable[tuple[int, int]]) -> str:
     masked, done = [], 0
-    for start, end in secret_spans(text):
+    for start, end in _joined(found):
         masked += [text[done:start], MASK]
         done = end
     return "".join([*masked, text[done:]])
@@ -80,8 +85,12 @@ def refused_url(url: str) -> str:
 
 def secret_spans(text: str) -> list[tuple[int, int]]:
     """Where secrets stand in ``text``, as (start, end) in order, none overlapping another."""
+    return _joined(_found(text))
+
+
+def _joined(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     joined: list[tuple[int, int]] = []
-    for start, end in sorted(_found(text)):
+    for start, end in sorted(found):
         if joined and start < joined[-1][1]:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
         elif start < end:
@@ -92,12 +101,16 @@ def secret_spans(text: str) -> list[tuple[int, int]]:
 def _found(text: str) -> Iterator[tuple[int, int]]:
     if "PRIVATE KEY" in text:
         yield 0, len(text)
-    yield from (match.span(1) for match in _BEARER.finditer(text))
+    yield from _bearers(text)
     yield from _assigned(text)
     if "://" in text:
         yield from _userinfo(text)
     elif "@" in text:
         yield 0, text.rindex("@")
+
+
+def _bearers(text: str) -> Iterator[tuple[int, int]]:
+    return (match.span(1) for match in _BEARER.finditer(text))
 
 
 _BEARER = re.compile(r"\b(?:bearer|basic|digest)\s+([\w+/=.~:-]{4,})", re.IGNORECASE)
@@ -122,7 +135,7 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
             yield start, done
 
 
-_QUOTED = re.compile(r"""\\?(["'])(?:\\.|(?!\1).)*\1(?!\w)""", re.DOTALL)
+_QUOTED = re.compile(r"""\\?(["'])(?:\\.|(?!\1)[^\\])*\1(?!\w)""", re.DOTALL)
 
 
 def _value_end(text: str, start: int) -> int:
@@ -184,7 +197,16 @@ def without_secrets(text: str, options: Any) -> str:
     forms = {form for secret in _secrets(options, secret=False) for form in _forms(secret)}
     for secret in sorted(forms, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    return mask_url(text) if "://" in text else text
+    return mask_url(text) if "://" in text else _masked(text, [*_assigned(text), *_bearers(text)])
+
+
+def plain(value: Any) -> Any:
+    """A copy of plain values without the marks of ``Hidden``: for those who want exactly a text."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Hidden) else value
 
 
 _WITH_LOGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.*|[^\s:@/=]+:[^@]+@.*", re.DOTALL)
@@ -224,7 +246,7 @@ def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _secrets(item, secret=secret)
-    elif secret and value not in (None, "", True, False):
+    elif (secret and value not in (None, "", True, False)) or (isinstance(value, Hidden) and len(value) > _OF_NO_USE):
         yield str(value)
     elif isinstance(value, str):
         for start, end in _found(value):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hermes_ray.config.secrets import without_secrets
+from hermes_ray.config.secrets import plain, without_secrets
 from hermes_ray.errors import OperationFailed
 
 __all__ = ["ASYNC_CONCURRENCY", "SHOWN_CHARACTERS", "SYNC_CONCURRENCY", "Handler"]
@@ -71,7 +71,7 @@ def load_handler(spec: str, options: Mapping[str, Any]) -> Handler:
         for part in name.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:
-        raise OperationFailed(f"handler {spec} cannot be imported: {_said(error)}") from error
+        raise _refusal(f"handler {spec} cannot be imported", error, options) from _cause(error, options)
     if inspect.isclass(found):
         return _build(spec, found, options)
     if not callable(found):
@@ -85,12 +85,9 @@ def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
     if not any("__call__" in vars(base) for base in cls.__mro__):
         raise OperationFailed(f"handler {spec} is a class without __call__(self, message): add one")
     try:
-        instance = cls(**options)
+        instance = cls(**plain(options))
     except (Exception, SystemExit) as error:
-        text = without_secrets(f"handler {spec} cannot be built: {_said(error)}", options)
-        trace = "".join(traceback.format_exception(error))
-        # Where there is a secret in it, or in what led to it, there is no cause: its traceback would show the secret.
-        raise OperationFailed(text) from (error if without_secrets(trace, options) == trace else None)
+        raise _refusal(f"handler {spec} cannot be built", error, options) from _cause(error, options)
     return _handler(spec, instance, getattr(instance, "close", _nothing), options)
 
 
@@ -114,6 +111,16 @@ def _takes_one(call: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _refusal(text: str, error: BaseException, options: Mapping[str, Any]) -> OperationFailed:
+    return OperationFailed(without_secrets(f"{text}: {_said(error)}"[:SHOWN_CHARACTERS], options))
+
+
+def _cause(error: BaseException, options: Mapping[str, Any]) -> BaseException | None:
+    """``error``, unless its traceback, or that of what led to it, would show a secret."""
+    trace = "".join(traceback.format_exception(error))
+    return error if without_secrets(trace, options) == trace else None
 
 
 def _said(error: BaseException) -> str:

@@ -248,3 +248,16 @@ def test_an_error_without_words_is_told_by_its_name() -> None:
     with pytest.raises(OperationFailed, match=r"Unsaid cannot be built: Mute$") as raised:
         load_handler(f"{HERE}:Unsaid", options)
     assert "canary" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_what_an_import_tells_of_the_environment_has_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tells_at_import.py").write_text(
+        "import os\nraise ConnectionError(f\"cannot connect to {os.environ['DATABASE_URL']}\")\n"
+    )
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app:canary@db/x")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(OperationFailed, match=r"cannot connect to postgresql://app:\*\*\*@db/x") as raised:
+        load_handler("tells_at_import:f", {})
+    assert "canary" not in "".join(traceback.format_exception(raised.value))
