@@ -202,8 +202,9 @@ def unknown_key(section: type, path: str, key: Any, also: tuple[str, ...] = ()) 
     if not path and first in RENAMED:
         old, new = RENAMED[first]
         return UserMistake(f"there is no key {old!r} any more: it is {new!r} now")
-    if key == "num_gpus":
-        return UserMistake(f"{start}: write {dotted(path, 'resources')!r} with GPU: 1")
+    if key == "num_gpus" and (section is TopicConfig or "resources" in here):
+        owner = dotted(path, "worker") if section is TopicConfig else path
+        return UserMistake(f"{start}: write {dotted(owner, 'resources')!r} with GPU: 1")
     if dot and first in here and re.fullmatch(r"[a-z_]+", rest):
         return UserMistake(f"{start}, since a dot in a file does not nest: write {first}: {{{rest}: ...}}")
     for names, cutoff in ((deeper, 1.0), (beside, 1.0), (here, 0.6), (deeper, 0.8)):

@@ -103,7 +103,7 @@ def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float
         Reason.FIRST_RUN: f"kept from {was} until a first handler has ended",
         Reason.WORKERS_MIN: f"raised from {was} by workers.min",
         Reason.WORKERS_MAX: f"capped from {was} by workers.max",
-        Reason.STARTS_FAIL: f"cut from {was}, because workers do not start and others use the room",
+        Reason.STARTS_FAIL: f"cut from {was}: workers do not start, so others come first{f': {lack}' if lack else ''}",
         Reason.CAPACITY: f"cut from {was} by {room}{f': {lack}' if lack and not decision.is_kept else ''}",
         Reason.FIXED: "fixed at workers.max",
         Reason.THRESHOLD: "by the threshold rule",

@@ -220,7 +220,7 @@ REASON_MEANINGS: Mapping[Reason, str] = {
     Reason.FIRST_RUN: "More are wanted, but no handler has ever ended: the number grows carefully.",
     Reason.WORKERS_MIN: "Raised to workers.min.",
     Reason.WORKERS_MAX: "Capped at workers.max.",
-    Reason.STARTS_FAIL: "More are wanted, but workers do not start, and others use the room.",
+    Reason.STARTS_FAIL: "More are wanted, but workers do not start: others come first, and the room ends.",
     Reason.CAPACITY: "Cut by the room in the cluster.",
     Reason.FIXED: "The policy is fixed: workers.max.",
     Reason.THRESHOLD: "The threshold rule made a step.",

@@ -45,7 +45,7 @@ class Handler:
         return ASYNC_CONCURRENCY if self.is_async else SYNC_CONCURRENCY
 
     def sentence_of(self, error: BaseException) -> str:
-        """What was raised, in a line that anybody may read: without the secrets among the options."""
+        """What was raised, as anybody may read it: without the secrets among the options."""
         return self.shown(_said(error)[:SHOWN_CHARACTERS])
 
     def shown(self, text: str) -> str:
@@ -124,10 +124,11 @@ def _cause(error: BaseException, options: Mapping[str, Any]) -> BaseException | 
 
 
 def _said(error: BaseException) -> str:
+    name = type(error).__name__
     try:
-        return f"{type(error).__name__}: {error}"
+        return f"{name}: {error}" if str(error) else name
     except Exception:  # of its __str__
-        return type(error).__name__
+        return name
 
 
 def _nothing() -> None:

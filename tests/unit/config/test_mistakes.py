@@ -23,6 +23,7 @@ IN_FILE = [
     (f"cluster: a\n{TOPIC}", "there is no key 'cluster.name' any more: it is 'deployment.name' now"),
     (f"cluster.name: a\n{TOPIC}", "there is no key 'cluster.name' any more: it is 'deployment.name' now"),
     (topic("worker.concurrency: 3"), "a dot in a file does not nest: write worker: {concurrency: ...}"),
+    (topic("num_gpus: 1"), "'topics.a.num_gpus': write 'topics.a.worker.resources' with GPU: 1"),
     (topic("worker: {num_gpus: 1}"), "'topics.a.worker.num_gpus': write 'topics.a.worker.resources' with GPU: 1"),
     ("toppics: {a: {handler: m:f}}", "there is no key 'toppics': did you mean 'topics'?"),
     (topic("wokers: {max: 4}"), "there is no key 'topics.a.wokers': did you mean 'topics.a.workers'?"),

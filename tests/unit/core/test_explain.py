@@ -145,7 +145,7 @@ def test_each_reason_has_its_words(reason: Reason, words: str) -> None:
         (Reason.STABILISING, 4, "kept above 4 by the last 60 s"),
         (Reason.WORKERS_MIN, 4, "raised from 4 by workers.min"),
         (Reason.WORKERS_MAX, 20, "capped from 20 by workers.max"),
-        (Reason.STARTS_FAIL, 20, "cut from 20, because workers do not start and others use the room"),
+        (Reason.STARTS_FAIL, 20, "cut from 20: workers do not start, so others come first"),
         (Reason.CAPACITY, 20, "cut from 20 by the room in the cluster"),
         (Reason.MIN_STEP, 12, "raised from 12 by min_step"),
         (Reason.MAX_STEP, 20, "capped from 20 by max_step"),

@@ -244,6 +244,8 @@ def test_what_led_to_a_handler_that_cannot_be_built_is_not_shown_where_it_has_a_
 
 
 def test_an_error_without_words_is_told_by_its_name() -> None:
+    handler = load_handler(f"{HERE}:sync_handler", {})
+    assert [handler.sentence_of(error) for error in (AssertionError(), KeyError())] == ["AssertionError", "KeyError"]
     options = {"password": "canary"}
     with pytest.raises(OperationFailed, match=r"Unsaid cannot be built: Mute$") as raised:
         load_handler(f"{HERE}:Unsaid", options)
