@@ -21,12 +21,14 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import Basic
 
+from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
 from hermes_ray.broker.outgoing import fresh
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import queue_arguments
+from hermes_ray.broker.wire import DIRECT
 from hermes_ray.message import Message
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.slots import LoopSlots, ThreadSlots
@@ -77,7 +79,7 @@ def hermes(url: str, count: int, *, is_async: bool) -> float:
     marks: list[float] = []
     handler = Handler(call=handle_async if is_async else handle, is_async=is_async, close=lambda: None)
     kind, concurrency = (LoopSlots, 32) if is_async else (ThreadSlots, 4)
-    slots = kind(handler, QUEUE, concurrency, lambda *_: None, Standstill())
+    slots = kind(handler, QUEUE, concurrency, lambda *_: b"", Standstill())
 
     def on_batch(batch: list[object]) -> None:
         if not marks:
@@ -85,7 +87,7 @@ def hermes(url: str, count: int, *, is_async: bool) -> float:
         slots.put(batch)  # type: ignore[arg-type]
 
     consumer = Consumer(
-        [url],
+        BrokerSpec(urls=(url,)),
         QueueSpec(topic=QUEUE, queue=QUEUE),
         name="bench",
         prefetch=PREFETCH,
@@ -117,7 +119,7 @@ def fill(url: str, count: int) -> None:
     channel.queue_declare(QUEUE, durable=True, arguments=queue_arguments("quorum"))
     for _ in range(count):
         message = fresh(QUEUE, BODY)
-        channel.basic_publish("", QUEUE, message.body, message.properties)
+        DIRECT.publish(channel._impl, message)
     while channel.queue_declare(QUEUE, passive=True).method.message_count < count:
         time.sleep(0.05)
     connection.close()

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from pika.channel import Channel
-from pika.spec import Basic, BasicProperties
 
+from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.link import IoThread, Link
 from hermes_ray.broker.publisher import Publisher
@@ -20,7 +20,8 @@ from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.settlement import Settler
 from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.broker.topology import queue_arguments
-from hermes_ray.message import Outcome
+from hermes_ray.broker.wire import wire_of
+from hermes_ray.outcome import Outcome
 
 __all__ = ["Consumer"]
 
@@ -39,7 +40,7 @@ class Consumer:
 
     def __init__(
         self,
-        urls: Sequence[str],
+        broker: BrokerSpec,
         spec: QueueSpec,
         *,
         name: str,
@@ -48,21 +49,28 @@ class Consumer:
         on_batch: Callable[[list[Delivery]], None],
         on_change: Callable[[], None],
         on_crash: Callable[[], None],
-        heartbeat_s: int = 60,
     ) -> None:
+        wire = wire_of(broker.decoder)
         self.prefetch = prefetch
         self.consuming = False
         self.lost_reason: str | None = None
         self._spec = spec
         self._on_batch = on_batch
+        self._wire = wire
         self._on_change = on_change
         self._concurrency = concurrency
         self._io = IoThread(f"io {name}", on_crash)
         self._link = Link(
-            self._io.loop, urls, name=name, on_open=self._on_open, on_lost=self._on_lost, heartbeat_s=heartbeat_s
+            self._io.loop,
+            broker.urls,
+            name=name,
+            on_open=self._on_open,
+            on_lost=self._on_lost,
+            heartbeat_s=broker.heartbeat_s,
+            wire=wire,
         )
-        self._publisher = Publisher(self._io.loop, urls, name=f"{name}/publish")
-        self._settler = Settler(self._io.loop, spec, self._publisher, self._wake)
+        self._publisher = Publisher(self._io.loop, broker.urls, name=f"{name}/publish", wire=wire)
+        self._settler = Settler(self._io.loop, spec, self._publisher, self._wake, wire)
         self._channel: Channel | None = None
         self._epoch = 0
         self._consumer_tag = ""
@@ -101,6 +109,7 @@ class Consumer:
         def stop() -> None:
             self._ending = True
             self.consuming = False
+            self._settler.let_go()
             self._cancel(stopped.set)
 
         self._io.call(stop)
@@ -119,6 +128,11 @@ class Consumer:
     def held_count(self) -> int:
         """Deliveries the broker holds for us, unsettled."""
         return self._settler.open_count
+
+    @property
+    def unmovable(self) -> tuple[str, ...]:
+        """Of the held ones, why those that the broker takes back in no form are, a reason each."""
+        return self._settler.held
 
     @property
     def wait_rungs_ms(self) -> frozenset[int]:
@@ -158,8 +172,12 @@ class Consumer:
         channel = self._channel
         if channel is not None and channel.is_open and not self._ending:
             channel.basic_qos(prefetch_count=prefetch)
-            self._consumer_tag = channel.basic_consume(
-                self._spec.queue, self._on_message, callback=lambda _frame: self._on_consuming()
+            self._consumer_tag = self._wire.consume(
+                channel,
+                self._spec.queue,
+                self._epoch,
+                self._on_deliveries,
+                callback=lambda _frame: self._on_consuming(),
             )
 
     def _on_consuming(self) -> None:
@@ -191,12 +209,11 @@ class Consumer:
         for then in waiting:
             then()
 
-    def _on_message(self, _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
-        batch = self._batch
-        batch.append(Delivery(self._epoch, method.delivery_tag, properties, body))
-        if len(batch) == 1:
+    def _on_deliveries(self, deliveries: list[Delivery]) -> None:
+        if not self._batch:
             # Due as soon as this socket read is worked through.
             self._io.loop.call_later(0, self._hand_over)
+        self._batch += deliveries
 
     def _hand_over(self) -> None:
         batch, self._batch = self._batch, []

@@ -68,6 +68,7 @@ class BrokerConfig:
             takes=Takes.ROLLING,
         ),
     )
+    decoder: str = choice("direct", ("direct", "pika"), "Who cuts messages from the wire.", takes=Takes.ROLLING)
 
     @property
     def urls(self) -> tuple[str, ...]:

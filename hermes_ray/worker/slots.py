@@ -15,19 +15,20 @@ import time
 import traceback
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hermes_ray.broker.delivery import Delivery
-from hermes_ray.broker.outgoing import DUE_MS, PUBLISHED_MS
+from hermes_ray.broker.outgoing import eligible_ms_of
 from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
 from hermes_ray.errors import PermanentError
-from hermes_ray.message import DeadLetter, Done, Outcome, Retry
+from hermes_ray.message import Check
+from hermes_ray.outcome import DeadLetter, Done, Outcome, Retry
 from hermes_ray.worker.counters import RunCounts
 from hermes_ray.worker.handlers import SHOWN_CHARACTERS, Handler
 from hermes_ray.worker.handoff import Handoff, take_all
-from hermes_ray.worker.incoming import Check, IncomingMessage
+from hermes_ray.worker.incoming import IncomingMessage
 from hermes_ray.worker.standstill import LEAST_S, Standstill
 
 __all__ = ["LoopSlots", "SlotFigures", "ThreadSlots"]
@@ -52,13 +53,12 @@ class _Slot:
         self.durations = [0] * (len(DURATION_BUCKETS_S) + 1)
         self.started_s: float | None = None  # monotonic, of the message in the handler now
 
-    def begin(self, headers: Mapping[str, Any] | None) -> None:
-        if headers:
-            eligible_ms = headers.get(DUE_MS) or headers.get(PUBLISHED_MS)
-            if isinstance(eligible_ms, int):  # or pika's own subclass, for a 64-bit one
-                wait_s = max(0.0, time.time() - eligible_ms / 1000)  # clocks of two machines may disagree
-                self.wait[bucket(wait_s)] += 1
-                self.wait_s += wait_s
+    def begin(self, raw: bytes) -> None:
+        eligible_ms = eligible_ms_of(raw)
+        if eligible_ms is not None:
+            wait_s = max(0.0, time.time() - eligible_ms / 1000)  # clocks of two machines may disagree
+            self.wait[bucket(wait_s)] += 1
+            self.wait_s += wait_s
         self.started_s = time.monotonic()
 
     def end(self) -> None:
@@ -134,7 +134,7 @@ class ThreadSlots:
         call, topic, check = self._handler.call, self._topic, self._check
         outcome: Outcome
         for delivery in self._handoff:
-            slot.begin(delivery.properties.headers)
+            slot.begin(delivery.raw)
             message = IncomingMessage(delivery, topic, check)
             try:
                 result = contextvars.copy_context().run(call, message)
@@ -144,6 +144,7 @@ class ThreadSlots:
             except BaseException as error:
                 outcome = _failure(error, self._handler)
             slot.end()
+            message.seal()
             settle(delivery, outcome)
 
 
@@ -215,7 +216,7 @@ class LoopSlots:
             except IndexError:
                 await self._next()
                 continue
-            slot.begin(delivery.properties.headers)
+            slot.begin(delivery.raw)
             message = IncomingMessage(delivery, topic, check)
             try:
                 step = contextvars.copy_context().run
@@ -232,6 +233,7 @@ class LoopSlots:
                 outcome = _failure(error, self._handler)
                 _forget_cancellation()
             slot.end()
+            message.seal()
             settle(delivery, outcome)
 
     async def _next(self) -> None:

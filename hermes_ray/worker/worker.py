@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import structs
 
 from hermes_ray.broker.consumer import Consumer
-from hermes_ray.broker.outgoing import check_headers
+from hermes_ray.broker.outgoing import encode_headers
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.worker.counters import Counters
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
@@ -65,7 +65,7 @@ class Worker:
         self._busy_s = 0.0
         self._prefetch_changed_s: float | None = None
         self._consumer = Consumer(
-            spec.urls,
+            spec.broker,
             spec.queue,
             name=f"{spec.deployment}/{spec.worker}",
             prefetch=spec.prefetch or prefetch_count(None, self._concurrency),
@@ -73,7 +73,6 @@ class Worker:
             on_batch=self._slots.put,
             on_change=self._changed.set,
             on_crash=lambda: os._exit(1),
-            heartbeat_s=spec.heartbeat_s,
         )
         spare_the_collector()
         # It is heard of before it consumes: a first handler that keeps the interpreter would let no word out.
@@ -132,11 +131,11 @@ class Worker:
         self._drained = True
         self._changed.set()
 
-    def _check_publish(self, topic: str, headers: Mapping[str, Any]) -> None:
+    def _check_publish(self, topic: str | None, headers: Mapping[str, Any]) -> bytes:
         routes = self._queue.routes
-        if topic not in routes:
+        if topic is not None and topic not in routes:
             raise ValueError(f"this deployment has no topic {topic!r} to publish to, only {', '.join(sorted(routes))}")
-        check_headers(headers)
+        return encode_headers(headers)
 
     def _report_for_ever(self, wanted_s: float | None) -> None:
         interval_s = self._spec.report_interval_s if wanted_s is None else wanted_s
@@ -175,6 +174,7 @@ class Worker:
     def _report(self) -> Report:
         self._seq += 1
         consumer, slots = self._consumer, self._slots.figures()
+        unmovable = consumer.unmovable
         # A slot that ends while it is read has cleared its start but not yet added its time: without max the total
         # would go back.
         self._busy_s = max(self._busy_s, slots.runs.busy_s)
@@ -194,6 +194,8 @@ class Worker:
             killed_count=self._killed_count,
             lost_reason=None if consumer.lost_reason is None else consumer.lost_reason[:LOST_REASON_CHARACTERS],
             wait_rungs_ms=tuple(sorted(consumer.wait_rungs_ms)),
+            unmovable_count=len(unmovable),
+            unmovable_reason=unmovable[0][:LOST_REASON_CHARACTERS] if unmovable else None,
             counters=Counters(
                 settlements=copy(consumer.counts),
                 runs=structs.replace(slots.runs, busy_s=self._busy_s),

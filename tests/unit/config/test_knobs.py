@@ -31,7 +31,10 @@ def test_a_worker_is_made_of_the_rolling_and_topology_knobs_sorted_by_key() -> N
 
 
 def test_the_broker_belongs_to_what_a_worker_is_made_of() -> None:
-    assert rolling_values(load(None, ["topics.a.handler=m:f", "broker.url=amqp://h"]).broker) == [("url", "amqp://h")]
+    assert rolling_values(load(None, ["topics.a.handler=m:f", "broker.url=amqp://h"]).broker) == [
+        ("decoder", "direct"),
+        ("url", "amqp://h"),
+    ]
 
 
 def test_time_outs_and_what_the_scaler_alone_reads_are_live() -> None:

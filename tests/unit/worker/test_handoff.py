@@ -8,21 +8,21 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 import pytest
-from pika.spec import BasicProperties
 
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.worker.handoff import Handoff
+from tests.support.deliveries import delivery
 from tests.support.ledger import until
 
 
 def deliveries(first: int, last: int) -> list[Delivery]:
-    return [Delivery(1, tag, BasicProperties(), b"") for tag in range(first, last + 1)]
+    return [delivery(tag=tag) for tag in range(first, last + 1)]
 
 
 def consume(handoff: Handoff, count: int, on_tag: Callable[[int], object]) -> None:
     def run() -> None:
-        for delivery in handoff:
-            on_tag(delivery.tag)
+        for taken in handoff:
+            on_tag(taken.tag)
 
     for _ in range(count):
         threading.Thread(target=run, daemon=True).start()

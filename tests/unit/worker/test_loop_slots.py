@@ -8,12 +8,11 @@ from itertools import count
 from typing import Any
 
 import pytest
-from pika.spec import BasicProperties
 
 from hermes_ray import Message
-from hermes_ray.broker.delivery import Delivery
-from hermes_ray.message import Done, Retry
+from hermes_ray.outcome import Done, Retry
 from hermes_ray.worker.slots import LoopSlots
+from tests.support.deliveries import delivery
 from tests.support.ledger import until
 from tests.support.slot_rig import Rig
 
@@ -147,7 +146,7 @@ def test_a_wake_up_that_meets_a_cancelled_sleeper_wakes_the_others() -> None:
 
     def cancel_then_put() -> None:
         slots._tasks[0].cancel()
-        slots._buffer.extend(Delivery(1, tag, BasicProperties(), b"") for tag in (101, 102))
+        slots._buffer.extend(delivery(tag=tag) for tag in (101, 102))
         slots._wake()
 
     slots._loop.call_soon_threadsafe(cancel_then_put)
