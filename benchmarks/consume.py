@@ -31,8 +31,9 @@ from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.broker.wire import DIRECT
 from hermes_ray.message import Message
 from hermes_ray.worker.handlers import Handler
-from hermes_ray.worker.slots import LoopSlots, ThreadSlots
+from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.standstill import Standstill
+from hermes_ray.worker.thread_slots import ThreadSlots
 from hermes_ray.worker.worker import spare_the_collector
 
 MUST_RATIO = 0.47

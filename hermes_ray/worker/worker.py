@@ -23,11 +23,12 @@ from hermes_ray.broker.outgoing import encode_headers
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.worker.counters import Counters
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
+from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.prefetch import prefetch_count, slots_per_worker
 from hermes_ray.worker.report import Phase, Report, encode
-from hermes_ray.worker.slots import LoopSlots, ThreadSlots
 from hermes_ray.worker.spec import Outlet, WorkerSpec
 from hermes_ray.worker.standstill import Standstill
+from hermes_ray.worker.thread_slots import ThreadSlots
 
 __all__ = ["Worker", "spare_the_collector"]
 

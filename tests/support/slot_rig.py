@@ -13,8 +13,9 @@ from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Check
 from hermes_ray.outcome import Outcome
 from hermes_ray.worker.handlers import Handler
-from hermes_ray.worker.slots import LoopSlots, ThreadSlots
+from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.standstill import Standstill
+from hermes_ray.worker.thread_slots import ThreadSlots
 from tests.support.deliveries import delivery
 from tests.support.ledger import until
 

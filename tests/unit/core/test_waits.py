@@ -6,14 +6,14 @@ import time
 
 from hermes_ray.broker.outgoing import DUE_MS, PUBLISHED_MS, fresh
 from hermes_ray.core.histogram import quantile
-from hermes_ray.worker.slots import _Slot
+from hermes_ray.worker.slot import Slot
 from hermes_ray.worker.standstill import Standstill
 from tests.support.deliveries import raw_of
 
 
 def test_a_wait_is_counted_from_the_publish_time_or_from_when_a_retry_was_due() -> None:
     now_ms = time.time_ns() // 1_000_000
-    slot = _Slot(Standstill())
+    slot = Slot(Standstill())
     slot.begin(raw_of({"first": 1, PUBLISHED_MS: now_ms - 2_000}, content_type="text/plain"))
     slot.begin(raw_of({PUBLISHED_MS: now_ms - 60_000, DUE_MS: now_ms - 2_000}))
     assert sum(slot.wait) == 2
@@ -24,7 +24,7 @@ def test_a_wait_is_counted_from_the_publish_time_or_from_when_a_retry_was_due() 
 
 def test_a_message_that_says_no_time_or_that_was_a_dead_letter_has_not_waited_for_a_worker() -> None:
     now_ms = time.time_ns() // 1_000_000
-    slot = _Slot(Standstill())
+    slot = Slot(Standstill())
     for headers in (
         None,
         {PUBLISHED_MS: "yesterday"},

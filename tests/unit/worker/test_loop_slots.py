@@ -11,7 +11,7 @@ import pytest
 
 from hermes_ray import Message
 from hermes_ray.outcome import Done, Retry
-from hermes_ray.worker.slots import LoopSlots
+from hermes_ray.worker.loop_slots import LoopSlots
 from tests.support.deliveries import delivery
 from tests.support.ledger import until
 from tests.support.slot_rig import Rig
