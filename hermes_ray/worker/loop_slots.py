@@ -2,6 +2,9 @@
 
 A slot task drives the handler's coroutine itself, in a context copied per message, so that no task is created per
 message and ``asyncio.timeout`` still works.
+
+Handlers that seldom wait take turns with those that do, and with timers: after ``TURN_S`` of one round of the event
+loop a slot takes no further message before the next. (Without, a sleep of 10 ms took 3.1 s under 12,000 messages.)
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from time import monotonic
 from typing import Any
 
 from hermes_ray.broker.delivery import Delivery
@@ -27,6 +31,8 @@ __all__ = ["LoopSlots"]
 
 log = logging.getLogger(__name__)
 
+TURN_S = 0.005
+
 
 class LoopSlots:
     """``concurrency`` tasks of one event loop in a thread of its own, each awaiting an async handler."""
@@ -40,6 +46,7 @@ class LoopSlots:
         self._slots = [Slot(standstill) for _ in range(concurrency)]
         self._loop = asyncio.new_event_loop()
         self._wake_pending = False
+        self._turn_s: float | None = None  # since when messages are taken in this round of the event loop
 
     def start(self, settle: Settle) -> None:
         """Start handling; ``settle`` is called in the loop's thread with each delivery and its outcome."""
@@ -91,6 +98,11 @@ class LoopSlots:
         buffer, call, topic, check = self._buffer, self._handler.call, self._topic, self._check
         outcome: Outcome
         while True:
+            if self._turn_s is None:
+                self._begin_turn()
+            elif monotonic() - self._turn_s > TURN_S:
+                await self._next_turn()
+                continue
             try:
                 delivery = buffer.popleft()
             except IndexError:
@@ -115,6 +127,20 @@ class LoopSlots:
             slot.end()
             message.seal()
             settle(delivery, outcome)
+
+    def _begin_turn(self) -> None:
+        # What is asked for now comes in the next round, before all who ask later: so it ends this one.
+        self._turn_s = monotonic()
+        self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn_s = None
+
+    async def _next_turn(self) -> None:
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:  # as in ``_next``
+            _forget_cancellation()
 
     async def _next(self) -> None:
         idle: asyncio.Future[None] = self._loop.create_future()
