@@ -30,11 +30,11 @@ from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.broker.wire import DIRECT
 from hermes_ray.message import Message
+from hermes_ray.worker.collector import spare_the_collector, watch_memory
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.thread_slots import ThreadSlots
-from hermes_ray.worker.worker import spare_the_collector
 
 MUST_RATIO = 0.47
 PREFETCH = 500
@@ -98,6 +98,7 @@ def hermes(url: str, count: int, *, is_async: bool) -> float:
         on_crash=done.set,
     )
     spare_the_collector()
+    watch_memory()
     slots.start(consumer.settle)
     consumer.start()
     while consumer.counts.acked < count:

@@ -5,7 +5,6 @@ It works without the scaler; what it needs of Ray comes in as an ``Outlet``, so 
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import random
@@ -21,6 +20,7 @@ from msgspec import structs
 from hermes_ray.broker.consumer import Consumer
 from hermes_ray.broker.outgoing import encode_headers
 from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.worker.collector import spare_the_collector, watch_memory
 from hermes_ray.worker.counters import Counters
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
 from hermes_ray.worker.loop_slots import LoopSlots
@@ -30,7 +30,7 @@ from hermes_ray.worker.spec import Outlet, WorkerSpec
 from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.thread_slots import ThreadSlots
 
-__all__ = ["Worker", "spare_the_collector"]
+__all__ = ["Worker"]
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class Worker:
             on_crash=lambda: os._exit(1),
         )
         spare_the_collector()
+        watch_memory()
         # It is heard of before it consumes: a first handler that keeps the interpreter would let no word out.
         interval_s = self._outlet.report(encode(self._report()))
         self._slots.start(self._consumer.settle)
@@ -203,13 +204,6 @@ class Worker:
                 reconnects=consumer.reconnect_count,
             ),
         )
-
-
-def spare_the_collector() -> None:
-    """Freeze what is loaded and collect less often: a delivery makes no cycles, so collections only cost time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 def _on_sigterm(drain: Any) -> None:
