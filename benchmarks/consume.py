@@ -24,6 +24,7 @@ from pika.spec import Basic
 from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
+from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import fresh
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import QueueSpec
@@ -82,10 +83,15 @@ def hermes(url: str, count: int, *, is_async: bool) -> float:
     kind, concurrency = (LoopSlots, 32) if is_async else (ThreadSlots, 4)
     slots = kind(handler, QUEUE, concurrency, lambda *_: b"", Standstill())
 
-    def on_batch(batch: list[object]) -> None:
-        if not marks:
-            marks.append(time.process_time())
-        slots.put(batch)  # type: ignore[arg-type]
+    class Marking:
+        """The slots, and the time of the first batch."""
+
+        take_back = slots.take_back
+
+        def put(self, batch: list[Delivery]) -> None:
+            if not marks:
+                marks.append(time.process_time())
+            slots.put(batch)
 
     consumer = Consumer(
         BrokerSpec(urls=(url,)),
@@ -93,7 +99,7 @@ def hermes(url: str, count: int, *, is_async: bool) -> float:
         name="bench",
         prefetch=PREFETCH,
         concurrency=concurrency,
-        on_batch=on_batch,  # type: ignore[arg-type]
+        slots=Marking(),
         on_change=lambda: None,
         on_crash=done.set,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from pika.channel import Channel
 
@@ -23,15 +24,25 @@ from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.broker.wire import wire_of
 from hermes_ray.outcome import Outcome
 
-__all__ = ["Consumer"]
+__all__ = ["Buffer", "Consumer"]
 
 FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
 AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
 CLOSING_ROUNDS, CLOSING_PAUSE_S = 5, 0.05
 
 
+class Buffer(Protocol):
+    """Where deliveries wait for a handler."""
+
+    def put(self, batch: list[Delivery]) -> None:
+        """These came, in this order."""
+
+    def take_back(self, count: int | None = None) -> list[Delivery]:
+        """Those that no handler has started on: the ``count`` that came last, or all."""
+
+
 class Consumer:
-    """Consumes ``spec.queue`` for ever over connection ``name``, giving each batch to ``on_batch`` in the I/O thread.
+    """Consumes ``spec.queue`` for ever over connection ``name``, giving each batch to ``slots`` in the I/O thread.
 
     ``concurrency``: handlers that run at once. With so little prefetched that slots would wait for an ack to bring the
     next delivery, acks are sent at once when slots are idle. ``on_change`` is called in the I/O thread when consuming
@@ -45,8 +56,9 @@ class Consumer:
         *,
         name: str,
         prefetch: int,
+        prefetch_bytes: int = 1 << 26,
         concurrency: int,
-        on_batch: Callable[[list[Delivery]], None],
+        slots: Buffer,
         on_change: Callable[[], None],
         on_crash: Callable[[], None],
     ) -> None:
@@ -55,7 +67,8 @@ class Consumer:
         self.consuming = False
         self.lost_reason: str | None = None
         self._spec = spec
-        self._on_batch = on_batch
+        self._slots = slots
+        self._prefetch_bytes = prefetch_bytes
         self._wire = wire
         self._on_change = on_change
         self._concurrency = concurrency
@@ -73,6 +86,7 @@ class Consumer:
         self._settler = Settler(self._io.loop, spec, self._publisher, self._wake, wire)
         self._channel: Channel | None = None
         self._epoch = 0
+        self._mean_bytes = 0.0
         self._consumer_tag = ""
         self._after_cancel: list[Callable[[], None]] = []
         self._batch: list[Delivery] = []
@@ -95,8 +109,18 @@ class Consumer:
             self._wake()
 
     def set_prefetch(self, prefetch: int) -> None:
-        """Change the prefetch: basic.qos counts for new consumers only, so the consumer is replaced."""
-        self._io.call(lambda: self._cancel(lambda: self._consume(prefetch)))
+        """Change the prefetch: basic.qos counts for new consumers only, so the consumer is replaced.
+
+        What is held beyond a lower one goes back in between: while it consumes it would be handed straight back.
+        """
+
+        def change() -> None:
+            beyond = self._settler.open_count - len(self._settlements) - prefetch
+            if beyond > 0:
+                self._settler.give_back(self._slots.take_back(beyond))
+            self._consume(prefetch)
+
+        self._io.call(lambda: self._cancel(change))
 
     def adapt(self, spec: QueueSpec) -> None:
         """Retry and publish by ``spec``, of the same queue, from now on."""
@@ -123,6 +147,11 @@ class Consumer:
     def counts(self) -> SettlementCounts:
         """Cumulative counts, at most a moment old."""
         return self._settler.counts
+
+    @property
+    def most_by_bytes(self) -> int:
+        """How many deliveries as large as those held, or as the last ones, may be held together; one at least."""
+        return max(1, int(self._prefetch_bytes / max(1.0, self._mean_bytes)))
 
     @property
     def held_count(self) -> int:
@@ -189,6 +218,7 @@ class Consumer:
 
     def _on_lost(self, reason: str) -> None:
         self._channel = None
+        self._slots.take_back()  # the broker hands them to others now
         self._settler.lose()
         self.consuming = False
         self.lost_reason = reason
@@ -221,7 +251,15 @@ class Consumer:
         if self._ending:
             self._settler.give_back(batch)
         elif batch:
-            self._on_batch(batch)
+            self._slots.put(batch)
+            self._keep_within_bytes()
+
+    def _keep_within_bytes(self) -> None:
+        """RabbitMQ ignores a prefetch in bytes: give back at once what is beyond, which was on its way."""
+        held, count = self._settler.held_bytes, self._settler.open_count
+        self._mean_bytes = held / max(1, count)
+        if held > self._prefetch_bytes and self.prefetch > self.most_by_bytes:
+            self.set_prefetch(self.most_by_bytes)
 
     def _wake(self) -> None:
         # Settlements are queued before this flag is read, and it is cleared before they are taken: none is missed.

@@ -48,6 +48,7 @@ class Settler:
         self, loop: IOLoop, spec: QueueSpec, publisher: Publisher, on_due: Callable[[], None], wire: Wire = DIRECT
     ) -> None:
         self.counts = SettlementCounts()
+        self.held_bytes = 0  # of the bodies of what is open
         self._loop = loop
         self._spec = spec
         self._publisher = publisher
@@ -89,6 +90,7 @@ class Settler:
         """The channel is gone, and the broker has requeued all that was open on it."""
         self._channel = None
         self._held.clear()
+        self.held_bytes = 0
         self.counts.given_back += self._ledger.open_count
         self._ledger = AckLedger()
         self._publisher.forget()
@@ -104,6 +106,7 @@ class Settler:
             for delivery in batch:
                 self._ledger.add(delivery.tag, delivery.tag)
         self.counts.received += len(batch)
+        self.held_bytes += sum([len(delivery.body) for delivery in batch])
 
     def ours(self, delivery: Delivery) -> bool:
         """Whether ``delivery`` is of the channel there is, so that it can still be settled."""
@@ -121,6 +124,7 @@ class Settler:
                 self.counts.stale += 1
             elif outcome is None:
                 settle(delivery.tag)
+                self.held_bytes -= len(delivery.body)
                 acked += 1
             else:
                 self._leave_behind(delivery, outcome)
@@ -133,6 +137,7 @@ class Settler:
             if channel is not None and channel.is_open and self.ours(delivery):
                 channel.basic_nack(delivery.tag, requeue=True)
                 self._ledger.give_back(delivery.tag)
+                self.held_bytes -= len(delivery.body)
                 self.counts.given_back += 1
 
     def send_acks(self) -> None:
@@ -274,4 +279,5 @@ class _Following:
         counts = settler.counts
         setattr(counts, kind, getattr(counts, kind) + 1)
         settler._ledger.settle(self._delivery.tag)
+        settler.held_bytes -= len(self._delivery.body)
         settler._on_due()

@@ -124,6 +124,7 @@ def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
         import_paths=plan.import_paths,
         concurrency=plan.concurrency[topic],
         prefetch=chosen.worker.prefetch,
+        prefetch_bytes=chosen.worker.prefetch_bytes,
         drain_timeout_s=chosen.worker.drain_timeout_s,
         revision=revision(plan, topic),
     )

@@ -22,7 +22,7 @@ from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Check
 from hermes_ray.outcome import Done, Outcome
 from hermes_ray.worker.handlers import Handler
-from hermes_ray.worker.handoff import take_all
+from hermes_ray.worker.handoff import take_last
 from hermes_ray.worker.incoming import IncomingMessage
 from hermes_ray.worker.slot import Settle, Slot, SlotFigures, failure, figures_of
 from hermes_ray.worker.standstill import Standstill
@@ -59,9 +59,9 @@ class LoopSlots:
             self._wake_pending = True
             self._loop.call_soon_threadsafe(self._wake)
 
-    def take_buffered(self) -> list[Delivery]:
-        """Take back what no handler has started on."""
-        return take_all(self._buffer)
+    def take_back(self, count: int | None = None) -> list[Delivery]:
+        """Take back what no handler has started on, the ``count`` that came last or all."""
+        return take_last(self._buffer, count)
 
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""

@@ -29,6 +29,7 @@ class WorkerSpec:
     import_paths: tuple[str, ...] = ()
     concurrency: int | None = None
     prefetch: int | None = None
+    prefetch_bytes: int = 1 << 26
     drain_timeout_s: float = 900.0
     report_interval_s: float = 1.0
     revision: str = ""

@@ -40,9 +40,9 @@ class ThreadSlots:
         """Queue a batch; called from the I/O thread."""
         self._handoff.put(batch)
 
-    def take_buffered(self) -> list[Delivery]:
-        """Take back what no handler has started on."""
-        return self._handoff.take_all()
+    def take_back(self, count: int | None = None) -> list[Delivery]:
+        """Take back what no handler has started on, the ``count`` that came last or all."""
+        return self._handoff.take_last(count)
 
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""

@@ -27,6 +27,16 @@ def put_raw(url: str, *messages: tuple[bytes, bytes], queue: str = "q") -> None:
     connection.close()
 
 
+class _Keep:
+    """Where deliveries stay."""
+
+    def __init__(self, taken: list[Delivery]) -> None:
+        self.put = taken.extend
+
+    def take_back(self, count: int | None = None) -> list[Delivery]:
+        return []
+
+
 def take_raw(url: str, queue: str, count: int) -> list[Delivery]:
     """Exactly ``count`` messages of ``queue``, acked, in order."""
     until(lambda: ready_count(url, queue) >= count, f"{count} messages in {queue}")
@@ -38,7 +48,7 @@ def take_raw(url: str, queue: str, count: int) -> list[Delivery]:
         name="tests/take",
         prefetch=count + 1,
         concurrency=1,
-        on_batch=taken.extend,
+        slots=_Keep(taken),
         on_change=lambda: None,
         on_crash=crashed.set,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -189,3 +190,28 @@ def test_a_hundred_megabytes_in_small_pieces_are_put_together_once() -> None:
     for at in range(0, len(data), 4096):
         ear.cutter.feed(data[at : at + 4096])
     assert [told[-1] == body for told in ear.heard] == [True]
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_streams_are_told_as_they_were_written() -> None:
+    draw = random.Random(7)
+    parts = [_some_part(draw) for _ in range(2_000)]
+    for _ in range(100_000):
+        stream = draw.choices(parts, k=draw.randrange(1, 6))
+        data = b"".join(part for part, _ in stream)
+        ear = Ear()
+        feed(ear, data, [draw.randrange(len(data) + 1) for _ in range(draw.randrange(6))])
+        assert ear.heard == [told for _, told in stream]
+
+
+def _some_part(draw: random.Random) -> tuple[bytes, tuple[Any, ...]]:
+    """A delivery, a return or a confirm, and what is told of it."""
+    key, tag = "q" * draw.randrange(9), draw.randrange(2**63)
+    raw, body = raw_of({"k": draw.randrange(99)}, message_id=str(tag)), draw.randbytes(draw.randrange(3 * BODY_BYTES))
+    kind = draw.randrange(4)
+    if kind == 0:
+        return frame.Method(CHANNEL, spec.Basic.Ack(tag, True)).marshal(), ("confirm", tag, True, True)
+    if kind == 1:
+        return content(spec.Basic.Return(312, "NO_ROUTE", "", key), raw, body), ("return", key, raw)
+    deliver = spec.Basic.Deliver("ctag1.a", tag, kind == 2, "x", key)
+    return content(deliver, raw, body), ("deliver", tag, kind == 2, b"x", key.encode(), raw, body)

@@ -26,6 +26,7 @@ def test_a_worker_is_made_of_the_rolling_and_topology_knobs_sorted_by_key() -> N
         ("worker.memory", 4 * 2**30),
         ("worker.num_cpus", 0.25),
         ("worker.prefetch", None),
+        ("worker.prefetch_bytes", 64 * 2**20),
         ("worker.resources", {}),
     ]
 

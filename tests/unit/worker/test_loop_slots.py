@@ -191,7 +191,7 @@ def test_a_handler_that_blocks_its_loop_holds_up_the_loop_but_nobody_else() -> N
     made.put(*[b""] * 10)
     totals = made.slots.figures()
     assert (totals.running_count, totals.runs.finished) == (1, 0)
-    assert len(made.slots.take_buffered()) == 10, "what no handler has seen can be given back meanwhile"
+    assert len(made.slots.take_back()) == 10, "what no handler has seen can be given back meanwhile"
     release.set()
     until(lambda: made.outcomes, "it came through")
     assert made.handle(b"") == [None]
