@@ -14,7 +14,7 @@ from typing import Any
 
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.fields import encode, encode_entry
-from hermes_ray.broker.properties import Properties, number_of, properties
+from hermes_ray.broker.properties import Properties, number_of, persistent, properties
 from hermes_ray.outcome import DeadLetter, is_for_broker
 
 __all__ = ["ATTEMPT", "DUE_MS", "ORIGINAL", "PUBLISHED_MS", "Outgoing"]
@@ -28,6 +28,7 @@ REASON = "x-hermes-reason"
 _ERROR, _TRACEBACK, _TOPIC, _CUT = (f"x-hermes-{word}" for word in ("error", "traceback", "topic", "cut"))
 
 _REASON_KEY = b"%c%b" % (len(REASON), REASON.encode())
+_STAMP = encode_entry(PUBLISHED_MS, b"l")
 _ELIGIBLE_KEYS = tuple(b"%c%bl" % (len(key), key.encode()) for key in (DUE_MS, PUBLISHED_MS))
 
 _ERROR_MAX_BYTES = 500
@@ -57,8 +58,10 @@ def fresh(queue: str, body: bytes, *, table: bytes = b"", id: str | None = None,
 
     ``table``: what ``encode_headers`` made of its headers; ``fields``: further properties by their names in AMQP.
     """
-    stamp = encode_entry(PUBLISHED_MS, _number(time.time_ns() // 1_000_000))
-    made = properties(stamp + table, message_id=id or str(uuid.uuid4()), delivery_mode=_PERSISTENT, **fields)
+    headers, id = _STAMP + (time.time_ns() // 1_000_000).to_bytes(8, "big") + table, id or str(uuid.uuid4())
+    made = (
+        properties(headers, message_id=id, delivery_mode=_PERSISTENT, **fields) if fields else persistent(headers, id)
+    )
     return Outgoing(queue, body, made)
 
 

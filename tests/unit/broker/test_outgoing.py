@@ -85,6 +85,15 @@ def test_a_fresh_message_is_persistent_and_stamped_with_id_and_time() -> None:
     assert (two.properties.get("type"), two.properties.get("priority")) == ("made", 7)
 
 
+def test_the_short_way_to_a_fresh_message_leads_to_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: 1_700_000_000_000_000_000)
+    table = encode_headers({"k": "v"})
+    assert (
+        fresh("q", b"", table=table, id="i").properties.raw
+        == fresh("q", b"", table=table, id="i", type=None).properties.raw
+    )
+
+
 def test_a_retry_keeps_the_message_and_counts_one_attempt_more() -> None:
     now_ms = time.time_ns() // 1_000_000
     made = retry(foreign(k="v"), queue="q.wait.2000", delay_ms=2000, declare={"x-message-ttl": 2000})
