@@ -87,6 +87,7 @@ class Consumer:
         self._channel: Channel | None = None
         self._epoch = 0
         self._mean_bytes = 0.0
+        self._next_prefetch: int | None = None  # once the consumer that there is has been cancelled
         self._consumer_tag = ""
         self._after_cancel: list[Callable[[], None]] = []
         self._batch: list[Delivery] = []
@@ -113,14 +114,7 @@ class Consumer:
 
         What is held beyond a lower one goes back in between: while it consumes it would be handed straight back.
         """
-
-        def change() -> None:
-            beyond = self._settler.open_count - len(self._settlements) - prefetch
-            if beyond > 0:
-                self._settler.give_back(self._slots.take_back(beyond))
-            self._consume(prefetch)
-
-        self._io.call(lambda: self._cancel(change))
+        self._io.call(lambda: self._change_prefetch(prefetch))
 
     def adapt(self, spec: QueueSpec) -> None:
         """Retry and publish by ``spec``, of the same queue, from now on."""
@@ -209,6 +203,18 @@ class Consumer:
                 callback=lambda _frame: self._on_consuming(),
             )
 
+    def _change_prefetch(self, prefetch: int) -> None:
+        is_under_way, self._next_prefetch = self._next_prefetch is not None, prefetch
+        if not is_under_way:  # else the one that is would be followed by a second consumer
+            self._cancel(self._consume_anew)
+
+    def _consume_anew(self) -> None:
+        prefetch, self._next_prefetch = self._next_prefetch or self.prefetch, None
+        beyond = self._settler.open_count - len(self._settlements) - prefetch
+        if beyond > 0:
+            self._settler.give_back(self._slots.take_back(beyond))
+        self._consume(prefetch)
+
     def _on_consuming(self) -> None:
         if not self._ending:
             self._link.working()
@@ -259,7 +265,7 @@ class Consumer:
         held, count = self._settler.held_bytes, self._settler.open_count
         self._mean_bytes = held / max(1, count)
         if held > self._prefetch_bytes and self.prefetch > self.most_by_bytes:
-            self.set_prefetch(self.most_by_bytes)
+            self._change_prefetch(self.most_by_bytes)
 
     def _wake(self) -> None:
         # Settlements are queued before this flag is read, and it is cleared before they are taken: none is missed.

@@ -12,7 +12,7 @@ from hermes_ray import Message
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.topology import queue_arguments
 from tests.support.deliveries import raw_of
-from tests.support.ledger import declare, publish, ready_count, until
+from tests.support.ledger import channel_to, declare, publish, ready_count, until
 from tests.support.rabbitmqctl import ctl
 from tests.support.raw_client import put_raw
 from tests.support.workers import working
@@ -62,6 +62,8 @@ def test_large_messages_are_held_up_to_a_number_of_bytes(vhost_url: str, gate: t
     ) as worker:
         until(lambda: worker["running"] == 4 and worker["held"] <= 10, "10 MB are held")
         until(lambda: ready_count(vhost_url) == 60 - worker["held"], "the others are in the queue")
+        with channel_to(vhost_url) as channel:
+            assert channel.queue_declare("q", passive=True).method.consumer_count == 1
         gate.set()
         until(lambda: worker["acked"] == 60, "all are handled", 60)
         assert worker["reconnects"] == 0
@@ -98,3 +100,17 @@ def test_what_the_broker_has_requeued_is_not_run_from_the_buffer(
         assert worker["stale"] == 2, "those that ran when the connection was lost, and no other"
     assert len(seen) == 42
     assert set(seen) == set(ids)
+
+
+def test_two_changes_of_the_prefetch_at_once_leave_one_consumer(vhost_url: str) -> None:
+    with working(vhost_url, lambda _message: None, concurrency=2, prefetch=50) as worker:
+        publish(vhost_url, 10)
+        until(lambda: worker["acked"] == 10, "it consumes")
+        consumer = worker.worker._consumer
+        for prefetch in (5, 40, 7):
+            consumer.set_prefetch(prefetch)
+        until(lambda: worker["prefetch"] == 7, "the last one counts")
+        publish(vhost_url, 10)
+        until(lambda: worker["acked"] == 20, "it consumes")
+        with channel_to(vhost_url) as channel:
+            assert channel.queue_declare("q", passive=True).method.consumer_count == 1
