@@ -25,11 +25,11 @@ from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
 from hermes_ray.broker.delivery import Delivery
+from hermes_ray.broker.frames import publish_frames
 from hermes_ray.broker.outgoing import fresh
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import queue_arguments
-from hermes_ray.broker.wire import DIRECT
 from hermes_ray.message import Message
 from hermes_ray.worker.collector import spare_the_collector, watch_memory
 from hermes_ray.worker.handlers import Handler
@@ -127,7 +127,8 @@ def fill(url: str, count: int) -> None:
     channel.queue_declare(QUEUE, durable=True, arguments=queue_arguments("quorum"))
     for _ in range(count):
         message = fresh(QUEUE, BODY)
-        DIRECT.publish(channel._impl, message)
+        frames = publish_frames(channel.channel_number, QUEUE, message.properties.raw, BODY, len(BODY))
+        connection._impl._output_marshaled_frames([frames])
     while channel.queue_declare(QUEUE, passive=True).method.message_count < count:
         time.sleep(0.05)
     connection.close()

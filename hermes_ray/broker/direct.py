@@ -27,6 +27,7 @@ class DirectConnection(SelectConnection):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._cutter = Cutter(self._take_frame)
+        self._outbox: list[bytes] = []
         super().__init__(*args, **kwargs)
 
     def listen(self, receiver: Receiver) -> None:
@@ -34,6 +35,19 @@ class DirectConnection(SelectConnection):  # type: ignore[misc]
         self._cutter.most_bytes = self.params.frame_max or 1 << 31
         self._cutter.listen(receiver)
         self._transport._MAX_RECV_BYTES = _READ_BYTES
+
+    def write_soon(self, channel: Channel, frames: bytes) -> None:
+        """Write ``frames`` on ``channel``, with all others of this turn of the I/O loop: a call of the system for each
+        would take as long as all else. Dropped where the channel is closed by then: it would be taken amiss.
+        """
+        if not self._outbox:
+            self._adapter_call_later(0, lambda: self._write(channel))
+        self._outbox.append(frames)
+
+    def _write(self, channel: Channel) -> None:
+        frames, self._outbox = b"".join(self._outbox), []
+        if channel.is_open:
+            self._output_marshaled_frames([frames])
 
     def _on_data_available(self, data_in: bytes) -> None:
         self.bytes_received += len(data_in)
@@ -70,4 +84,4 @@ def send_publish(channel: Channel, queue: str, raw: bytes, body: bytes) -> None:
     """Publish to ``queue`` by the default exchange, mandatory; the channel is open, and ``raw`` fits into a frame."""
     connection = channel.connection
     frames = publish_frames(channel.channel_number, queue, raw, body, connection._body_max_length)
-    connection._output_marshaled_frames([frames])
+    connection.write_soon(channel, frames)

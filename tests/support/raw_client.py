@@ -8,10 +8,8 @@ from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
 from hermes_ray.broker.delivery import Delivery
-from hermes_ray.broker.outgoing import Outgoing
-from hermes_ray.broker.properties import Properties
+from hermes_ray.broker.frames import publish_frames
 from hermes_ray.broker.queue_spec import QueueSpec
-from hermes_ray.broker.wire import DIRECT
 from tests.support.ledger import ready_count, until
 
 __all__ = ["put_raw", "take_raw"]
@@ -22,7 +20,8 @@ def put_raw(url: str, *messages: tuple[bytes, bytes], queue: str = "q") -> None:
     connection = connect([url], name="tests/raw")
     channel = connection.channel()
     for body, raw in messages:
-        DIRECT.publish(channel._impl, Outgoing(queue, body, Properties(raw)))
+        frames = publish_frames(channel.channel_number, queue, raw, body, 100_000)
+        connection._impl._output_marshaled_frames([frames])
     channel.basic_qos(prefetch_count=1)  # answered after all of them
     connection.close()
 

@@ -140,6 +140,10 @@ PAYLOAD = {"name": "Zoë", "n": [1, 2]}
 TEXT = json.dumps(PAYLOAD, ensure_ascii=False)
 
 
+def packed(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "content_type"),
     [
@@ -150,11 +154,11 @@ TEXT = json.dumps(PAYLOAD, ensure_ascii=False)
         (TEXT.encode("latin-1"), "latin-1", None),
         (TEXT.encode(), "utf-8", "application/json"),
         (TEXT.encode(), "identity", None),
-        (gzip.compress(TEXT.encode()), "gzip", None),
-        (gzip.compress(TEXT.encode("latin-1")), "GZIP", "application/json; charset=latin-1"),
+        (packed(TEXT.encode()), "gzip", None),
+        (packed(TEXT.encode("latin-1")), "GZIP", "application/json; charset=latin-1"),
         (zlib.compress(TEXT.encode()), "deflate", None),
         (zlib.compress(TEXT.encode(), wbits=-15), "deflate", None),
-        (gzip.compress(zlib.compress(TEXT.encode())), "deflate, gzip", None),
+        (packed(zlib.compress(TEXT.encode())), "deflate, gzip", None),
     ],
 )
 def test_json_reads_the_body_as_its_properties_say(body: bytes, encoding: str | None, content_type: str | None) -> None:
@@ -165,12 +169,11 @@ def test_json_reads_the_body_as_its_properties_say(body: bytes, encoding: str | 
     ("body", "encoding", "content_type"),
     [
         (TEXT.encode(), "gzip", None),
-        (gzip.compress(TEXT.encode())[:-9], "gzip", None),
+        (packed(TEXT.encode())[:-9], "gzip", None),
         (b"", "gzip", None),
         (TEXT.encode(), "br", None),
         (TEXT.encode("latin-1"), None, "application/json; charset=utf-8"),
         (TEXT.encode(), None, "application/json; charset=nobody-knows"),
-        (gzip.compress(b"0" * (1 << 28) + b"1"), "gzip", None),
     ],
 )
 def test_a_body_that_its_properties_misname_is_a_permanent_error(
@@ -178,6 +181,11 @@ def test_a_body_that_its_properties_misname_is_a_permanent_error(
 ) -> None:
     with pytest.raises(PermanentError, match="the body is not JSON: "):
         Message(body, content_encoding=encoding, content_type=content_type).json()
+
+
+def test_a_body_that_unpacks_to_more_than_a_worker_bears_is_a_permanent_error() -> None:
+    with pytest.raises(PermanentError, match="more than 268435456 bytes"):
+        Message(packed(b"0" * (1 << 28) + b"1"), content_encoding="gzip").json()
 
 
 def test_a_publish_says_what_the_message_is() -> None:
