@@ -37,7 +37,7 @@ from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.thread_slots import ThreadSlots
 
-MUST_RATIO = 0.47
+MUST_RATIO = 0.24
 PREFETCH = 500
 QUEUE = "bench"
 BODY = b"x" * 256
