@@ -180,8 +180,8 @@ class Publisher:
         # A queue that exists in another form is used as it is; with each refusal all that was on its way is sent again.
         declared = {queue for queue in self._declared if f"queue '{queue}'" in reason}
         self._refused.update(declared)
-        sent = list(self._take_sent())
-        if len(sent) == 1 and not declared:
+        is_one, sent = len(self._sent) == 1, self._take_sent()  # those that nobody waits for may be to blame too
+        if is_one and sent and not declared:
             self._answer(*sent[0], Answer.REFUSED, reason)
         else:
             (self._waiting if declared or size else self._suspects).extendleft(reversed(sent))
