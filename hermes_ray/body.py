@@ -40,15 +40,20 @@ def _known(word: str) -> str:
 
 def _unpacked(body: bytes, window: int) -> bytes:
     try:
-        return _within(zlib.decompressobj(window), body)
+        return _within(window, body)
     except zlib.error:
         if window != _WINDOW["deflate"]:
             raise
-        return _within(zlib.decompressobj(-15), body)  # as some clients write it, without the head that zlib has
+        return _within(-15, body)  # as some clients write it, without the head that zlib has
 
 
-def _within(unpack: zlib._Decompress, body: bytes) -> bytes:
-    whole = unpack.decompress(body, _MOST_BYTES)
-    if not unpack.eof:
-        raise ValueError("it is cut short" if len(whole) < _MOST_BYTES else f"it has more than {_MOST_BYTES} bytes")
-    return whole
+def _within(window: int, body: bytes) -> bytes:
+    whole = b""
+    while True:  # gzip may come in several members
+        unpack = zlib.decompressobj(window)
+        whole += unpack.decompress(body, _MOST_BYTES - len(whole))
+        if not unpack.eof:
+            raise ValueError("it is cut short" if len(whole) < _MOST_BYTES else f"it has more than {_MOST_BYTES} bytes")
+        body = unpack.unused_data
+        if window != _WINDOW["gzip"] or not body.startswith(b"\x1f\x8b"):
+            return whole

@@ -28,6 +28,7 @@ __all__ = ["Buffer", "Consumer"]
 
 FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
 AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
+_MOST_PREFETCH = 65_535
 CLOSING_ROUNDS, CLOSING_PAUSE_S = 5, 0.05
 
 
@@ -84,6 +85,7 @@ class Consumer:
         )
         self._publisher = Publisher(self._io.loop, broker.urls, name=f"{name}/publish", wire=wire)
         self._settler = Settler(self._io.loop, spec, self._publisher, self._wake, wire)
+        self._settler.on_held = lambda: self._change_prefetch(self._next_prefetch or self.prefetch)
         self._channel: Channel | None = None
         self._epoch = 0
         self._mean_bytes = 0.0
@@ -194,7 +196,8 @@ class Consumer:
         self.prefetch = prefetch
         channel = self._channel
         if channel is not None and channel.is_open and not self._ending:
-            channel.basic_qos(prefetch_count=prefetch)
+            # What can be moved nowhere is held beside it: it would take the place of messages that can be handled.
+            channel.basic_qos(prefetch_count=min(_MOST_PREFETCH, prefetch + len(self._settler.held)))
             self._consumer_tag = self._wire.consume(
                 channel,
                 self._spec.queue,
@@ -210,7 +213,7 @@ class Consumer:
 
     def _consume_anew(self) -> None:
         prefetch, self._next_prefetch = self._next_prefetch or self.prefetch, None
-        beyond = self._settler.open_count - len(self._settlements) - prefetch
+        beyond = self._settler.open_count - len(self._settlements) - len(self._settler.held) - prefetch
         if beyond > 0:
             self._settler.give_back(self._slots.take_back(beyond))
         self._consume(prefetch)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, NoFreeChannels
 
 from hermes_ray.broker.connection import backoff_s, parameters
 from hermes_ray.broker.reason import reason_of
@@ -159,8 +159,11 @@ class Link:
     def _on_channel_closed(self, channel: Channel, error: Exception) -> None:
         if self._on_refused is not None and isinstance(error, ChannelClosedByBroker):
             self._on_refused(_text(error))
-            if channel.connection.is_open:
-                channel.connection.channel(on_open_callback=self._on_channel_open)
+            try:
+                if channel.connection.is_open:
+                    channel.connection.channel(on_open_callback=self._on_channel_open)
+            except NoFreeChannels:  # where a broker allows one channel, and the old one still counts
+                self.reset(_text(error))
         else:
             self.reset(_text(error))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hermes_ray.broker.delivery import Delivery
@@ -95,17 +95,17 @@ def reduced(message: Outgoing, room_bytes: int) -> Outgoing:
     The traceback goes first, then the largest of the others; the names of what was cut are in ``x-hermes-cut``. What
     says why it is a dead letter stays.
     """
-    made, cut = message.properties, list[str]()
-    kept = {REASON, _TOPIC, ATTEMPT, _ERROR, _CUT}
-    sizes = sorted(made.sizes().items(), key=lambda item: (item[0] != _TRACEBACK, -item[1]))
-    for name, _size in sizes:
-        if len(made.raw) <= room_bytes:
+    kept, cut = {REASON, _TOPIC, ATTEMPT, _ERROR, _CUT}, list[str]()
+    left = len(message.properties.raw) + _ERROR_MAX_BYTES + 20  # with the names of what is cut
+    for name, size in sorted(message.properties.sizes().items(), key=lambda item: (item[0] != _TRACEBACK, -item[1])):
+        if left <= room_bytes:
             break
         if name not in kept:
             cut.append(name)
-            said = encode(_whole(", ".join(cut).encode()[:_ERROR_MAX_BYTES]))
-            made = message.properties.spliced({_CUT: said}, rename=lambda key: None if key in cut else key)
-    return Outgoing(message.queue, message.body, made, message.declare)
+            left -= size
+    said, gone = encode(_whole(", ".join(cut).encode()[:_ERROR_MAX_BYTES])), frozenset(cut)
+    made = message.properties.spliced({_CUT: said} if cut else {}, rename=lambda key: None if key in gone else key)
+    return replace(message, properties=made)
 
 
 def attempt_of(properties: Properties) -> int:

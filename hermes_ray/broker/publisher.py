@@ -48,7 +48,7 @@ class Publisher:
     """
 
     def __init__(self, loop: IOLoop, urls: Sequence[str], *, name: str, wire: Wire = DIRECT) -> None:
-        self._wire = wire
+        self._loop, self._wire = loop, wire
         self._link = Link(
             loop, urls, name=name, on_open=self._on_open, on_lost=self._on_lost, on_refused=self._on_refused, wire=wire
         )
@@ -109,20 +109,29 @@ class Publisher:
             self._send(channel, *queue.popleft())
 
     def _send(self, channel: Channel, message: Outgoing, on_answer: OnAnswer) -> None:
-        if why := self._too_large(channel, message):
-            self._answer(message, on_answer, Answer.REFUSED, why)
+        why = self._too_large(channel, message)
+        if not why and not channel.is_open:  # it is closing: what is not sent comes with the next
+            self._waiting.append((message, on_answer))
+            self._channel = None
             return
+        try:
+            if not why:
+                self._put_on_wire(channel, message)
+        except Exception as error:
+            why = f"it cannot be sent: {error}"
+        if why:
+            # Not at once: who is answered publishes something else, and many of those would call each other for ever.
+            self._loop.call_later(0, lambda: self._answer(message, on_answer, Answer.REFUSED, why))
+        else:
+            self._sent[self._next_tag] = (message, on_answer)
+            self._next_tag += 1
+
+    def _put_on_wire(self, channel: Channel, message: Outgoing) -> None:
         if message.declare is not None and message.queue not in self._declared | self._refused:
             # Without a reply to wait for: the broker works through a channel in order, and a refusal closes it.
             channel.queue_declare(message.queue, durable=True, arguments=dict(message.declare))
             self._declared.add(message.queue)
-        try:
-            self._wire.publish(channel, message)
-        except Exception as error:
-            self._answer(message, on_answer, Answer.REFUSED, f"it cannot be sent: {error}")
-            return
-        self._sent[self._next_tag] = (message, on_answer)
-        self._next_tag += 1
+        self._wire.publish(channel, message)
 
     def _too_large(self, channel: Channel, message: Outgoing) -> str:
         size, most, room = len(message.body), self._most_body_bytes, room_bytes(channel)
@@ -181,13 +190,15 @@ class Publisher:
         declared = {queue for queue in self._declared if f"queue '{queue}'" in reason}
         self._refused.update(declared)
         is_one, sent = len(self._sent) == 1, self._take_sent()  # those that nobody waits for may be to blame too
+        is_known = bool(declared) or (size is not None and any(len(m.body) > int(size[1]) for m, _ in sent))
         if is_one and sent and not declared:
             self._answer(*sent[0], Answer.REFUSED, reason)
         else:
-            (self._waiting if declared or size else self._suspects).extendleft(reversed(sent))
+            (self._waiting if is_known else self._suspects).extendleft(reversed(sent))
 
     def _on_lost(self, reason: str) -> None:
         self.lost_reason = reason
+        self._most_body_bytes = None  # the next broker may take more
         (self._suspects if self._is_testing else self._waiting).extendleft(reversed(self._take_sent()))
 
     def _take_sent(self) -> list[tuple[Outgoing, OnAnswer]]:

@@ -59,6 +59,7 @@ class Settler:
         self._ledger = AckLedger()
         self._held: dict[int, tuple[Delivery, str]] = {}  # by tag, with why they can be moved nowhere
         self._is_ending = False
+        self.on_held: Callable[[], None] = lambda: None
 
     def adapt(self, spec: QueueSpec) -> None:
         """Retry and publish by ``spec`` from now on; what handlers have published by former routes still gets there."""
@@ -195,17 +196,19 @@ class Settler:
         if self._is_ending:
             self.let_go()
         else:
-            self._loop.call_later(HOLD_S, lambda: self._let_go_of(delivery))
+            epoch, tag = delivery.epoch, delivery.tag  # not the delivery: a timer would keep its body
+            self._loop.call_later(HOLD_S, lambda: self._let_go_of(epoch, tag))
+            self.on_held()
 
     def let_go(self) -> None:
         """Nothing is held from now on: the end of this worker is not to wait for it."""
         self._is_ending = True
-        for delivery, _ in list(self._held.values()):
-            self._let_go_of(delivery)
+        for tag in list(self._held):
+            self._let_go_of(self._epoch, tag)
 
-    def _let_go_of(self, delivery: Delivery) -> None:
-        if self.ours(delivery) and self._held.pop(delivery.tag, None) is not None:
-            self.give_back([delivery])
+    def _let_go_of(self, epoch: int, tag: int) -> None:
+        if epoch == self._epoch and (held := self._held.pop(tag, None)) is not None:
+            self.give_back([held[0]])
 
 
 class _Following:
@@ -242,7 +245,7 @@ class _Following:
     def _on_answer(self, message: Outgoing, answer: Answer, words: str) -> None:
         if self._missing <= 0 or not self._settler.ours(self._delivery):
             return
-        if answer is Answer.CONFIRMED or message.may_be_lost:
+        if answer is Answer.CONFIRMED or (answer is Answer.RETURNED and message.may_be_lost):
             self._missing -= 1
             if not self._missing:
                 self._settle()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
 from hermes_ray.errors import PermanentError
 from hermes_ray.outcome import DeadLetter, Outcome, Retry
 from hermes_ray.worker.counters import RunCounts
-from hermes_ray.worker.handlers import SHOWN_CHARACTERS, Handler
+from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.standstill import LEAST_S, Standstill
 
 __all__ = ["Settle", "Slot", "SlotFigures", "failure", "figures_of"]
@@ -86,8 +85,7 @@ def figures_of(slots: Sequence[Slot]) -> SlotFigures:
 
 def failure(error: BaseException, handler: Handler) -> Outcome:
     """What becomes of a message whose handler raised ``error``."""
-    text = handler.sentence_of(error)
-    trace = handler.shown("".join(traceback.format_exception(error))[-SHOWN_CHARACTERS:])
+    text, trace = handler.sentence_of(error), handler.trace_of(error)
     if isinstance(error, PermanentError):
         return DeadLetter(reason="permanent", error=text, traceback=trace)
     return Retry(error=text, traceback=trace)

@@ -157,6 +157,7 @@ class Worker:
 
     def _adapt_prefetch_for_ever(self) -> None:
         recent, changed_s, chosen = RecentRuns(self._concurrency), -math.inf, self._spec.prefetch
+        recent.note(time.monotonic(), 0, 0.0)
         while not self._draining.wait(PREFETCH_LOOK_EVERY_S):
             runs, now_s, now = self._slots.figures().runs, time.monotonic(), self._consumer.prefetch
             recent.note(now_s, runs.finished, runs.busy_s)

@@ -159,6 +159,7 @@ def packed(body: bytes) -> bytes:
         (zlib.compress(TEXT.encode()), "deflate", None),
         (zlib.compress(TEXT.encode(), wbits=-15), "deflate", None),
         (packed(zlib.compress(TEXT.encode())), "deflate, gzip", None),
+        (packed(TEXT[:9].encode()) + packed(TEXT[9:].encode()), "gzip", None),
     ],
 )
 def test_json_reads_the_body_as_its_properties_say(body: bytes, encoding: str | None, content_type: str | None) -> None:

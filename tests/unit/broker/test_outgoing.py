@@ -257,3 +257,11 @@ def test_a_dead_letter_loses_what_does_not_fit_into_a_frame_and_says_what(room_b
     cut = headers["x-hermes-cut"].split(", ")
     assert cut[0] == "x-hermes-traceback"
     assert set(cut[1:]) == theirs.keys() - headers.keys()
+
+
+def test_headers_without_number_are_cut_in_one_go() -> None:
+    """27,800 of them took 9 s, in which the connection was lost, and then again."""
+    theirs = {f"k{n}": n for n in range(8_000)}
+    made = reduced(bury(foreign(**theirs)), 10_000)
+    assert len(made.properties.raw) <= 10_000
+    assert headers_of(made)["x-hermes-reason"] == "attempts"
