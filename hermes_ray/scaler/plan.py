@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import TopicTopology
 from hermes_ray.config.knobs import rolling_values
@@ -62,8 +61,8 @@ def revision(plan: Plan, topic: str) -> str:
 
     Code, broker, and the topic's knobs that say so where they are declared. All else changes under a living worker.
     """
-    broker = plan.config.broker
-    return digest([plan.code, plan.rolled, broker.urls, broker.decoder, rolling_values(plan.config.topics[topic])])
+    parts = [plan.code, plan.rolled, plan.config.broker.urls, rolling_values(plan.config.topics[topic])]
+    return digest(parts)
 
 
 def digest(parts: Any) -> str:
@@ -117,14 +116,13 @@ def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
     return WorkerSpec(
         deployment=config.deployment.name,
         worker=topic,
-        broker=BrokerSpec(urls=config.broker.urls, decoder=config.broker.decoder),
+        urls=config.broker.urls,
         queue=queue_spec(config, topic),
         handler=chosen.handler,
         options=chosen.options,
         import_paths=plan.import_paths,
         concurrency=plan.concurrency[topic],
         prefetch=chosen.worker.prefetch,
-        prefetch_bytes=chosen.worker.prefetch_bytes,
         drain_timeout_s=chosen.worker.drain_timeout_s,
         revision=revision(plan, topic),
     )
