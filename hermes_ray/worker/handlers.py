@@ -48,6 +48,14 @@ class Handler:
         """What was raised, as anybody may read it: without the secrets among the options."""
         return self.shown(_said(error)[:SHOWN_CHARACTERS])
 
+    def trace_of(self, error: BaseException) -> str:
+        """The end of its traceback, as anybody may read it; empty where none can be made of it."""
+        try:
+            text = "".join(traceback.format_exception(error))
+        except Exception:  # of what an error may have in its place, such as notes or a line that are none
+            return ""
+        return self.shown(text[-SHOWN_CHARACTERS:])
+
     def shown(self, text: str) -> str:
         """``text``, which the handler may have made of its options, without their secrets."""
         return without_secrets(text, self.options)
@@ -127,7 +135,7 @@ def _said(error: BaseException) -> str:
     name = type(error).__name__
     try:
         return f"{name}: {error}" if str(error) else name
-    except Exception:  # of its __str__
+    except BaseException:  # of its __str__: an exit there would take the slot away for good
         return name
 
 

@@ -12,7 +12,6 @@ import inspect
 import logging
 import threading
 import time
-import traceback
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
@@ -25,7 +24,7 @@ from hermes_ray.core.histogram import BUCKET_COUNT, DURATION_BUCKETS_S, bucket
 from hermes_ray.errors import PermanentError
 from hermes_ray.message import DeadLetter, Done, Outcome, Retry
 from hermes_ray.worker.counters import RunCounts
-from hermes_ray.worker.handlers import SHOWN_CHARACTERS, Handler
+from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import Handoff, take_all
 from hermes_ray.worker.incoming import Check, IncomingMessage
 from hermes_ray.worker.standstill import LEAST_S, Standstill
@@ -289,8 +288,7 @@ def _forget_cancellation() -> None:
 
 
 def _failure(error: BaseException, handler: Handler) -> Outcome:
-    text = handler.sentence_of(error)
-    trace = handler.shown("".join(traceback.format_exception(error))[-SHOWN_CHARACTERS:])
+    text, trace = handler.sentence_of(error), handler.trace_of(error)
     if isinstance(error, PermanentError):
         return DeadLetter(reason="permanent", error=text, traceback=trace)
     return Retry(error=text, traceback=trace)

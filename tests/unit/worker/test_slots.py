@@ -39,6 +39,28 @@ def test_an_exception_is_a_retry_with_its_text_and_the_slot_goes_on(kind: str) -
     assert good is None
 
 
+ODD_PLACE: Any = ("f", "1", "a", "text")  # a number was due
+
+
+class Exits(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+@KINDS
+@pytest.mark.parametrize("error", [SyntaxError("x", ODD_PLACE), Exits()], ids=["no traceback", "no words"])
+def test_an_error_that_cannot_be_told_takes_no_slot_away(kind: str, error: Exception) -> None:
+    def fails(message: Message) -> None:
+        if message.body == b"bad":
+            raise error
+
+    made = rig(kind, fails)
+    bad, good = made.handle(b"bad", b"good")
+    assert isinstance(bad, Retry)
+    assert bad.error.startswith(type(error).__name__)
+    assert good is None
+
+
 @KINDS
 @pytest.mark.parametrize("secret", ["canary", "canary\udce9", "can'ary\""])
 def test_what_a_handler_raises_is_told_without_the_secrets_of_its_options(kind: str, secret: str) -> None:
