@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import time
-import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -155,7 +154,7 @@ def _json_tree(outcome: _Outcome, handler: Handler) -> dict[str, Any]:
 def _trace(error: BaseException, handler: Handler) -> str:
     """The traceback without its first frame, which is of this file and tells the handler's author nothing."""
     ours = error.__traceback__
-    return _printable(handler.shown("".join(traceback.format_exception(type(error), error, ours and ours.tb_next))))
+    return _printable(handler.trace_of(error.with_traceback(ours and ours.tb_next)))
 
 
 def _sentence(error: BaseException, handler: Handler) -> str:

@@ -107,6 +107,8 @@ def _hide(source: Any, tree: Any, path: tuple[Any, ...]) -> None:
 
 
 def _hidden(value: Any, text: str, path: tuple[Any, ...]) -> Any:
+    if "options" in path and isinstance(value, dict | list):
+        return _all_hidden(value)
     if not isinstance(value, str):
         return value
     if path[:1] == ("broker",):
@@ -114,6 +116,14 @@ def _hidden(value: Any, text: str, path: tuple[Any, ...]) -> Any:
     if "options" in path:  # what came from elsewhere is not told in what a handler raises about it either
         return Hidden(value)
     return Hidden(value) if isinstance(value, Hidden) or mentions_secret(text) else value
+
+
+def _all_hidden(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _all_hidden(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_all_hidden(item) for item in value]
+    return Hidden(value) if isinstance(value, str) else value
 
 
 def _value(text: str, tree: dict[str, Any], path: tuple[Any, ...]) -> Any:

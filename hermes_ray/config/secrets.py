@@ -19,7 +19,7 @@ _OF_NO_USE = 5  # characters: a shorter text is no secret, and stands in every o
 
 _SECRET_KEY = re.compile(
     r"password|passwd|passphrase|passcode|secret|credential"
-    r"|(?:^|_)(?:pass|pwd|auth|authorization|cookie|sig)$|(?:token|jwt)$"
+    r"|(?:^|_)(?:pass|pwd|auth|authorization|cookie|sig|signature)$|(?:token|jwt)$"
     r"|(?:api|access|private|signing|encryption|account|shared)_?key$"
 )
 _POINTS_ELSEWHERE = re.compile(r"_(?:file|path|dir|name|env|id)$")
@@ -114,10 +114,11 @@ def _bearers(text: str) -> Iterator[tuple[int, int]]:
 
 
 _BEARER = re.compile(r"\b(?:bearer|basic|digest)\s+([\w+/=.~:-]{4,})", re.IGNORECASE)
-_KEY_IN_TEXT = re.compile(r"[\"']?(?P<key>[A-Za-z_][\w-]*)\\?[\"']*\s*(?:=>|[:=])\s*")
+# Of a long run of letters, such as base64, each beginning is no key of its own: that took seconds for 9 kB.
+_KEY_IN_TEXT = re.compile(r"(?<!\w)[\"']?(?P<key>(?<!\w)[A-Za-z_][\w-]{0,79})\\?[\"']*\s{0,9}(?:=>|[:=])\s*")
 _OPAQUE = {"ssl_options", "client_properties"}  # mappings in one parameter of a URL, a passphrase may be among them
 _NEXT_PARAMETER = re.compile(rf"&(?:{'|'.join(sorted(QUERY))})=")
-_NEXT_KEY = re.compile(r"[\s&;,]+[\"']?[A-Za-z_][\w.-]*[\"']?\s*(?:=>|[:=])(?!//)")
+_NEXT_KEY = re.compile(r"(?<![\s&;,])[\s&;,]+-{0,2}[\"']?[A-Za-z_][\w.-]{0,79}[\"']?\s{0,9}(?:=>|:|=(?![=\s]|$))(?!//)")
 
 
 def _assigned(text: str) -> Iterator[tuple[int, int]]:
@@ -223,7 +224,7 @@ def without_words(text: str, words: Iterable[str]) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    forms = {secret, unquote(secret)}
+    forms = {secret, secret.strip(), unquote(secret)}
     forms |= {encode(_bytes(form)) for form in forms.copy() for encode in (lambda raw: quote(raw, safe=""), quote_plus)}
     quoted = (repr(form)[1:-1] for form in forms)
     within_quotes = (repr(f"'{form}\"")[3:-2] for form in forms)  # as part of a text that has both quotes
@@ -246,15 +247,21 @@ def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _secrets(item, secret=secret)
-    elif (secret and value not in (None, "", True, False)) or (isinstance(value, Hidden) and len(value) > _OF_NO_USE):
+    elif secret and value not in (None, "", True, False):
         yield str(value)
     elif isinstance(value, str):
-        for start, end in _found(value):
-            part = value[start:end]
-            if "://" in value or not value[end:].startswith("@"):
-                yield from (part, part.strip("'\""))
-            elif ":" in part:  # ops@example.com is an address, me:pw@host is not
-                yield part.partition(":")[2]
+        yield from _secrets_of_text(value)
+
+
+def _secrets_of_text(value: str) -> Iterator[str]:
+    if isinstance(value, Hidden) and len(value) > _OF_NO_USE:
+        yield str(value)
+    for start, end in _found(value):
+        part = value[start:end]
+        if "://" in value or not value[end:].startswith("@"):
+            yield from (part, part.strip("'\""))
+        elif ":" in part:  # ops@example.com is an address, me:pw@host is not
+            yield part.partition(":")[2]
 
 
 def masked_tree(value: Any, source: Any, *, options: bool = False, secret: bool = False) -> Any:

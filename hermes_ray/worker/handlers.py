@@ -50,11 +50,7 @@ class Handler:
 
     def trace_of(self, error: BaseException) -> str:
         """The end of its traceback, as anybody may read it; empty where none can be made of it."""
-        try:
-            text = "".join(traceback.format_exception(error))
-        except Exception:  # of what an error may have in its place, such as notes or a line that are none
-            return ""
-        return self.shown(text[-SHOWN_CHARACTERS:])
+        return self.shown(_trace_of(error)[-SHOWN_CHARACTERS:])
 
     def shown(self, text: str) -> str:
         """``text``, which the handler may have made of its options, without their secrets."""
@@ -127,8 +123,15 @@ def _refusal(text: str, error: BaseException, options: Mapping[str, Any]) -> Ope
 
 def _cause(error: BaseException, options: Mapping[str, Any]) -> BaseException | None:
     """``error``, unless its traceback, or that of what led to it, would show a secret."""
-    trace = "".join(traceback.format_exception(error))
-    return error if without_secrets(trace, options) == trace else None
+    trace = _trace_of(error)
+    return error if trace and without_secrets(trace, options) == trace else None
+
+
+def _trace_of(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # of what an error may have in its place, such as notes or a line that are none
+        return ""
 
 
 def _said(error: BaseException) -> str:

@@ -100,6 +100,11 @@ class Telling:
     def close(self):
         raise ConnectionError(f"cannot leave {self.told}")
 
+def odd(message):
+    error = SyntaxError("bad")
+    error.text, error.lineno = 5, "12"
+    raise error
+
 class BadEnd(Store):
     async def close(self):
         await super().close()
@@ -270,3 +275,8 @@ def test_secrets_of_options_are_not_in_what_the_handler_raised(
     assert "cannot leave *** with ***" in done.output
     assert "canary" not in done.output
     assert done.exit_code == 1
+
+
+def test_an_error_that_no_traceback_can_be_made_of_is_told_in_a_sentence(attempt: Callable[..., Result]) -> None:
+    done = attempt("odd", "--body", "x")
+    assert (done.exit_code, "raised SyntaxError: bad" in done.stdout) == (1, True)
