@@ -15,7 +15,7 @@ __all__ = ["MASK", "Hidden", "looks_secret", "mask_url", "masked_tree", "mention
 __all__ += ["plain", "refused_url", "secret_spans", "without_secrets", "without_words"]
 
 MASK = "***"
-_OF_NO_USE = 5  # characters: a shorter text is no secret, and stands in every other word
+_A_LETTER, _OF_NO_USE = 2, 5  # characters: texts so short say nothing, and stand in every other word
 
 _SECRET_KEY = re.compile(
     r"password|passwd|passphrase|passcode|secret|credential"
@@ -118,7 +118,9 @@ _BEARER = re.compile(r"\b(?:bearer|basic|digest)\s+([\w+/=.~:-]{4,})", re.IGNORE
 _KEY_IN_TEXT = re.compile(r"(?<!\w)[\"']?(?P<key>(?<!\w)[A-Za-z_][\w-]{0,79})\\?[\"']*\s{0,9}(?:=>|[:=])\s*")
 _OPAQUE = {"ssl_options", "client_properties"}  # mappings in one parameter of a URL, a passphrase may be among them
 _NEXT_PARAMETER = re.compile(rf"&(?:{'|'.join(sorted(QUERY))})=")
-_NEXT_KEY = re.compile(r"(?<![\s&;,])[\s&;,]+-{0,2}[\"']?[A-Za-z_][\w.-]{0,79}[\"']?\s{0,9}(?:=>|:|=(?![=\s]|$))(?!//)")
+_NEXT_KEY = re.compile(
+    r"(?<![\s&;,])[\s&;,]+-{0,2}[\"']?[A-Za-z_][\w.-]{0,79}[\"']?\s{0,9}(?:=>|:|=(?![=\s]|$))(?!//)|;[\w .-]{1,40}="
+)
 
 
 def _assigned(text: str) -> Iterator[tuple[int, int]]:
@@ -149,7 +151,7 @@ def _value_end(text: str, start: int) -> int:
 
 
 _SCHEME = re.compile(r"(?:^|(?<=[\s,;'\"`\[({<=|]))[A-Za-z][A-Za-z0-9+.:-]*://")
-_NO_SCHEME = re.compile(r"[^\s:@/'\"]+:[^\s@]+(?=@)")
+_NO_SCHEME = re.compile(r"(?<![^\s:@/'\"])[^\s:@/'\"]{1,128}:[^\s@]{1,256}(?=@)")
 _PORT = re.compile(r"\d{1,5}(?:[^\w@:]|$)|[/?#\s,;]|$")
 
 
@@ -195,7 +197,7 @@ def without_secrets(text: str, options: Any) -> str:
     A driver that cannot parse ``postgres//app:pw@db`` repeats it in a form that is no URL: of an option that is one,
     the password is hidden wherever it stands, as written and percent-encoded, decoded or quoted.
     """
-    forms = {form for secret in _secrets(options, secret=False) for form in _forms(secret)}
+    forms = {form for secret in _secrets(options, secret=False) for form in _forms(secret) if len(form) > _A_LETTER}
     for secret in sorted(forms, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return mask_url(text) if "://" in text else _masked(text, [*_assigned(text), *_bearers(text)])
@@ -225,7 +227,9 @@ def without_words(text: str, words: Iterable[str]) -> str:
 
 def _forms(secret: str) -> set[str]:
     forms = {secret, secret.strip(), unquote(secret)}
-    forms |= {encode(_bytes(form)) for form in forms.copy() for encode in (lambda raw: quote(raw, safe=""), quote_plus)}
+    forms |= {
+        encode(_bytes(form)) for form in forms.copy() for encode in (lambda raw: quote(raw, safe=""), quote, quote_plus)
+    }
     quoted = (repr(form)[1:-1] for form in forms)
     within_quotes = (repr(f"'{form}\"")[3:-2] for form in forms)  # as part of a text that has both quotes
     return {form for form in (*forms, *quoted, *within_quotes, *(json.dumps(form)[1:-1] for form in forms)) if form}

@@ -169,3 +169,13 @@ def test_the_password_within_what_came_from_the_environment_is_hidden_alone_too(
     told = without_secrets("('app', 'canary1') app:canary1@db canary2x canary3x canary4", got)
     assert "canary" not in told
     assert plain(got)["creds"] == {"login": "service", "phrase": "canary2x", "many": ["canary3x"]}
+
+
+def test_a_password_between_semicolons_and_one_in_a_path_are_hidden() -> None:
+    options = {"dsn": "Server=x;Uid=u;Pwd=canary;Connection Timeout=30;", "password": "Zm9v/YmFy+ba=z"}
+    assert without_secrets("login failed for u with canary", options) == "login failed for u with ***"
+    assert without_secrets("at app:Zm9v/YmFy%2Bba%3Dz", options) == "at app:***"
+
+
+def test_a_letter_is_no_secret() -> None:
+    assert without_secrets("KeyError: e in row 12", {"pad_token": "e", "secret_version": 2}) == "KeyError: e in row 12"
