@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 from hermes_ray.config.urls import QUERY
 
-__all__ = ["MASK", "Hidden", "looks_secret", "mask_url", "masked_tree", "mentions_secret", "names_code"]
+__all__ = ["MASK", "Hidden", "looks_secret", "mask_url", "mentions_secret", "names_code"]
 __all__ += ["plain", "refused_url", "secret_spans", "without_secrets", "without_words"]
 
 MASK = "***"
@@ -266,38 +265,3 @@ def _secrets_of_text(value: str) -> Iterator[str]:
             yield from (part, part.strip("'\""))
         elif ":" in part:  # ops@example.com is an address, me:pw@host is not
             yield part.partition(":")[2]
-
-
-def masked_tree(value: Any, source: Any, *, options: bool = False, secret: bool = False) -> Any:
-    """A copy of ``value`` (dataclasses and plain values) without secrets, made of what YAML can write.
-
-    ``source`` is the same tree before its ``${...}`` were resolved. Below a key ``options`` everything that came from
-    one is hidden, and so is every value under a key that looks secret; passwords in URLs are hidden everywhere.
-    """
-    if dataclasses.is_dataclass(value):
-        value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {
-            _shown(key): item
-            if not options and names_code(str(key), item)
-            else masked_tree(
-                item,
-                source.get(key) if isinstance(source, Mapping) else source,
-                options=options or key == "options",
-                secret=secret or (options and isinstance(key, str) and looks_secret(key)),
-            )
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        sources = source if isinstance(source, list | tuple) and len(source) == len(value) else [source] * len(value)
-        return [masked_tree(v, s, options=options, secret=secret) for v, s in zip(value, sources, strict=True)]
-    if value is None or isinstance(value, bool):
-        return MASK if secret and value is not None else value
-    interpolated = isinstance(source, str) and "${" in source
-    return MASK if secret or (interpolated and (options or mentions_secret(str(source)))) else _shown(value)
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, str):  # one from the environment may hold bytes that are no UTF-8
-        return mask_url(value).encode("utf-8", "backslashreplace").decode("utf-8")
-    return str(value) if isinstance(value, bytes) else value
