@@ -21,19 +21,23 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import Basic
 
+from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
+from hermes_ray.broker.delivery import Delivery
+from hermes_ray.broker.frames import publish_frames
 from hermes_ray.broker.outgoing import fresh
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.message import Message
+from hermes_ray.worker.collector import spare_the_collector, watch_memory
 from hermes_ray.worker.handlers import Handler
-from hermes_ray.worker.slots import LoopSlots, ThreadSlots
+from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.standstill import Standstill
-from hermes_ray.worker.worker import spare_the_collector
+from hermes_ray.worker.thread_slots import ThreadSlots
 
-MUST_RATIO = 0.47
+MUST_RATIO = 0.24
 PREFETCH = 500
 QUEUE = "bench"
 BODY = b"x" * 256
@@ -77,24 +81,30 @@ def hermes(url: str, count: int, *, is_async: bool) -> float:
     marks: list[float] = []
     handler = Handler(call=handle_async if is_async else handle, is_async=is_async, close=lambda: None)
     kind, concurrency = (LoopSlots, 32) if is_async else (ThreadSlots, 4)
-    slots = kind(handler, QUEUE, concurrency, lambda *_: None, Standstill())
+    slots = kind(handler, QUEUE, concurrency, lambda *_: b"", Standstill())
 
-    def on_batch(batch: list[object]) -> None:
-        if not marks:
-            marks.append(time.process_time())
-        slots.put(batch)  # type: ignore[arg-type]
+    class Marking:
+        """The slots, and the time of the first batch."""
+
+        take_back = slots.take_back
+
+        def put(self, batch: list[Delivery]) -> None:
+            if not marks:
+                marks.append(time.process_time())
+            slots.put(batch)
 
     consumer = Consumer(
-        [url],
+        BrokerSpec(urls=(url,)),
         QueueSpec(topic=QUEUE, queue=QUEUE),
         name="bench",
         prefetch=PREFETCH,
         concurrency=concurrency,
-        on_batch=on_batch,  # type: ignore[arg-type]
+        slots=Marking(),
         on_change=lambda: None,
         on_crash=done.set,
     )
     spare_the_collector()
+    watch_memory()
     slots.start(consumer.settle)
     consumer.start()
     while consumer.counts.acked < count:
@@ -117,7 +127,8 @@ def fill(url: str, count: int) -> None:
     channel.queue_declare(QUEUE, durable=True, arguments=queue_arguments("quorum"))
     for _ in range(count):
         message = fresh(QUEUE, BODY)
-        channel.basic_publish("", QUEUE, message.body, message.properties)
+        frames = publish_frames(channel.channel_number, QUEUE, message.properties.raw, BODY, len(BODY))
+        connection._impl._output_marshaled_frames([frames])
     while channel.queue_declare(QUEUE, passive=True).method.message_count < count:
         time.sleep(0.05)
     connection.close()

@@ -1,71 +1,41 @@
-"""What a handler receives, and what became of it."""
+"""What a handler receives."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import uuid
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from hermes_ray.body import text_of
 from hermes_ray.errors import PermanentError
+from hermes_ray.outcome import Publish, is_for_broker
 
-__all__ = ["BROKER_HEADERS", "DeadLetter", "Done", "Message", "Outcome", "Publish", "Retry"]
+__all__ = ["Check", "Message"]
 
-# RabbitMQ before 4.0.1 drops a dead-lettered message silently when its own x-death history shows a cycle, and
-# a delivery count of before would be read as the new message's.
-BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+PROPERTIES = (
+    "content_type", "content_encoding", "type", "correlation_id", "reply_to", "priority", "app_id", "timestamp",
+    "exchange", "routing_key", "redelivered",
+)  # fmt: skip
+
+Check = Callable[[str | None, Mapping[str, Any]], bytes]
+"""Topic (None: a reply) and headers of a publish -> the headers as bytes; raises ``ValueError`` for what is wrong."""
+
 _OUR_HEADERS = "x-hermes-"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publish:
-    """One message a handler asked for; sent when the handler has returned."""
-
-    topic: str
-    body: bytes
-    headers: Mapping[str, Any]
-    id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """The handler returned and published: ack once every publish is confirmed."""
-
-    publishes: tuple[Publish, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """The handler raised: try again later, or dead-letter when the attempts are used up."""
-
-    error: str
-    traceback: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """No retry can help: move to the dead-letter queue. ``reason`` is a short word, e.g. ``permanent``."""
-
-    reason: str
-    error: str
-    traceback: str
-
-
-Outcome = Done | Retry | DeadLetter | None
-"""What became of one delivery; ``None`` is the common case: handled, nothing published."""
-
-
 class Message:
-    """One delivery, as a handler sees it.
+    """One delivery, as a handler sees it; nothing of it can be written to.
 
     ``id`` is the AMQP message id (``None`` for a foreign message on its first attempt), ``attempt`` counts from 1,
-    ``published_at_s`` is Unix seconds or ``None`` when the publisher stamped no time. Build one yourself to test a
-    handler without a broker: ``Message(b'{"id": 7}')``.
+    ``published_at_s`` is Unix seconds or ``None`` when the publisher stamped no time. The other properties are None
+    where they are not set. Build one yourself to test a handler without a broker: ``Message(b'{"id": 7}')``.
     """
 
-    __slots__ = ("_attempt", "_check", "_headers", "_id", "_published_at_s", "_publishes", "body", "topic")
+    __slots__ = ("_attempt", "_check", "_headers", "_properties", "_published_at_s", "_publishes", "body", "topic")
 
     def __init__(
         self,
@@ -76,25 +46,34 @@ class Message:
         headers: Mapping[str, Any] | None = None,
         attempt: int = 1,
         published_at_s: float | None = None,
-        check: Callable[[str, Mapping[str, Any]], object] | None = None,
+        check: Check | None = None,
+        **properties: Any,
     ) -> None:
+        if unknown := properties.keys() - PROPERTIES:
+            raise TypeError(f"a message has no {', '.join(sorted(unknown))}, only {', '.join(PROPERTIES)}")
         self.body = body
         self.topic = topic
-        self._id = id
-        self._headers: Mapping[str, Any] = {} if headers is None else headers
+        self._headers: Mapping[str, Any] | None = MappingProxyType(dict(headers or {}))
         self._attempt = attempt
         self._published_at_s = published_at_s
+        self._properties: Any = {"message_id": id, **properties}
         self._check = check
         self._publishes: dict[str, Publish] | None = None
+
+    def _get(self, name: str) -> Any:
+        """A property by its name in AMQP."""
+        return self._properties.get(name)
 
     @property
     def id(self) -> str | None:
         """The AMQP message id; the same at every attempt and redelivery once there is one."""
-        return self._id
+        message_id: str | bytes | None = self._get("message_id")  # bytes where it is no UTF-8
+        return message_id.decode("utf-8", "backslashreplace") if isinstance(message_id, bytes) else message_id
 
     @property
     def headers(self) -> Mapping[str, Any]:
         """The AMQP headers, those of ours (``x-hermes-...``) included."""
+        assert self._headers is not None
         return self._headers
 
     @property
@@ -107,30 +86,115 @@ class Message:
         """When the message was first published, Unix seconds."""
         return self._published_at_s
 
+    @property
+    def exchange(self) -> str:
+        """The exchange that the message was first published to; empty for the default one."""
+        return self._text("exchange")
+
+    @property
+    def routing_key(self) -> str:
+        """The routing key that the message was first published with."""
+        return self._text("routing_key")
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether this very delivery may have been handled before, its ack having been lost."""
+        return bool(self._get("redelivered"))
+
+    @property
+    def content_type(self) -> str | None:
+        """What ``body`` is, such as ``application/json; charset=utf-8``."""
+        return self._word("content_type")
+
+    @property
+    def content_encoding(self) -> str | None:
+        """How ``body`` is packed, such as ``gzip``."""
+        return self._word("content_encoding")
+
+    @property
+    def type(self) -> str | None:
+        """What the message is, in the publisher's own words."""
+        return self._word("type")
+
+    @property
+    def correlation_id(self) -> str | None:
+        """What the one who waits for a reply knows it by."""
+        return self._word("correlation_id")
+
+    @property
+    def reply_to(self) -> str | None:
+        """The queue that a reply goes to."""
+        return self._word("reply_to")
+
+    @property
+    def app_id(self) -> str | None:
+        """Who has published the message."""
+        return self._word("app_id")
+
+    @property
+    def priority(self) -> int | None:
+        """0 to 255."""
+        priority: int | None = self._get("priority")
+        return priority
+
+    @property
+    def timestamp(self) -> int | None:
+        """The AMQP timestamp as it is sent: Unix seconds, by convention."""
+        timestamp: int | None = self._get("timestamp")
+        return timestamp
+
     def json(self) -> Any:
-        """The body parsed as JSON; a body that does not parse raises ``PermanentError``."""
+        """The body parsed as JSON, unpacked (gzip, deflate) and decoded as ``content_encoding``, ``content_type`` say.
+
+        A body that cannot be read so raises ``PermanentError``.
+        """
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+            return json.loads(text_of(self.body, self.content_encoding, self.content_type))
+        except (ValueError, RecursionError, EOFError, LookupError, zlib.error) as error:
             raise PermanentError(f"the body is not JSON: {error}") from error
 
-    def publish(self, topic: str, body: bytes | str | Any, headers: Mapping[str, Any] | None = None) -> None:
+    def publish(
+        self,
+        topic: str,
+        body: bytes | str | Any,
+        headers: Mapping[str, Any] | None = None,
+        *,
+        priority: int | None = None,
+        type: str | None = None,
+        correlation_id: str | None = None,
+        content_type: str | None = None,
+    ) -> None:
         """Send ``body`` (bytes; text as UTF-8; else as JSON) to ``topic`` when this handler returns; never blocks.
 
         This delivery is acked only after the broker confirmed every message so published; a handler that raises
         publishes nothing. The id is derived from this message's id and the content, so that a redelivery publishes
         the same ids again, unless this message has no id. Of ``headers`` passed on from this message, those that count
-        its attempts are left out.
-        Raises ``ValueError`` for a topic the deployment does not have or headers AMQP cannot carry.
+        its attempts, or that a broker would act on (``CC``, ``x-death``, ...), are left out.
+        Raises ``ValueError`` for a topic the deployment does not have, headers or properties AMQP cannot carry, and
+        once the handler has returned.
         """
-        kept = {k: v for k, v in (headers or {}).items() if not str(k).startswith((_OUR_HEADERS, *BROKER_HEADERS))}
-        if self._check is not None:
-            self._check(topic, kept)
-        raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
-        if self._publishes is None:
-            self._publishes = {}
-        child = self._child_id(topic, raw, kept)
-        self._publishes[child] = Publish(topic=topic, body=raw, headers=kept, id=child)
+        fields = {"priority": priority, "type": type, "correlation_id": correlation_id, "content_type": content_type}
+        self._take_down(topic, body, headers, fields)
+
+    def reply(
+        self,
+        body: bytes | str | Any,
+        headers: Mapping[str, Any] | None = None,
+        *,
+        priority: int | None = None,
+        type: str | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        """Send ``body`` to whoever waits at ``reply_to``, with the correlation id of this message, as ``publish`` does.
+
+        A queue that is gone is no failure: whoever waited there does no more. Raises ``ValueError`` as ``publish``
+        does, and where nobody waits for a reply.
+        """
+        if not self.reply_to:
+            raise ValueError("this message has no reply_to: nobody waits for a reply")
+        correlation_id = self._get("correlation_id")
+        fields = {"priority": priority, "type": type, "correlation_id": correlation_id, "content_type": content_type}
+        self._take_down(None, body, headers, fields)
 
     @property
     def has_published(self) -> bool:
@@ -142,11 +206,37 @@ class Message:
         """What the handler published so far, in order."""
         return tuple(self._publishes.values()) if self._publishes else ()
 
-    def _child_id(self, topic: str, body: bytes, headers: Mapping[str, Any]) -> str:
+    def seal(self) -> None:
+        """The handler has returned: nothing that is published from now on would be sent."""
+        self._check = _too_late
+
+    def _word(self, name: str) -> str | None:
+        value = self._get(name)
+        return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+    def _text(self, name: str) -> str:
+        return self._word(name) or ""
+
+    def _take_down(
+        self, topic: str | None, body: Any, headers: Mapping[str, Any] | None, fields: Mapping[str, Any]
+    ) -> None:
+        passed_on = {k: v for k, v in (headers or {}).items() if not _is_left_out(k)}
+        said = {name: _checked(name, value) for name, value in fields.items() if value is not None}
+        table = b"" if self._check is None else self._check(topic, passed_on)
+        raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
+        reply_to = "" if topic is not None else self._text("reply_to")
+        child = self._child_id(topic or reply_to, raw, repr(sorted((passed_on | said).items(), key=repr)))
+        if self._publishes is None:
+            self._publishes = {}
+        self._publishes[child] = Publish(
+            topic=topic, body=raw, headers=passed_on, id=child, table=table, fields=said, reply_to=reply_to
+        )
+
+    def _child_id(self, place: str, body: bytes, said: str) -> str:
         if self.id is None:
             return str(uuid.uuid4())
         digest = hashlib.blake2b(digest_size=16)
-        for part in (self.id.encode(), topic.encode(), body, repr(sorted(headers.items())).encode()):
+        for part in (self.id.encode(), place.encode(), body, said.encode("utf-8", "backslashreplace")):
             digest.update(b"%d:" % len(part))
             digest.update(part)
         # The n-th publish of the same content is a message of its own.
@@ -157,3 +247,24 @@ class Message:
 
     def __repr__(self) -> str:
         return f"Message(topic={self.topic!r}, id={self.id!r}, attempt={self.attempt}, {len(self.body)} bytes)"
+
+
+def _too_late(_topic: str | None, _headers: Mapping[str, Any]) -> bytes:
+    raise ValueError("the handler has returned: what it publishes now would never be sent")
+
+
+def _is_left_out(header: Any) -> bool:
+    return isinstance(header, str) and (header.startswith(_OUR_HEADERS) or is_for_broker(header))
+
+
+def _checked(name: str, value: Any) -> Any:
+    """``value`` if AMQP can carry it as the property ``name``."""
+    if name == "priority":
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
+            raise ValueError(f"priority is {value!r}: it must be a whole number from 0 to 255")
+        return value
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    if not isinstance(text, str) or len(text.encode("utf-8", "surrogatepass")) > 255:
+        raise ValueError(f"{name} is {str(value)[:60]!r}: it must be text of at most 255 bytes")
+    text.encode()
+    return text

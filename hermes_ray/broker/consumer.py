@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from pika.channel import Channel
-from pika.spec import Basic, BasicProperties
 
+from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.link import IoThread, Link
 from hermes_ray.broker.publisher import Publisher
@@ -20,17 +21,29 @@ from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.settlement import Settler
 from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.broker.topology import queue_arguments
-from hermes_ray.message import Outcome
+from hermes_ray.broker.wire import wire_of
+from hermes_ray.outcome import Outcome
 
-__all__ = ["Consumer"]
+__all__ = ["Buffer", "Consumer"]
 
 FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
 AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
+_MOST_PREFETCH = 65_535
 CLOSING_ROUNDS, CLOSING_PAUSE_S = 5, 0.05
 
 
+class Buffer(Protocol):
+    """Where deliveries wait for a handler."""
+
+    def put(self, batch: list[Delivery]) -> None:
+        """These came, in this order."""
+
+    def take_back(self, count: int | None = None) -> list[Delivery]:
+        """Those that no handler has started on: the ``count`` that came last, or all."""
+
+
 class Consumer:
-    """Consumes ``spec.queue`` for ever over connection ``name``, giving each batch to ``on_batch`` in the I/O thread.
+    """Consumes ``spec.queue`` for ever over connection ``name``, giving each batch to ``slots`` in the I/O thread.
 
     ``concurrency``: handlers that run at once. With so little prefetched that slots would wait for an ack to bring the
     next delivery, acks are sent at once when slots are idle. ``on_change`` is called in the I/O thread when consuming
@@ -39,32 +52,44 @@ class Consumer:
 
     def __init__(
         self,
-        urls: Sequence[str],
+        broker: BrokerSpec,
         spec: QueueSpec,
         *,
         name: str,
         prefetch: int,
+        prefetch_bytes: int = 1 << 26,
         concurrency: int,
-        on_batch: Callable[[list[Delivery]], None],
+        slots: Buffer,
         on_change: Callable[[], None],
         on_crash: Callable[[], None],
-        heartbeat_s: int = 60,
     ) -> None:
+        wire = wire_of(broker.decoder)
         self.prefetch = prefetch
         self.consuming = False
         self.lost_reason: str | None = None
         self._spec = spec
-        self._on_batch = on_batch
+        self._slots = slots
+        self._prefetch_bytes = prefetch_bytes
+        self._wire = wire
         self._on_change = on_change
         self._concurrency = concurrency
         self._io = IoThread(f"io {name}", on_crash)
         self._link = Link(
-            self._io.loop, urls, name=name, on_open=self._on_open, on_lost=self._on_lost, heartbeat_s=heartbeat_s
+            self._io.loop,
+            broker.urls,
+            name=name,
+            on_open=self._on_open,
+            on_lost=self._on_lost,
+            heartbeat_s=broker.heartbeat_s,
+            wire=wire,
         )
-        self._publisher = Publisher(self._io.loop, urls, name=f"{name}/publish")
-        self._settler = Settler(self._io.loop, spec, self._publisher, self._wake)
+        self._publisher = Publisher(self._io.loop, broker.urls, name=f"{name}/publish", wire=wire)
+        self._settler = Settler(self._io.loop, spec, self._publisher, self._wake, wire)
+        self._settler.on_held = lambda: self._change_prefetch(self._next_prefetch or self.prefetch)
         self._channel: Channel | None = None
         self._epoch = 0
+        self._mean_bytes = 0.0
+        self._next_prefetch: int | None = None  # once the consumer that there is has been cancelled
         self._consumer_tag = ""
         self._after_cancel: list[Callable[[], None]] = []
         self._batch: list[Delivery] = []
@@ -87,8 +112,11 @@ class Consumer:
             self._wake()
 
     def set_prefetch(self, prefetch: int) -> None:
-        """Change the prefetch: basic.qos counts for new consumers only, so the consumer is replaced."""
-        self._io.call(lambda: self._cancel(lambda: self._consume(prefetch)))
+        """Change the prefetch: basic.qos counts for new consumers only, so the consumer is replaced.
+
+        What is held beyond a lower one goes back in between: while it consumes it would be handed straight back.
+        """
+        self._io.call(lambda: self._change_prefetch(prefetch))
 
     def adapt(self, spec: QueueSpec) -> None:
         """Retry and publish by ``spec``, of the same queue, from now on."""
@@ -101,6 +129,7 @@ class Consumer:
         def stop() -> None:
             self._ending = True
             self.consuming = False
+            self._settler.let_go()
             self._cancel(stopped.set)
 
         self._io.call(stop)
@@ -116,9 +145,19 @@ class Consumer:
         return self._settler.counts
 
     @property
+    def most_by_bytes(self) -> int:
+        """How many deliveries as large as those held, or as the last ones, may be held together; one at least."""
+        return max(1, int(self._prefetch_bytes / max(1.0, self._mean_bytes)))
+
+    @property
     def held_count(self) -> int:
         """Deliveries the broker holds for us, unsettled."""
         return self._settler.open_count
+
+    @property
+    def unmovable(self) -> tuple[str, ...]:
+        """Of the held ones, why those that the broker takes back in no form are, a reason each."""
+        return self._settler.held
 
     @property
     def wait_rungs_ms(self) -> frozenset[int]:
@@ -157,10 +196,27 @@ class Consumer:
         self.prefetch = prefetch
         channel = self._channel
         if channel is not None and channel.is_open and not self._ending:
-            channel.basic_qos(prefetch_count=prefetch)
-            self._consumer_tag = channel.basic_consume(
-                self._spec.queue, self._on_message, callback=lambda _frame: self._on_consuming()
+            # What can be moved nowhere is held beside it: it would take the place of messages that can be handled.
+            channel.basic_qos(prefetch_count=min(_MOST_PREFETCH, prefetch + len(self._settler.held)))
+            self._consumer_tag = self._wire.consume(
+                channel,
+                self._spec.queue,
+                self._epoch,
+                self._on_deliveries,
+                callback=lambda _frame: self._on_consuming(),
             )
+
+    def _change_prefetch(self, prefetch: int) -> None:
+        is_under_way, self._next_prefetch = self._next_prefetch is not None, prefetch
+        if not is_under_way:  # else the one that is would be followed by a second consumer
+            self._cancel(self._consume_anew)
+
+    def _consume_anew(self) -> None:
+        prefetch, self._next_prefetch = self._next_prefetch or self.prefetch, None
+        beyond = self._settler.open_count - len(self._settlements) - len(self._settler.held) - prefetch
+        if beyond > 0:
+            self._settler.give_back(self._slots.take_back(beyond))
+        self._consume(prefetch)
 
     def _on_consuming(self) -> None:
         if not self._ending:
@@ -171,6 +227,7 @@ class Consumer:
 
     def _on_lost(self, reason: str) -> None:
         self._channel = None
+        self._slots.take_back()  # the broker hands them to others now
         self._settler.lose()
         self.consuming = False
         self.lost_reason = reason
@@ -191,12 +248,11 @@ class Consumer:
         for then in waiting:
             then()
 
-    def _on_message(self, _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
-        batch = self._batch
-        batch.append(Delivery(self._epoch, method.delivery_tag, properties, body))
-        if len(batch) == 1:
+    def _on_deliveries(self, deliveries: list[Delivery]) -> None:
+        if not self._batch:
             # Due as soon as this socket read is worked through.
             self._io.loop.call_later(0, self._hand_over)
+        self._batch += deliveries
 
     def _hand_over(self) -> None:
         batch, self._batch = self._batch, []
@@ -204,7 +260,15 @@ class Consumer:
         if self._ending:
             self._settler.give_back(batch)
         elif batch:
-            self._on_batch(batch)
+            self._slots.put(batch)
+            self._keep_within_bytes()
+
+    def _keep_within_bytes(self) -> None:
+        """RabbitMQ ignores a prefetch in bytes: give back at once what is beyond, which was on its way."""
+        held, count = self._settler.held_bytes, self._settler.open_count
+        self._mean_bytes = held / max(1, count)
+        if held > self._prefetch_bytes and self.prefetch > self.most_by_bytes:
+            self._change_prefetch(self.most_by_bytes)
 
     def _wake(self) -> None:
         # Settlements are queued before this flag is read, and it is cleared before they are taken: none is missed.

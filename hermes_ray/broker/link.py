@@ -12,15 +12,18 @@ from collections.abc import Callable, Sequence
 
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker, NoFreeChannels
 
 from hermes_ray.broker.connection import backoff_s, parameters
 from hermes_ray.broker.reason import reason_of
+from hermes_ray.broker.wire import DIRECT, Wire
 
 __all__ = ["IoThread", "Link"]
 
 log = logging.getLogger(__name__)
 
 SET_UP_S = 60.0
+_OVER_A_FRAME = (501, 502, 503, 504, 505, 506, 541)  # why a broker ends a connection that has sent what it cannot take
 
 
 class IoThread:
@@ -57,6 +60,8 @@ class Link:
     """A connection named ``name`` to the first of ``urls`` that answers, with one channel; reopened until closed.
 
     ``on_open(channel)`` is called for each new channel, ``on_lost(reason)`` once for each that ends or cannot be had.
+    With ``on_refused(reason)``, a channel that the broker closes over what was sent on it is told to that, and another
+    opened at once.
     The pause before the next try grows until ``working()`` says that this one does what it is for: a connection alone
     is no success.
     """
@@ -69,13 +74,17 @@ class Link:
         name: str,
         on_open: Callable[[Channel], None],
         on_lost: Callable[[str], None],
+        on_refused: Callable[[str], None] | None = None,
         heartbeat_s: int = 60,
+        wire: Wire = DIRECT,
     ) -> None:
         self._loop = loop
         self._urls = tuple(urls)
         self._name = name
         self._on_open = on_open
         self._on_lost = on_lost
+        self._on_refused = on_refused
+        self._wire = wire
         self._heartbeat_s = heartbeat_s
         self._connection: SelectConnection | None = None
         self._attempts = 0
@@ -123,7 +132,7 @@ class Link:
             return
         url = self._urls[self._attempts % len(self._urls)]
         self._reason = ""
-        self._connection = SelectConnection(
+        self._connection = self._wire.connection_class(
             parameters(url, name=self._name, heartbeat_s=self._heartbeat_s),
             on_open_callback=self._on_connection_open,
             on_open_error_callback=self._on_connection_lost,
@@ -147,12 +156,22 @@ class Link:
         if connection_of.connection is self._connection and not self._is_ready:
             self.reset(f"the broker did not answer within {SET_UP_S:.0f} s")
 
-    def _on_channel_closed(self, _channel: Channel, error: Exception) -> None:
-        self.reset(_text(error))
+    def _on_channel_closed(self, channel: Channel, error: Exception) -> None:
+        if self._on_refused is not None and isinstance(error, ChannelClosedByBroker):
+            self._on_refused(_text(error))
+            try:
+                if channel.connection.is_open:
+                    channel.connection.channel(on_open_callback=self._on_channel_open)
+            except NoFreeChannels:  # where a broker allows one channel, and the old one still counts
+                self.reset(_text(error))
+        else:
+            self.reset(_text(error))
 
     def _on_connection_lost(self, _connection: SelectConnection, error: Exception | str) -> None:
         reason = self._reason or _text(error)
         self._connection = None
+        if self._on_refused is not None and getattr(error, "reply_code", None) in _OVER_A_FRAME:
+            self._on_refused(reason)
         self._on_lost(reason)
         if self._on_closed is not None:
             self._on_closed()

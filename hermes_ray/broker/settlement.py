@@ -17,13 +17,15 @@ from pika.channel import Channel
 
 from hermes_ray.broker.ack_ledger import AckLedger
 from hermes_ray.broker.delivery import Delivery
-from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, retry
+from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, reduced, retry
+from hermes_ray.broker.properties import Properties
 from hermes_ray.broker.publisher import Answer, Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.broker.topology import dead_queue, queue_arguments, wait_arguments, wait_queue
+from hermes_ray.broker.wire import DIRECT, Wire, room_bytes
 from hermes_ray.core.retry_rungs import retry_rung_ms
-from hermes_ray.message import DeadLetter, Done, Outcome, Retry
+from hermes_ray.outcome import DeadLetter, Done, Outcome, Publish, Retry
 
 __all__ = ["Settler"]
 
@@ -31,7 +33,9 @@ log = logging.getLogger(__name__)
 
 Kind = Literal["acked", "retried", "dead_lettered_permanent", "dead_lettered_attempts"]
 
-REPUBLISH_DELAY_S = 1.0  # after the broker refused a retry or dead letter
+REPUBLISH_DELAY_S = 1.0  # after the broker had no room for a retry or dead letter
+LEAST_ROOM_BYTES = 4_000  # of the smallest frame that AMQP has
+HOLD_S = 0.9 * 1800  # a broker ends the channel of who has not acked a message for 30 minutes, its default
 
 
 class Settler:
@@ -40,15 +44,22 @@ class Settler:
     ``on_due`` is called when an ack became due outside ``apply``.
     """
 
-    def __init__(self, loop: IOLoop, spec: QueueSpec, publisher: Publisher, on_due: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: IOLoop, spec: QueueSpec, publisher: Publisher, on_due: Callable[[], None], wire: Wire = DIRECT
+    ) -> None:
         self.counts = SettlementCounts()
+        self.held_bytes = 0  # of the bodies of what is open
         self._loop = loop
         self._spec = spec
         self._publisher = publisher
         self._on_due = on_due
+        self._wire = wire
         self._channel: Channel | None = None
         self._epoch = 0
         self._ledger = AckLedger()
+        self._held: dict[int, tuple[Delivery, str]] = {}  # by tag, with why they can be moved nowhere
+        self._is_ending = False
+        self.on_held: Callable[[], None] = lambda: None
 
     def adapt(self, spec: QueueSpec) -> None:
         """Retry and publish by ``spec`` from now on; what handlers have published by former routes still gets there."""
@@ -58,6 +69,16 @@ class Settler:
     def open_count(self) -> int:
         """Deliveries the broker holds for us."""
         return self._ledger.open_count
+
+    @property
+    def room_bytes(self) -> int:
+        """What the properties of one message may take."""
+        return LEAST_ROOM_BYTES if self._channel is None else room_bytes(self._channel)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Why deliveries that the broker takes back in no form are held, a reason each."""
+        return tuple(why for _, why in list(self._held.values()))
 
     def begin(self, channel: Channel) -> int:
         """Deliveries are of this channel from now on; returns its epoch."""
@@ -69,6 +90,8 @@ class Settler:
     def lose(self) -> None:
         """The channel is gone, and the broker has requeued all that was open on it."""
         self._channel = None
+        self._held.clear()
+        self.held_bytes = 0
         self.counts.given_back += self._ledger.open_count
         self._ledger = AckLedger()
         self._publisher.forget()
@@ -84,6 +107,7 @@ class Settler:
             for delivery in batch:
                 self._ledger.add(delivery.tag, delivery.tag)
         self.counts.received += len(batch)
+        self.held_bytes += sum([len(delivery.body) for delivery in batch])
 
     def ours(self, delivery: Delivery) -> bool:
         """Whether ``delivery`` is of the channel there is, so that it can still be settled."""
@@ -101,6 +125,7 @@ class Settler:
                 self.counts.stale += 1
             elif outcome is None:
                 settle(delivery.tag)
+                self.held_bytes -= len(delivery.body)
                 acked += 1
             else:
                 self._leave_behind(delivery, outcome)
@@ -113,62 +138,88 @@ class Settler:
             if channel is not None and channel.is_open and self.ours(delivery):
                 channel.basic_nack(delivery.tag, requeue=True)
                 self._ledger.give_back(delivery.tag)
+                self.held_bytes -= len(delivery.body)
                 self.counts.given_back += 1
 
     def send_acks(self) -> None:
         """Put the acks that are due on the wire."""
         channel = self._channel
         if channel is not None and channel.is_open:
-            for tag, multiple in self._ledger.flush():
-                channel.basic_ack(tag, multiple)
+            self._wire.send_acks(channel, self._ledger.flush())
 
     def _leave_behind(self, delivery: Delivery, outcome: Done | Retry | DeadLetter) -> None:
         match outcome:
             case Done(publishes=publishes):
-                routes = self._spec.routes
-                messages = [fresh(routes[p.topic], p.body, headers=p.headers, id=p.id) for p in publishes]
-                _Following(self, delivery, messages, "acked")
-            case Retry(error=error, traceback=traceback) if attempt_of(delivery.properties) >= self._spec.max_attempts:
-                self._bury(delivery, DeadLetter(reason="attempts", error=error, traceback=traceback))
-            case Retry():
-                self._retry_later(delivery)
+                _Following(self, delivery, [self._made_by_handler(publish) for publish in publishes], "acked", outcome)
+            case Retry(error=error, traceback=traceback):
+                if attempt_of(Properties(delivery.raw)) < self._spec.max_attempts:
+                    self._retry_later(delivery, outcome)
+                else:
+                    self.bury(delivery, DeadLetter(reason="attempts", error=error, traceback=traceback))
             case DeadLetter():
-                self._bury(delivery, outcome)
+                self.bury(delivery, outcome)
 
-    def _retry_later(self, delivery: Delivery) -> None:
+    def _made_by_handler(self, publish: Publish) -> Outgoing:
+        is_reply = publish.topic is None
+        queue = publish.reply_to if publish.topic is None else self._spec.routes[publish.topic]
+        made = fresh(queue, publish.body, table=publish.table, id=publish.id, **publish.fields)
+        return replace(made, may_be_lost=is_reply)
+
+    def _retry_later(self, delivery: Delivery, outcome: Retry) -> None:
         spec = self._spec
-        delay_ms = retry_rung_ms(spec.rungs_ms, attempt_of(delivery.properties), random.choice)
+        delay_ms = retry_rung_ms(spec.rungs_ms, attempt_of(Properties(delivery.raw)), random.choice)
         message = retry(
-            delivery.properties,
-            delivery.body,
+            delivery,
             queue=wait_queue(spec.queue, delay_ms),
             delay_ms=delay_ms,
             declare=wait_arguments(spec.queue, spec.queue_type, delay_ms) if spec.declare else None,
         )
-        _Following(self, delivery, [message], "retried")
+        _Following(self, delivery, [message], "retried", outcome)
 
-    def _bury(self, delivery: Delivery, letter: DeadLetter) -> None:
+    def bury(self, delivery: Delivery, letter: DeadLetter) -> None:
+        """Move ``delivery`` to the dead-letter queue."""
         spec = self._spec
         message = dead_letter(
-            delivery.properties,
-            delivery.body,
+            delivery,
             queue=dead_queue(spec.queue),
             topic=spec.topic,
             letter=letter,
             declare=queue_arguments(spec.queue_type) if spec.declare else None,
         )
         kind: Kind = "dead_lettered_attempts" if letter.reason == "attempts" else "dead_lettered_permanent"
-        _Following(self, delivery, [message], kind)
+        _Following(self, delivery, [message], kind, letter)
+
+    def hold(self, delivery: Delivery, why: str) -> None:
+        """Keep ``delivery``, which the broker takes back in no form, until shortly before it would take offence."""
+        log.warning("a message can be moved nowhere and stays in %s: %s", self._spec.queue, why)
+        self._held[delivery.tag] = (delivery, why)
+        if self._is_ending:
+            self.let_go()
+        else:
+            epoch, tag = delivery.epoch, delivery.tag  # not the delivery: a timer would keep its body
+            self._loop.call_later(HOLD_S, lambda: self._let_go_of(epoch, tag))
+            self.on_held()
+
+    def let_go(self) -> None:
+        """Nothing is held from now on: the end of this worker is not to wait for it."""
+        self._is_ending = True
+        for tag in list(self._held):
+            self._let_go_of(self._epoch, tag)
+
+    def _let_go_of(self, epoch: int, tag: int) -> None:
+        if epoch == self._epoch and (held := self._held.pop(tag, None)) is not None:
+            self.give_back([held[0]])
 
 
 class _Following:
     """The publishes of one delivery, which is settled when all are confirmed.
 
-    A retry or dead letter that the broker refuses is sent again for as long as the delivery is ours: nothing is lost
-    while a queue is missing or full. A handler's publish to a queue that is not there fails the delivery instead.
+    A retry or dead letter for which there is no room is sent again for as long as the delivery is ours: nothing is lost
+    while a queue is missing or full. What the broker refuses for what it is is not sent again: a retry becomes a dead
+    letter, a dead letter loses headers. A handler's publish that does not arrive fails the delivery.
     """
 
-    __slots__ = ("_delivery", "_kind", "_missing", "_settler")
+    __slots__ = ("_delivery", "_is_reduced", "_kind", "_missing", "_outcome", "_settler")
 
     def __init__(
         self,
@@ -176,37 +227,60 @@ class _Following:
         delivery: Delivery,
         messages: Sequence[Outgoing],
         kind: Kind,
+        outcome: Done | Retry | DeadLetter,
     ) -> None:
         self._settler = settler
         self._delivery = delivery
         self._kind = kind
+        self._outcome = outcome
         self._missing = len(messages)
+        self._is_reduced = False
         for message in messages:
             self._send(message)
 
     def _send(self, message: Outgoing) -> None:
-        if self._settler.ours(self._delivery):
-            self._settler._publisher.publish(message, lambda answer: self._on_answer(message, answer))
+        if self._missing > 0 and self._settler.ours(self._delivery):
+            self._settler._publisher.publish(message, lambda answer, words: self._on_answer(message, answer, words))
 
-    def _on_answer(self, message: Outgoing, answer: Answer) -> None:
-        settler = self._settler
-        if self._missing <= 0 or not settler.ours(self._delivery):
+    def _on_answer(self, message: Outgoing, answer: Answer, words: str) -> None:
+        if self._missing <= 0 or not self._settler.ours(self._delivery):
             return
-        if answer is Answer.RETURNED and self._kind == "acked":
-            self._missing = 0
-            why = Retry(error=f"publish failed: there is no queue {message.queue}", traceback="")
-            settler.apply([(self._delivery, why)])
-        elif answer is not Answer.CONFIRMED:
-            log.warning("publish to %s was %s; trying again", message.queue, answer)
-            settler._loop.call_later(REPUBLISH_DELAY_S, lambda: self._send(message))
-        else:
+        if answer is Answer.CONFIRMED or (answer is Answer.RETURNED and message.may_be_lost):
             self._missing -= 1
             if not self._missing:
                 self._settle()
+        elif answer is Answer.REFUSED:
+            self._refused(message, words)
+        elif answer is Answer.RETURNED and self._kind == "acked":
+            self._fail(f"there is no queue {message.queue}")
+        else:
+            log.warning("publish to %s was %s; trying again", message.queue, answer)
+            self._settler._loop.call_later(REPUBLISH_DELAY_S, lambda: self._send(message))
+
+    def _refused(self, message: Outgoing, words: str) -> None:
+        settler, delivery, outcome = self._settler, self._delivery, self._outcome
+        if isinstance(outcome, Done):
+            self._fail(f"to {message.queue}: {words}")
+        elif isinstance(outcome, Retry):
+            self._missing = 0
+            error = f"{outcome.error} (and its retry was refused: {words})"
+            settler.bury(delivery, DeadLetter(reason="refused", error=error, traceback=outcome.traceback))
+        elif not self._is_reduced:
+            self._is_reduced = True
+            self._send(reduced(message, settler.room_bytes))
+        else:
+            self._missing = 0
+            settler.hold(delivery, words)
+
+    def _fail(self, why: str) -> None:
+        """A publish of the handler's does not arrive: as if the handler had raised."""
+        self._missing = 0
+        self._settler.apply([(self._delivery, Retry(error=f"publish failed: {why}", traceback=""))])
 
     def _settle(self) -> None:
         settler, kind = self._settler, self._kind
         counts = settler.counts
         setattr(counts, kind, getattr(counts, kind) + 1)
         settler._ledger.settle(self._delivery.tag)
+        settler.held_bytes -= len(self._delivery.body)
         settler._on_due()

@@ -159,9 +159,9 @@ class Run:
 
     def _publish(self, batch: Sequence[Outgoing]) -> None:
         for message in batch:
-            self._publisher.publish(message, partial(self._take, message.properties.message_id))
+            self._publisher.publish(message, partial(self._take, message.properties.get("message_id")))
 
-    def _take(self, message_id: str, answer: Answer) -> None:
+    def _take(self, message_id: str, answer: Answer, _words: str) -> None:
         if answer is Answer.CONFIRMED and self.failure is None:
             try:
                 self._ids(message_id)

@@ -17,14 +17,15 @@ from typing import Any
 
 import click
 
-from hermes_ray.broker.outgoing import check_headers
+from hermes_ray.broker.outgoing import encode_headers
 from hermes_ray.cli.reach import need_topic
 from hermes_ray.cli.working_directory import import_from_here, load_here
 from hermes_ray.config.loading import parse_command
 from hermes_ray.config.settings import Config
 from hermes_ray.config.validation import nearest
 from hermes_ray.errors import OperationFailed, PermanentError, UserMistake
-from hermes_ray.message import Message, Publish
+from hermes_ray.message import Message
+from hermes_ray.outcome import Publish
 from hermes_ray.worker.handlers import Handler
 
 __all__ = ["attempt"]
@@ -73,10 +74,10 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
 
 
 def _message(config: Config, topic: str, body: bytes, headers: Mapping[str, Any]) -> Message:
-    def check(to: str, with_headers: Mapping[str, Any]) -> None:
-        if to not in config.topics:
+    def check(to: str | None, with_headers: Mapping[str, Any]) -> bytes:
+        if to is not None and to not in config.topics:
             raise ValueError(f"this deployment has no topic {to!r} to publish to: {nearest(to, config.topics)}")
-        check_headers(with_headers)
+        return encode_headers(with_headers)
 
     now_s = time.time()
     return Message(body, topic=topic, id=str(uuid.uuid4()), headers=headers, published_at_s=now_s, check=check)
@@ -130,7 +131,7 @@ def _print_outcome(outcome: _Outcome, handler: Handler) -> None:
     if error is None:
         click.echo(f"handled in {_milliseconds(outcome.took_s)} ms")
         for publish in outcome.publishes:
-            click.echo(f"would publish to {publish.topic}: {_text(publish.body)}")
+            click.echo(f"would {_place(publish)}: {_text(publish.body)}")
     else:
         click.echo(_trace(error, handler), nl=False, err=True)
         fate = {"retry": "retried", "dead_letter": "dead-lettered"}[outcome.name]
@@ -144,6 +145,7 @@ def _json_tree(outcome: _Outcome, handler: Handler) -> dict[str, Any]:
         "took_s": outcome.took_s,
         "publishes": [
             {"topic": publish.topic, "body": _text(publish.body), "headers": _readable(publish.headers)}
+            | ({} if publish.topic is not None else {"reply_to": publish.reply_to})
             for publish in outcome.publishes
         ],
         "error": None if error is None else _sentence(error, handler),
@@ -159,6 +161,10 @@ def _trace(error: BaseException, handler: Handler) -> str:
 
 def _sentence(error: BaseException, handler: Handler) -> str:
     return _printable(handler.sentence_of(error))
+
+
+def _place(publish: Publish) -> str:
+    return f"reply to {publish.reply_to}" if publish.topic is None else f"publish to {publish.topic}"
 
 
 def _printable(text: str) -> str:

@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Knob", "Takes", "amount", "choice", "declare", "knob", "number", "rolling_values", "section", "text"]
+from hermes_ray.config.sizes import EXAMPLES, PATTERN, parse_bytes
+
+__all__ = ["Knob", "Takes", "amount", "choice", "declare", "knob", "number", "rolling_values", "section", "size"]
+__all__ += ["text"]
+
+_MOST_BYTES = 10**14
 
 SMALLEST_AMOUNT = 0.0001
 
@@ -113,6 +118,22 @@ def amount(default: Any, high: float, unit: str, meaning: str, *, takes: Takes =
                 "anyOf": [{"const": 0}, {"minimum": SMALLEST_AMOUNT, "maximum": 1}, {"minimum": 1, "multipleOf": 1}],
                 "maximum": high,
             },
+            takes=takes,
+        ),
+    )
+
+
+def size(default: int | None, meaning: str, *, takes: Takes = Takes.LIVE) -> Any:
+    """Bytes, as a number or such as ``4GiB``."""
+    return declare(
+        default,
+        Knob(
+            meaning=meaning,
+            unit="bytes",
+            allowed=f"1 to {_MOST_BYTES}, or {EXAMPLES}",
+            accepts=lambda value: 1 <= value <= _MOST_BYTES,
+            schema={"minimum": 1, "maximum": _MOST_BYTES, "pattern": PATTERN},
+            parse=parse_bytes,
             takes=takes,
         ),
     )

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from hermes_ray.config.knobs import Knob, Takes, amount, choice, declare, knob, number, section, text
+from hermes_ray.config.knobs import Knob, Takes, amount, choice, declare, knob, number, section, size, text
 from hermes_ray.config.names import (
     DEPLOYMENT_NAME,
     MAX_DEPLOYMENT_CHARACTERS,
@@ -20,7 +20,6 @@ from hermes_ray.config.names import (
     NAME_WORDS,
     is_queue_name,
 )
-from hermes_ray.config.sizes import EXAMPLES, PATTERN, parse_bytes
 from hermes_ray.config.urls import is_host
 from hermes_ray.core.model import ThresholdRule, TopicParams
 from hermes_ray.core.resources import Resources
@@ -39,7 +38,6 @@ __all__ += [
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
 DAY_S = 86_400.0
-MAX_MEMORY_BYTES = 10**14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +66,7 @@ class BrokerConfig:
             takes=Takes.ROLLING,
         ),
     )
+    decoder: str = choice("direct", ("direct", "pika"), "Who cuts messages from the wire.", takes=Takes.ROLLING)
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -129,19 +128,9 @@ class WorkerConfig:
         "Messages one worker holds, handled ones included; null derives it from the service time.",
         takes=Takes.ROLLING,
     )
+    prefetch_bytes: int = size(64 * 2**20, "Bytes of bodies one worker holds, about.", takes=Takes.ROLLING)
     num_cpus: float = amount(0.25, 1024, "CPUs", "CPUs Ray reserves for one worker.", takes=Takes.ROLLING)
-    memory: int | None = declare(
-        None,
-        Knob(
-            meaning="Memory Ray reserves for one worker; null reserves none.",
-            unit="bytes",
-            allowed=f"1 to {MAX_MEMORY_BYTES}, or {EXAMPLES}",
-            accepts=lambda size: 1 <= size <= MAX_MEMORY_BYTES,
-            schema={"minimum": 1, "maximum": MAX_MEMORY_BYTES, "pattern": PATTERN},
-            parse=parse_bytes,
-            takes=Takes.ROLLING,
-        ),
-    )
+    memory: int | None = size(None, "Memory Ray reserves for one worker; null reserves none.", takes=Takes.ROLLING)
     resources: dict[str, float] = amount(
         dict,
         1_000_000,

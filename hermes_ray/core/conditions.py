@@ -27,6 +27,7 @@ class Condition(StrEnum):
     OBJECTIVE_AT_RISK = "objective_at_risk"
     UNRESPONSIVE = "unresponsive"
     NOT_CONSUMING = "not_consuming"
+    UNMOVABLE = "unmovable"
 
 
 MEANINGS: Mapping[Condition, str] = {
@@ -42,6 +43,8 @@ MEANINGS: Mapping[Condition, str] = {
     "or a handler holds the interpreter.",
     Condition.NOT_CONSUMING: "A worker lives and the broker is there, but it has not consumed for three report "
     "intervals; its own words are in hermes workers.",
+    Condition.UNMOVABLE: "A message failed, and the broker takes it neither for a retry nor as a dead letter: a worker "
+    "holds it; the broker's words are in hermes workers.",
 }
 
 
@@ -56,6 +59,7 @@ class Troubles:
     start_failure_count: int = 0
     unresponsive_count: int = 0
     not_consuming_count: int = 0
+    unmovable_count: int = 0
     is_placeless: bool = False
 
 
@@ -88,6 +92,7 @@ def conditions(
         Condition.OBJECTIVE_AT_RISK: _is_at_risk(seen, params.latency_objective_s),
         Condition.UNRESPONSIVE: troubles.unresponsive_count > 0,
         Condition.NOT_CONSUMING: troubles.not_consuming_count > 0,
+        Condition.UNMOVABLE: troubles.unmovable_count > 0,
     }
     return frozenset(condition for condition in Condition if holds[condition])
 

@@ -94,6 +94,8 @@ class Fleet:
             return f"silent for {silent_s:.0f} s: {ends}"
         if record.not_consuming_since_s is not None and record.report is not None:
             return record.report.lost_reason or "does not consume"
+        if record.report is not None and record.report.unmovable_count:
+            return f"holds {record.report.unmovable_count} that can be moved nowhere: {record.report.unmovable_reason}"
         return None
 
     def capacity(self, now_s: float) -> Capacity | None:

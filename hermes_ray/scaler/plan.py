@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import TopicTopology
 from hermes_ray.config.knobs import rolling_values
@@ -61,8 +62,8 @@ def revision(plan: Plan, topic: str) -> str:
 
     Code, broker, and the topic's knobs that say so where they are declared. All else changes under a living worker.
     """
-    parts = [plan.code, plan.rolled, plan.config.broker.urls, rolling_values(plan.config.topics[topic])]
-    return digest(parts)
+    broker = plan.config.broker
+    return digest([plan.code, plan.rolled, broker.urls, broker.decoder, rolling_values(plan.config.topics[topic])])
 
 
 def digest(parts: Any) -> str:
@@ -116,13 +117,14 @@ def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
     return WorkerSpec(
         deployment=config.deployment.name,
         worker=topic,
-        urls=config.broker.urls,
+        broker=BrokerSpec(urls=config.broker.urls, decoder=config.broker.decoder),
         queue=queue_spec(config, topic),
         handler=chosen.handler,
         options=chosen.options,
         import_paths=plan.import_paths,
         concurrency=plan.concurrency[topic],
         prefetch=chosen.worker.prefetch,
+        prefetch_bytes=chosen.worker.prefetch_bytes,
         drain_timeout_s=chosen.worker.drain_timeout_s,
         revision=revision(plan, topic),
     )

@@ -62,6 +62,7 @@ def _conditions_of(
         start_failure_count=fleet.start_failure_count(topic),
         unresponsive_count=team.silent_count,
         not_consuming_count=team.not_consuming_count,
+        unmovable_count=team.unmovable_count,
         is_placeless=fleet.lack(topic) is not None,
     )
     return conditions(

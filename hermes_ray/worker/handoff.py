@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from hermes_ray.broker.delivery import Delivery
 
-__all__ = ["Handoff", "take_all"]
+__all__ = ["Handoff", "take_last"]
 
 
 class Handoff:
@@ -30,9 +30,9 @@ class Handoff:
         if not self._waking:
             self._wake_one()
 
-    def take_all(self) -> list[Delivery]:
-        """Take back what no consumer has got."""
-        return take_all(self._buffer)
+    def take_last(self, count: int | None = None) -> list[Delivery]:
+        """Take back what no consumer has got, the ``count`` that came last or all."""
+        return take_last(self._buffer, count)
 
     def __iter__(self) -> Iterator[Delivery]:
         buffer, idle = self._buffer, self._idle
@@ -65,14 +65,15 @@ class Handoff:
                 return
 
 
-def take_all(buffer: deque[Delivery]) -> list[Delivery]:
-    """Empty ``buffer``, whoever else takes from it meanwhile."""
-    taken = []
+def take_last(buffer: deque[Delivery], count: int | None = None) -> list[Delivery]:
+    """The last ``count`` of ``buffer``, or all, in their order, whoever else takes from it meanwhile."""
+    taken: list[Delivery] = []
     try:
-        while True:
-            taken.append(buffer.popleft())
+        while count is None or len(taken) < count:
+            taken.append(buffer.pop())
     except IndexError:
-        return taken
+        pass
+    return taken[::-1]
 
 
 def _withdraw(idle: deque[threading.Lock], asleep: threading.Lock) -> bool:

@@ -33,7 +33,7 @@ class Report(Struct, frozen=True, kw_only=True):
     So a lost, repeated or late report costs freshness only. ``revision`` and ``settings`` are what the worker is made
     of and retries by; ``held_count`` deliveries are unsettled, of them ``running_count`` in a handler, one for
     ``longest_running_s``; ``killed_count`` handlers its end cut short; ``wait_rungs_ms`` are the delays of the wait
-    queues that it has made.
+    queues that it has made; ``unmovable_count`` of the held ones the broker takes back in no form, for one reason.
     """
 
     worker: str
@@ -52,6 +52,8 @@ class Report(Struct, frozen=True, kw_only=True):
     killed_count: int = 0
     lost_reason: str | None = None
     wait_rungs_ms: tuple[int, ...] = ()
+    unmovable_count: int = 0
+    unmovable_reason: str | None = None
     counters: Counters = Counters()
 
 

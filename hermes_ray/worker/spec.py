@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.queue_spec import QueueSpec
 
 __all__ = ["Outlet", "WorkerSpec"]
@@ -15,22 +16,22 @@ __all__ = ["Outlet", "WorkerSpec"]
 class WorkerSpec:
     """All a worker is built from. ``worker`` is ``TOPIC/xxxxxxxx``; ``prefetch`` None derives it from service time.
 
-    ``revision`` names what the worker is made of; it only comes back in its reports. ``urls`` and ``options`` have
+    ``revision`` names what the worker is made of; it only comes back in its reports. ``options`` have
     passwords, so a log or traceback that shows a spec leaves them out.
     """
 
     deployment: str
     worker: str
-    urls: tuple[str, ...] = field(repr=False)
+    broker: BrokerSpec
     queue: QueueSpec
     handler: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     import_paths: tuple[str, ...] = ()
     concurrency: int | None = None
     prefetch: int | None = None
+    prefetch_bytes: int = 1 << 26
     drain_timeout_s: float = 900.0
     report_interval_s: float = 1.0
-    heartbeat_s: int = 60
     revision: str = ""
 
 

@@ -5,8 +5,8 @@ It works without the scaler; what it needs of Ray comes in as an ``Outlet``, so 
 
 from __future__ import annotations
 
-import gc
 import logging
+import math
 import os
 import random
 import signal
@@ -19,24 +19,26 @@ from typing import Any
 from msgspec import structs
 
 from hermes_ray.broker.consumer import Consumer
-from hermes_ray.broker.outgoing import check_headers
+from hermes_ray.broker.outgoing import encode_headers
 from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.worker.collector import spare_the_collector, watch_memory
 from hermes_ray.worker.counters import Counters
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
-from hermes_ray.worker.prefetch import prefetch_count, slots_per_worker
+from hermes_ray.worker.loop_slots import LoopSlots
+from hermes_ray.worker.prefetch import RecentRuns, prefetch_count, slots_per_worker
 from hermes_ray.worker.report import Phase, Report, encode
-from hermes_ray.worker.slots import LoopSlots, ThreadSlots
 from hermes_ray.worker.spec import Outlet, WorkerSpec
 from hermes_ray.worker.standstill import Standstill
+from hermes_ray.worker.thread_slots import ThreadSlots
 
-__all__ = ["Worker", "spare_the_collector"]
+__all__ = ["Worker"]
 
 log = logging.getLogger(__name__)
 
 CLOSE_HANDLER_S = 10.0
 PREFETCH_CHANGE_RATIO = 1.5
-PREFETCH_CHANGE_EVERY_S = 60.0
-PREFETCH_MIN_SAMPLE = 20
+PREFETCH_LOOK_EVERY_S = 1.0
+PREFETCH_LOWER_AFTER_S, PREFETCH_RAISE_AFTER_S = 2.0, 15.0  # a consumer is replaced for it
 REPORT_SPREAD = (0.9, 1.1)
 LOST_REASON_CHARACTERS = 200
 
@@ -63,23 +65,24 @@ class Worker:
         self._killed_count = 0
         self._seq = 0
         self._busy_s = 0.0
-        self._prefetch_changed_s: float | None = None
         self._consumer = Consumer(
-            spec.urls,
+            spec.broker,
             spec.queue,
             name=f"{spec.deployment}/{spec.worker}",
             prefetch=spec.prefetch or prefetch_count(None, self._concurrency),
+            prefetch_bytes=spec.prefetch_bytes,
             concurrency=self._concurrency,
-            on_batch=self._slots.put,
+            slots=self._slots,
             on_change=self._changed.set,
             on_crash=lambda: os._exit(1),
-            heartbeat_s=spec.heartbeat_s,
         )
         spare_the_collector()
+        watch_memory()
         # It is heard of before it consumes: a first handler that keeps the interpreter would let no word out.
         interval_s = self._outlet.report(encode(self._report()))
         self._slots.start(self._consumer.settle)
         self._consumer.start()
+        threading.Thread(target=self._adapt_prefetch_for_ever, name="prefetch", daemon=True).start()
         threading.Thread(target=self._report_for_ever, args=(interval_s,), name="reports", daemon=True).start()
 
     def __repr__(self) -> str:
@@ -121,7 +124,7 @@ class Worker:
         stopped = self._consumer.stop_consuming()
         while True:
             agreed = stopped.wait(0.02)
-            self._consumer.give_back(self._slots.take_buffered())
+            self._consumer.give_back(self._slots.take_back())
             if agreed or time.monotonic() > deadline_s:
                 break
         while self._slots.figures().running_count and time.monotonic() < deadline_s:
@@ -132,11 +135,11 @@ class Worker:
         self._drained = True
         self._changed.set()
 
-    def _check_publish(self, topic: str, headers: Mapping[str, Any]) -> None:
+    def _check_publish(self, topic: str | None, headers: Mapping[str, Any]) -> bytes:
         routes = self._queue.routes
-        if topic not in routes:
+        if topic is not None and topic not in routes:
             raise ValueError(f"this deployment has no topic {topic!r} to publish to, only {', '.join(sorted(routes))}")
-        check_headers(headers)
+        return encode_headers(headers)
 
     def _report_for_ever(self, wanted_s: float | None) -> None:
         interval_s = self._spec.report_interval_s if wanted_s is None else wanted_s
@@ -151,19 +154,19 @@ class Worker:
                 return
             # While no scaler answers, the last interval goes on: many workers would overrun the one that returns.
             interval_s = interval_s if wanted_s is None else wanted_s
-            self._adapt_prefetch()
 
-    def _adapt_prefetch(self) -> None:
-        runs, now_s = self._slots.figures().runs, time.monotonic()
-        if self._spec.prefetch is not None or runs.finished < PREFETCH_MIN_SAMPLE or self._draining.is_set():
-            return
-        if self._prefetch_changed_s is not None and now_s - self._prefetch_changed_s < PREFETCH_CHANGE_EVERY_S:
-            return
-        now = self._consumer.prefetch
-        wanted = prefetch_count(runs.busy_s / runs.finished, self._concurrency)
-        if not 1 / PREFETCH_CHANGE_RATIO < wanted / now < PREFETCH_CHANGE_RATIO:
-            self._prefetch_changed_s = now_s
-            self._consumer.set_prefetch(wanted)
+    def _adapt_prefetch_for_ever(self) -> None:
+        recent, changed_s, chosen = RecentRuns(self._concurrency), -math.inf, self._spec.prefetch
+        recent.note(time.monotonic(), 0, 0.0)
+        while not self._draining.wait(PREFETCH_LOOK_EVERY_S):
+            runs, now_s, now = self._slots.figures().runs, time.monotonic(), self._consumer.prefetch
+            recent.note(now_s, runs.finished, runs.busy_s)
+            wanted = chosen or prefetch_count(recent.service_s(), self._concurrency)
+            wanted = min(wanted, self._consumer.most_by_bytes)
+            is_due = now_s - changed_s > (PREFETCH_LOWER_AFTER_S if wanted < now else PREFETCH_RAISE_AFTER_S)
+            if is_due and not 1 / PREFETCH_CHANGE_RATIO < wanted / now < PREFETCH_CHANGE_RATIO:
+                changed_s = now_s
+                self._consumer.set_prefetch(wanted)
 
     def _phase(self) -> Phase:
         if self._drained:
@@ -175,6 +178,7 @@ class Worker:
     def _report(self) -> Report:
         self._seq += 1
         consumer, slots = self._consumer, self._slots.figures()
+        unmovable = consumer.unmovable
         # A slot that ends while it is read has cleared its start but not yet added its time: without max the total
         # would go back.
         self._busy_s = max(self._busy_s, slots.runs.busy_s)
@@ -194,19 +198,14 @@ class Worker:
             killed_count=self._killed_count,
             lost_reason=None if consumer.lost_reason is None else consumer.lost_reason[:LOST_REASON_CHARACTERS],
             wait_rungs_ms=tuple(sorted(consumer.wait_rungs_ms)),
+            unmovable_count=len(unmovable),
+            unmovable_reason=unmovable[0][:LOST_REASON_CHARACTERS] if unmovable else None,
             counters=Counters(
                 settlements=copy(consumer.counts),
                 runs=structs.replace(slots.runs, busy_s=self._busy_s),
                 reconnects=consumer.reconnect_count,
             ),
         )
-
-
-def spare_the_collector() -> None:
-    """Freeze what is loaded and collect less often: a delivery makes no cycles, so collections only cost time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 def _on_sigterm(drain: Any) -> None:

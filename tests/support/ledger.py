@@ -71,7 +71,7 @@ class Sender:
 
         def publish() -> None:
             for message in messages:
-                self._publisher.publish(message, partial(self._note, message.properties.message_id))
+                self._publisher.publish(message, partial(self._note, message.properties.get("message_id")))
                 self._sent_count += 1
             pending.append(self._sent_count - len(self.answers))
             sent.set()
@@ -96,7 +96,7 @@ class Sender:
         closed.wait(5)
         self._io.stop()
 
-    def _note(self, id: str, answer: Answer) -> None:
+    def _note(self, id: str, answer: Answer, _words: str) -> None:
         self.answers.append((id, answer))
 
 
@@ -117,7 +117,7 @@ def publish(url: str, count: int, *, queue: str = "q", body: bytes = b"{}") -> l
     with sending(url) as sender:
         sender.send(messages)
         until(lambda: len(sender.ids(Answer.CONFIRMED)) == count, f"{count} confirms of {len(sender.answers)} answers")
-    return [message.properties.message_id for message in messages]
+    return [message.properties.get("message_id") for message in messages]
 
 
 @contextmanager

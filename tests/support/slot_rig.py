@@ -7,21 +7,24 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import pytest
-from pika.spec import BasicProperties
 
 from hermes_ray import Message
 from hermes_ray.broker.delivery import Delivery
-from hermes_ray.message import Outcome
+from hermes_ray.message import Check
+from hermes_ray.outcome import Outcome
 from hermes_ray.worker.handlers import Handler
-from hermes_ray.worker.slots import LoopSlots, ThreadSlots
+from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.standstill import Standstill
+from hermes_ray.worker.thread_slots import ThreadSlots
+from tests.support.deliveries import delivery
 from tests.support.ledger import until
 
 Function = Callable[[Message], Any]
 AsyncFunction = Callable[[Message], Coroutine[Any, Any, Any]]
 
 
-def no_check(_topic: str, _headers: Mapping[str, Any]) -> None: ...
+def no_check(_topic: str | None, _headers: Mapping[str, Any]) -> bytes:
+    return b""
 
 
 class Rig:
@@ -31,7 +34,7 @@ class Rig:
         self,
         function: Function,
         concurrency: int = 1,
-        check: Callable[..., object] = no_check,
+        check: Check = no_check,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         is_async = asyncio.iscoroutinefunction(function)
@@ -58,8 +61,9 @@ class Rig:
     def put(self, *bodies: bytes, headers: dict[str, Any] | None = None) -> range:
         first = self._next
         self._next += len(bodies)
-        properties = BasicProperties(message_id="m-1", headers=headers)
-        self.slots.put([Delivery(1, first + n, properties, body) for n, body in enumerate(bodies)])
+        self.slots.put(
+            [delivery(body, tag=first + n, headers=headers, message_id="m-1") for n, body in enumerate(bodies)]
+        )
         return range(first, self._next)
 
 
@@ -79,7 +83,7 @@ def rig(
     kind: str,
     function: Function,
     concurrency: int = 1,
-    check: Callable[..., object] = no_check,
+    check: Check = no_check,
     options: Mapping[str, Any] | None = None,
 ) -> Rig:
     chosen = function if kind == "thread" else as_async(function, suspend=kind == "loop that suspends")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_ray import Message
+from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.worker.report import Report, decode
 from hermes_ray.worker.spec import WorkerSpec
@@ -164,7 +165,9 @@ def spec(url: str, handler: str, **settings: Any) -> WorkerSpec:
     queue = {"topic": "t", "queue": "q", "rungs_ms": (100,), "routes": {"t": "q", "other": "other.q"}}
     queue |= {key: settings.pop(key) for key in QUEUE_KEYS & set(settings)}
     worker = {"deployment": "tests", "worker": f"t/{next(_numbers):08x}", "report_interval_s": 0.1} | settings
-    return WorkerSpec(urls=(url,), handler=handler, queue=QueueSpec(**queue), **worker)  # type: ignore[arg-type]
+    ways: Any = {key: worker.pop(key) for key in ("heartbeat_s", "decoder") if key in worker}
+    broker = BrokerSpec(urls=(url,), **ways)
+    return WorkerSpec(broker=broker, handler=handler, queue=QueueSpec(**queue), **worker)  # type: ignore[arg-type]
 
 
 @contextmanager

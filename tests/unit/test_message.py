@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gzip
+import json
 import uuid
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,9 +80,10 @@ def test_children_of_a_message_without_id_have_ids_of_their_own() -> None:
 
 
 def test_what_the_check_refuses_is_not_published() -> None:
-    def check(topic: str, headers: Mapping[str, Any]) -> None:
+    def check(topic: str | None, headers: Mapping[str, Any]) -> bytes:
         if topic != "known":
             raise ValueError(f"no topic {topic}")
+        return b""
 
     message = Message(b"", check=check)
     with pytest.raises(ValueError, match="no topic unknown"):
@@ -112,3 +116,129 @@ def test_a_body_that_is_no_json_cannot_be_published() -> None:
 
 def test_what_a_message_prints_as_holds_no_body() -> None:
     assert repr(Message(b"secret", topic="t", id="m", attempt=3)) == "Message(topic='t', id='m', attempt=3, 6 bytes)"
+
+
+def test_nothing_of_a_message_can_be_written_to() -> None:
+    message = Message(b"", headers={"k": 1})
+    with pytest.raises(TypeError):
+        message.headers["k"] = 2  # type: ignore[index]
+    for name in ("id", "headers", "attempt", "priority", "content_type", "routing_key"):
+        with pytest.raises(AttributeError):
+            setattr(message, name, "x")
+
+
+def test_a_message_built_by_hand_has_the_properties_that_it_was_given() -> None:
+    message = Message(b"", content_type="text/x", priority=3, reply_to="answers", timestamp=7, routing_key="a.b")
+    assert (message.content_type, message.priority, message.reply_to, message.timestamp) == ("text/x", 3, "answers", 7)
+    assert (message.exchange, message.routing_key, message.redelivered) == ("", "a.b", False)
+    assert (message.content_encoding, message.type, message.correlation_id, message.app_id) == (None,) * 4
+    with pytest.raises(TypeError, match="a message has no prioritty, only content_type"):
+        Message(b"", prioritty=3)
+
+
+PAYLOAD = {"name": "Zoë", "n": [1, 2]}
+TEXT = json.dumps(PAYLOAD, ensure_ascii=False)
+
+
+def packed(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "content_type"),
+    [
+        (TEXT.encode(), None, None),
+        (TEXT.encode("utf-16"), None, "application/json"),
+        (TEXT.encode("latin-1"), None, "application/json; charset=iso-8859-1"),
+        (TEXT.encode("latin-1"), None, 'text/json;x=1; Charset="ISO-8859-1"'),
+        (TEXT.encode("latin-1"), "latin-1", None),
+        (TEXT.encode(), "utf-8", "application/json"),
+        (TEXT.encode(), "identity", None),
+        (packed(TEXT.encode()), "gzip", None),
+        (packed(TEXT.encode("latin-1")), "GZIP", "application/json; charset=latin-1"),
+        (zlib.compress(TEXT.encode()), "deflate", None),
+        (zlib.compress(TEXT.encode(), wbits=-15), "deflate", None),
+        (packed(zlib.compress(TEXT.encode())), "deflate, gzip", None),
+        (packed(TEXT[:9].encode()) + packed(TEXT[9:].encode()), "gzip", None),
+    ],
+)
+def test_json_reads_the_body_as_its_properties_say(body: bytes, encoding: str | None, content_type: str | None) -> None:
+    assert Message(body, content_encoding=encoding, content_type=content_type).json() == PAYLOAD
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "content_type"),
+    [
+        (TEXT.encode(), "gzip", None),
+        (packed(TEXT.encode())[:-9], "gzip", None),
+        (b"", "gzip", None),
+        (TEXT.encode(), "br", None),
+        (TEXT.encode("latin-1"), None, "application/json; charset=utf-8"),
+        (TEXT.encode(), None, "application/json; charset=nobody-knows"),
+    ],
+)
+def test_a_body_that_its_properties_misname_is_a_permanent_error(
+    body: bytes, encoding: str | None, content_type: str | None
+) -> None:
+    with pytest.raises(PermanentError, match="the body is not JSON: "):
+        Message(body, content_encoding=encoding, content_type=content_type).json()
+
+
+def test_a_body_that_unpacks_to_more_than_a_worker_bears_is_a_permanent_error() -> None:
+    with pytest.raises(PermanentError, match="more than 268435456 bytes"):
+        Message(packed(b"0" * (1 << 28) + b"1"), content_encoding="gzip").json()
+
+
+def test_a_publish_says_what_the_message_is() -> None:
+    message = Message(b"", id="m")
+    message.publish("t", b"", priority=5, type="made", correlation_id="c", content_type="text/x")
+    message.publish("t", b"")
+    first, second = message.publishes
+    assert first.fields == {"priority": 5, "type": "made", "correlation_id": "c", "content_type": "text/x"}
+    assert (second.fields, first.id != second.id) == ({}, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"priority": 256}, "priority is 256: it must be a whole number from 0 to 255"),
+        ({"priority": True}, "priority is True"),
+        ({"priority": "3"}, "priority is '3'"),
+        ({"type": "x" * 256}, "type is 'xxx"),
+        ({"content_type": 7}, "content_type is '7': it must be text of at most 255 bytes"),
+        ({"correlation_id": "\ud800"}, "surrogates not allowed"),
+    ],
+)
+def test_a_property_that_amqp_cannot_carry_is_refused_and_nothing_is_published(fields: Any, said: str) -> None:
+    message = Message(b"", id="m")
+    with pytest.raises(ValueError, match=said):
+        message.publish("t", b"", **fields)
+    assert not message.has_published
+
+
+def test_headers_that_a_broker_would_act_on_are_not_passed_on() -> None:
+    headers = {"CC": ["t"], "BCC": ["t"], "x-death": [], "x-delivery-count": 3, "x-hermes-attempt": 2, "mine": 1}
+    message = Message(b"", headers=headers)
+    message.publish("t", b"", message.headers)
+    assert message.publishes[0].headers == {"mine": 1}
+
+
+def test_a_reply_goes_where_it_is_waited_for() -> None:
+    message = Message(b"", id="m", reply_to="answers", correlation_id="c-7")
+    message.reply({"ok": True}, type="answer")
+    (reply,) = message.publishes
+    assert (reply.topic, reply.reply_to, reply.body) == (None, "answers", b'{"ok": true}')
+    assert reply.fields == {"correlation_id": "c-7", "type": "answer"}
+    with pytest.raises(ValueError, match="nobody waits for a reply"):
+        Message(b"").reply(b"")
+
+
+def test_what_is_published_after_the_handler_has_returned_raises() -> None:
+    message = Message(b"", reply_to="answers")
+    message.publish("t", b"1")
+    message.seal()
+    with pytest.raises(ValueError, match="the handler has returned"):
+        message.publish("t", b"2")
+    with pytest.raises(ValueError, match="the handler has returned"):
+        message.reply(b"2")
+    assert len(message.publishes) == 1

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pika import BasicProperties
 
 from hermes_ray import Message
-from hermes_ray.broker.outgoing import PUBLISHED_MS, fresh, retry
+from hermes_ray.broker.outgoing import PUBLISHED_MS, encode_headers, fresh, retry
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.topology import wait_arguments
+from tests.support.deliveries import delivery
 from tests.support.ledger import Ledger, Sender, channel_to, publish, ready_count, sending, take, until
 from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Gate, working
@@ -42,7 +42,7 @@ def test_no_publish_waits_for_the_confirm_of_the_one_before(sender: Sender, vhos
     assert sender.send(messages) == 2000
 
     until(lambda: len(sender.answers) == 2000, "all answers")
-    assert sorted(sender.ids(Answer.CONFIRMED)) == sorted(m.properties.message_id for m in messages)
+    assert sorted(sender.ids(Answer.CONFIRMED)) == sorted(m.properties.get("message_id") for m in messages)
     assert ready_count(vhost_url) == 2000
 
 
@@ -52,7 +52,7 @@ def test_a_publish_to_a_missing_queue_is_returned_and_its_neighbours_are_confirm
     sender.send(messages)
 
     until(lambda: len(sender.answers) == 30, "all answers")
-    returned = [m.properties.message_id for m in messages if m.queue == "missing"]
+    returned = [m.properties.get("message_id") for m in messages if m.queue == "missing"]
     assert sorted(sender.ids(Answer.RETURNED)) == sorted(returned)
     assert len(sender.ids(Answer.CONFIRMED)) == 20
 
@@ -72,7 +72,7 @@ def test_a_full_queue_that_rejects_publishes_answers_with_a_nack(sender: Sender,
 def test_what_waits_for_an_answer_may_raise_and_nothing_is_sent_twice(
     sender: Sender, vhost_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(id: str, answer: Answer) -> None:
+    def fail(id: str, answer: Answer, _words: str) -> None:
         sender.answers.append((id, answer))
         raise OSError("the disk is full")
 
@@ -88,9 +88,9 @@ def test_what_waits_for_an_answer_may_raise_and_nothing_is_sent_twice(
 def test_a_wait_queue_is_spoken_of_once_it_took_a_message_and_until_it_is_gone(sender: Sender, vhost_url: str) -> None:
     def send(delay_ms: int) -> Answer:
         queue = f"q.wait.{delay_ms}"
-        message = retry(BasicProperties(), b"{}", queue=queue, delay_ms=delay_ms, declare=declared.get(delay_ms))
+        message = retry(delivery(b"{}"), queue=queue, delay_ms=delay_ms, declare=declared.get(delay_ms))
         sender.send([message])
-        id = message.properties.message_id
+        id = message.properties.get("message_id")
         until(lambda: id in dict(sender.answers), "an answer")
         return dict(sender.answers)[id]
 
@@ -109,7 +109,7 @@ def test_a_wait_queue_is_spoken_of_once_it_took_a_message_and_until_it_is_gone(s
 
 def test_a_message_is_stamped_with_an_id_and_the_time_of_its_publish(sender: Sender, vhost_url: str) -> None:
     before_ms = time.time_ns() // 1_000_000
-    sender.send([fresh("q", b"{}", headers={"kind": "x"}), fresh("q", b"{}", id="mine")])
+    sender.send([fresh("q", b"{}", table=encode_headers({"kind": "x"})), fresh("q", b"{}", id="mine")])
 
     first, second = take(vhost_url, "q", 2)
     assert str(uuid.UUID(first.id)) == first.id
@@ -130,7 +130,7 @@ def test_every_publish_is_answered_though_the_connection_is_cut_in_the_middle(
     until(lambda: len(sender.answers) == 20_000, "all answers", within_s=40)
     assert len(sender.ids(Answer.CONFIRMED)) == 20_000
     stored = take(vhost_url, "q", ready_count(vhost_url))
-    assert {taken.id for taken in stored} == {m.properties.message_id for m in messages}
+    assert {taken.id for taken in stored} == {m.properties.get("message_id") for m in messages}
 
 
 def test_what_a_blocked_connection_left_unanswered_is_sent_again_on_the_next(

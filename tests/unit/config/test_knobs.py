@@ -26,12 +26,16 @@ def test_a_worker_is_made_of_the_rolling_and_topology_knobs_sorted_by_key() -> N
         ("worker.memory", 4 * 2**30),
         ("worker.num_cpus", 0.25),
         ("worker.prefetch", None),
+        ("worker.prefetch_bytes", 64 * 2**20),
         ("worker.resources", {}),
     ]
 
 
 def test_the_broker_belongs_to_what_a_worker_is_made_of() -> None:
-    assert rolling_values(load(None, ["topics.a.handler=m:f", "broker.url=amqp://h"]).broker) == [("url", "amqp://h")]
+    assert rolling_values(load(None, ["topics.a.handler=m:f", "broker.url=amqp://h"]).broker) == [
+        ("decoder", "direct"),
+        ("url", "amqp://h"),
+    ]
 
 
 def test_time_outs_and_what_the_scaler_alone_reads_are_live() -> None:

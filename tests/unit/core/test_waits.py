@@ -1,24 +1,39 @@
-"""Waits are measured from the header our publisher stamps, as pika gives it back."""
+"""Waits are measured from the header our publisher stamps."""
 
 from __future__ import annotations
 
-from pika.data import decode_table, encode_table
+import time
 
-from hermes_ray.broker.outgoing import fresh
+from hermes_ray.broker.outgoing import DUE_MS, PUBLISHED_MS, fresh
 from hermes_ray.core.histogram import quantile
-from hermes_ray.worker.slots import _Slot
+from hermes_ray.worker.slot import Slot
 from hermes_ray.worker.standstill import Standstill
+from tests.support.deliveries import raw_of
 
 
-def test_a_wait_is_counted_from_the_publish_time_that_travelled_through_the_broker() -> None:
-    encoded: list[bytes] = []
-    stamped = fresh("crawl", b"{}").properties.headers
-    encode_table(encoded, {name: value - 2_000 for name, value in stamped.items()})
-    headers, _ = decode_table(b"".join(encoded), 0)
-    slot = _Slot(Standstill())
-    slot.begin(headers)
-    slot.begin({"x-hermes-published-ms": "yesterday"})
+def test_a_wait_is_counted_from_the_publish_time_or_from_when_a_retry_was_due() -> None:
+    now_ms = time.time_ns() // 1_000_000
+    slot = Slot(Standstill())
+    slot.begin(raw_of({"first": 1, PUBLISHED_MS: now_ms - 2_000}, content_type="text/plain"))
+    slot.begin(raw_of({PUBLISHED_MS: now_ms - 60_000, DUE_MS: now_ms - 2_000}))
+    assert sum(slot.wait) == 2
     waited_s = quantile(slot.wait, 1.0)
     assert waited_s is not None
     assert 1.7 < waited_s < 2.5
+
+
+def test_a_message_that_says_no_time_or_that_was_a_dead_letter_has_not_waited_for_a_worker() -> None:
+    now_ms = time.time_ns() // 1_000_000
+    slot = Slot(Standstill())
+    for headers in (
+        None,
+        {PUBLISHED_MS: "yesterday"},
+        {PUBLISHED_MS: {"x": now_ms}},
+        {"nested": {PUBLISHED_MS: now_ms}},
+        {"text": f"\x15{PUBLISHED_MS}l12345678"},
+        {PUBLISHED_MS: now_ms - 9_000, "x-hermes-reason": "attempts"},
+    ):
+        slot.begin(raw_of(headers))
+    assert sum(slot.wait) == 0
+    slot.begin(fresh("crawl", b"{}").properties.raw)
     assert sum(slot.wait) == 1

@@ -8,21 +8,21 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 import pytest
-from pika.spec import BasicProperties
 
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.worker.handoff import Handoff
+from tests.support.deliveries import delivery
 from tests.support.ledger import until
 
 
 def deliveries(first: int, last: int) -> list[Delivery]:
-    return [Delivery(1, tag, BasicProperties(), b"") for tag in range(first, last + 1)]
+    return [delivery(tag=tag) for tag in range(first, last + 1)]
 
 
 def consume(handoff: Handoff, count: int, on_tag: Callable[[int], object]) -> None:
     def run() -> None:
-        for delivery in handoff:
-            on_tag(delivery.tag)
+        for taken in handoff:
+            on_tag(taken.tag)
 
     for _ in range(count):
         threading.Thread(target=run, daemon=True).start()
@@ -50,8 +50,8 @@ def test_one_consumer_gets_everything_in_order() -> None:
 def test_what_nobody_got_is_taken_back_once() -> None:
     handoff = Handoff()
     handoff.put(deliveries(1, 3))
-    assert [d.tag for d in handoff.take_all()] == [1, 2, 3]
-    assert handoff.take_all() == []
+    assert [d.tag for d in handoff.take_last()] == [1, 2, 3]
+    assert handoff.take_last() == []
 
 
 def test_consumers_that_wait_in_their_handlers_all_run_at_once() -> None:
@@ -121,3 +121,11 @@ def test_nothing_is_lost_or_doubled_and_nobody_sleeps_while_work_waits(consumers
             last += size
         until(lambda: sum(counts.values()) == last, "all that was put was taken", within_s=10)  # noqa: B023
     assert counts == Counter(range(1, last + 1))
+
+
+def test_the_last_ones_are_taken_back_in_their_order() -> None:
+    handoff = Handoff()
+    handoff.put(deliveries(1, 9))
+    assert [d.tag for d in handoff.take_last(3)] == [7, 8, 9]
+    assert [d.tag for d in handoff.take_last(0)] == []
+    assert [d.tag for d in handoff.take_last(100)] == [1, 2, 3, 4, 5, 6]

@@ -4,20 +4,28 @@ import asyncio
 import contextvars
 import sys
 import threading
+import time
 from itertools import count
 from typing import Any
 
 import pytest
-from pika.spec import BasicProperties
 
 from hermes_ray import Message
-from hermes_ray.broker.delivery import Delivery
-from hermes_ray.message import Done, Retry
-from hermes_ray.worker.slots import LoopSlots
+from hermes_ray.outcome import Done, Retry
+from hermes_ray.worker.loop_slots import LoopSlots
+from tests.support.deliveries import delivery
 from tests.support.ledger import until
 from tests.support.slot_rig import Rig
 
 note: contextvars.ContextVar[str] = contextvars.ContextVar("note", default="clean")
+
+
+def spin(seconds: float) -> None:
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        pass
+
+
 STEPS = pytest.mark.parametrize("later", [False, True], ids=["in the first step", "in a later step"])
 
 
@@ -147,7 +155,7 @@ def test_a_wake_up_that_meets_a_cancelled_sleeper_wakes_the_others() -> None:
 
     def cancel_then_put() -> None:
         slots._tasks[0].cancel()
-        slots._buffer.extend(Delivery(1, tag, BasicProperties(), b"") for tag in (101, 102))
+        slots._buffer.extend(delivery(tag=tag) for tag in (101, 102))
         slots._wake()
 
     slots._loop.call_soon_threadsafe(cancel_then_put)
@@ -183,7 +191,7 @@ def test_a_handler_that_blocks_its_loop_holds_up_the_loop_but_nobody_else() -> N
     made.put(*[b""] * 10)
     totals = made.slots.figures()
     assert (totals.running_count, totals.runs.finished) == (1, 0)
-    assert len(made.slots.take_buffered()) == 10, "what no handler has seen can be given back meanwhile"
+    assert len(made.slots.take_back()) == 10, "what no handler has seen can be given back meanwhile"
     release.set()
     until(lambda: made.outcomes, "it came through")
     assert made.handle(b"") == [None]
@@ -199,3 +207,38 @@ def test_an_async_close_runs_in_the_handlers_own_loop() -> None:
     made.handle(b"")
     made.slots.run(remember())
     assert loops[0] is loops[1]
+
+
+def test_handlers_that_never_wait_leave_the_loop_to_those_that_do() -> None:
+    """By order, not by the clock: the short sleep ends while most of the others are yet to be handled."""
+    handled = 0
+    at_wake = list[int]()
+
+    async def handler(message: Message) -> None:
+        nonlocal handled
+        if message.body == b"waits":
+            for _ in range(3):
+                await asyncio.sleep(0.001)
+            at_wake.append(handled)
+        else:
+            spin(0.0005)
+            handled += 1
+
+    made = Rig(handler, concurrency=8)
+    outcomes = made.handle(b"waits", *[b"works"] * 3_000)
+    assert outcomes == [None] * 3_001
+    assert at_wake[0] < 1_000
+
+
+def test_a_slot_that_is_cancelled_between_two_turns_goes_on() -> None:
+    async def handler(message: Message) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+        spin(0.006)
+
+    made = Rig(handler, concurrency=1)
+    assert made.handle(*[b""] * 20) == [None] * 20
+    slots = made.slots
+    assert isinstance(slots, LoopSlots)
+    assert not slots._tasks[0].done()

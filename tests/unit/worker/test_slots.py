@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from pika.spec import BasicProperties
 
 from hermes_ray import Message, PermanentError
-from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import ATTEMPT, DUE_MS, PUBLISHED_MS
 from hermes_ray.core.histogram import DURATION_BUCKETS_S, quantile
-from hermes_ray.message import DeadLetter, Done, Retry
+from hermes_ray.outcome import DeadLetter, Done, Retry
+from tests.support.deliveries import delivery
 from tests.support.ledger import until
 from tests.support.slot_rig import KINDS, Rig, rig
 
@@ -137,7 +136,7 @@ def test_publishes_are_handed_over_with_a_return_and_dropped_with_an_exception(k
 
 @KINDS
 def test_a_publish_that_the_check_refuses_fails_the_message(kind: str) -> None:
-    def check(topic: str, headers: Mapping[str, Any]) -> None:
+    def check(topic: str | None, headers: Mapping[str, Any]) -> bytes:
         raise ValueError(f"no topic {topic}, {headers}")
 
     (outcome,) = rig(kind, lambda m: m.publish("x", b"", {"k": 1}), check=check).handle(b"")
@@ -166,7 +165,7 @@ def test_a_handler_sees_everything_about_its_message(kind: str) -> None:
 def test_without_our_stamp_the_amqp_timestamp_says_when_it_was_published() -> None:
     seen: list[float | None] = []
     made = Rig(lambda message: seen.append(message.published_at_s))
-    made.slots.put([Delivery(1, 1, BasicProperties(timestamp=1_700_000_000), b"")])
+    made.slots.put([delivery(timestamp=1_700_000_000)])
     until(lambda: made.outcomes, "it was handled")
     assert seen == [1_700_000_000.0]
 

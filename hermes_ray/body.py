@@ -1,0 +1,59 @@
+"""From the bytes of a body to what they stand for."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import zlib
+
+__all__ = ["text_of"]
+
+_MOST_BYTES = 1 << 28  # of a body unpacked: 1 MB of zeros in gzip would be 1 GB, and take all the worker's neighbours
+
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
+_WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+
+def text_of(body: bytes, encoding: str | None, content_type: str | None) -> bytes | str:
+    """``body`` unpacked by its content encoding, as text where a charset is named, else as bytes.
+
+    ``encoding``: ``gzip``, ``deflate``, several with commas in the order they were applied, or nothing; a charset,
+    which some clients put there, is read as one. Raises ``ValueError``, ``LookupError`` or ``zlib.error`` for what
+    cannot be read so.
+    """
+    charset = _CHARSET.search(content_type or "")
+    name = charset[1] if charset else None
+    for word in reversed([word.strip().lower() for word in (encoding or "").split(",")]):
+        if word in _WINDOW:
+            body = _unpacked(body, _WINDOW[word])
+        elif word not in ("", "identity", "binary", "8bit"):
+            name = name or _known(word)
+    return body if name is None else body.decode(name)
+
+
+def _known(word: str) -> str:
+    try:
+        return codecs.lookup(word).name
+    except LookupError:
+        raise ValueError(f"its content_encoding {word[:40]!r} is none of gzip and deflate") from None
+
+
+def _unpacked(body: bytes, window: int) -> bytes:
+    try:
+        return _within(window, body)
+    except zlib.error:
+        if window != _WINDOW["deflate"]:
+            raise
+        return _within(-15, body)  # as some clients write it, without the head that zlib has
+
+
+def _within(window: int, body: bytes) -> bytes:
+    whole = b""
+    while True:  # gzip may come in several members
+        unpack = zlib.decompressobj(window)
+        whole += unpack.decompress(body, _MOST_BYTES - len(whole))
+        if not unpack.eof:
+            raise ValueError("it is cut short" if len(whole) < _MOST_BYTES else f"it has more than {_MOST_BYTES} bytes")
+        body = unpack.unused_data
+        if window != _WINDOW["gzip"] or not body.startswith(b"\x1f\x8b"):
+            return whole

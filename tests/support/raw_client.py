@@ -1,0 +1,60 @@
+"""A client that sends and takes messages with whatever property bytes a test says."""
+
+from __future__ import annotations
+
+import threading
+
+from hermes_ray.broker.broker_spec import BrokerSpec
+from hermes_ray.broker.connection import connect
+from hermes_ray.broker.consumer import Consumer
+from hermes_ray.broker.delivery import Delivery
+from hermes_ray.broker.frames import publish_frames
+from hermes_ray.broker.queue_spec import QueueSpec
+from tests.support.ledger import ready_count, until
+
+__all__ = ["put_raw", "take_raw"]
+
+
+def put_raw(url: str, *messages: tuple[bytes, bytes], queue: str = "q") -> None:
+    """Publish each of (body, property bytes), as one client does one after the other."""
+    connection = connect([url], name="tests/raw")
+    channel = connection.channel()
+    for body, raw in messages:
+        frames = publish_frames(channel.channel_number, queue, raw, body, 100_000)
+        connection._impl._output_marshaled_frames([frames])
+    channel.basic_qos(prefetch_count=1)  # answered after all of them
+    connection.close()
+
+
+class _Keep:
+    """Where deliveries stay."""
+
+    def __init__(self, taken: list[Delivery]) -> None:
+        self.put = taken.extend
+
+    def take_back(self, count: int | None = None) -> list[Delivery]:
+        return []
+
+
+def take_raw(url: str, queue: str, count: int) -> list[Delivery]:
+    """Exactly ``count`` messages of ``queue``, acked, in order."""
+    until(lambda: ready_count(url, queue) >= count, f"{count} messages in {queue}")
+    taken: list[Delivery] = []
+    crashed = threading.Event()
+    consumer = Consumer(
+        BrokerSpec(urls=(url,)),
+        QueueSpec(topic=queue, queue=queue, declare=False),
+        name="tests/take",
+        prefetch=count + 1,
+        concurrency=1,
+        slots=_Keep(taken),
+        on_change=lambda: None,
+        on_crash=crashed.set,
+    )
+    consumer.start()
+    until(lambda: len(taken) >= count or crashed.is_set(), f"{count} messages of {queue}")
+    for each in taken:
+        consumer.settle(each, None)
+    assert consumer.close(10.0)
+    assert len(taken) == count
+    return taken
