@@ -5,25 +5,22 @@ from __future__ import annotations
 import threading
 
 from hermes_ray.broker.broker_spec import BrokerSpec
-from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
 from hermes_ray.broker.delivery import Delivery
-from hermes_ray.broker.frames import publish_frames
+from hermes_ray.broker.outgoing import Outgoing
+from hermes_ray.broker.properties import Properties
+from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.queue_spec import QueueSpec
-from tests.support.ledger import ready_count, until
+from tests.support.ledger import ready_count, sending, until
 
 __all__ = ["put_raw", "take_raw"]
 
 
 def put_raw(url: str, *messages: tuple[bytes, bytes], queue: str = "q") -> None:
-    """Publish each of (body, property bytes), as one client does one after the other."""
-    connection = connect([url], name="tests/raw")
-    channel = connection.channel()
-    for body, raw in messages:
-        frames = publish_frames(channel.channel_number, queue, raw, body, 100_000)
-        connection._impl._output_marshaled_frames([frames])
-    channel.basic_qos(prefetch_count=1)  # answered after all of them
-    connection.close()
+    """Publish each of (body, property bytes), and wait until the broker has them: of a new quorum queue's it loses some."""
+    with sending(url) as sender:
+        sender.send(Outgoing(queue, body, Properties(raw)) for body, raw in messages)
+        until(lambda: len(sender.ids(Answer.CONFIRMED)) == len(messages), f"{len(messages)} confirms")
 
 
 class _Keep:
