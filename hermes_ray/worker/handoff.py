@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from hermes_ray.broker.delivery import Delivery
 
-__all__ = ["Handoff", "take_last"]
+__all__ = ["Handoff", "take_first", "take_last"]
 
 
 class Handoff:
@@ -33,6 +33,10 @@ class Handoff:
     def take_last(self, count: int | None = None) -> list[Delivery]:
         """Take back what no consumer has got, the ``count`` that came last or all."""
         return take_last(self._buffer, count)
+
+    def take_first(self, epoch: int, tag: int) -> list[Delivery]:
+        """Take back what no consumer has got, up to ``tag`` of channel ``epoch``."""
+        return take_first(self._buffer, epoch, tag)
 
     def __iter__(self) -> Iterator[Delivery]:
         buffer, idle = self._buffer, self._idle
@@ -74,6 +78,17 @@ def take_last(buffer: deque[Delivery], count: int | None = None) -> list[Deliver
     except IndexError:
         pass
     return taken[::-1]
+
+
+def take_first(buffer: deque[Delivery], epoch: int, tag: int) -> list[Delivery]:
+    """Those of ``buffer`` up to ``tag`` of channel ``epoch``, which are its first, whoever else takes from it."""
+    taken: list[Delivery] = []
+    try:
+        while (first := buffer[0]).epoch == epoch and first.tag <= tag:
+            taken.append(buffer.popleft())
+    except IndexError:
+        pass
+    return taken
 
 
 def _withdraw(idle: deque[threading.Lock], asleep: threading.Lock) -> bool:

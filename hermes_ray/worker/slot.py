@@ -1,4 +1,8 @@
-"""One slot, where one message at a time is handled: what it counts, and what a failure means."""
+"""One slot, where one message at a time is handled: what it counts, and what a failure means.
+
+A handler may still run when its message is given up on: whoever takes the run out of the slot settles it, its slot once
+the handler has returned or the watch over time limits before, and nobody a second time.
+"""
 
 from __future__ import annotations
 
@@ -16,37 +20,72 @@ from hermes_ray.worker.counters import RunCounts
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.standstill import LEAST_S, Standstill
 
-__all__ = ["Settle", "Slot", "SlotFigures", "failure", "figures_of"]
+__all__ = ["Run", "Settle", "Slot", "SlotFigures", "failure", "figures_of"]
 
 Settle = Callable[[Delivery, Outcome], None]
+Run = tuple[float, Delivery]
+"""When a handler was called, monotonic, and with what."""
 
 
 class Slot:
-    """Counts of one slot, written by that slot alone: no lock, no lost update."""
+    """Counts of one slot, written by that slot alone: no lock, no lost update.
 
-    __slots__ = ("_standstill", "durations", "finished", "finished_s", "service", "started_s", "wait", "wait_s")
+    ``hung`` is a run that was counted out, for as long as its handler goes on; the slot takes no other message then.
+    """
+
+    __slots__ = ("_run", "_standstill", "durations", "finished", "finished_s", "hung", "service", "wait", "wait_s")
 
     def __init__(self, standstill: Standstill) -> None:
         self._standstill = standstill
+        self._run: list[Run] = []  # one at most; a list, since who takes it out of one is nobody else
+        self.hung: Run | None = None
         self.finished = 0
         self.finished_s = 0.0
         self.wait_s = 0.0
         self.service = [0] * BUCKET_COUNT
         self.wait = [0] * BUCKET_COUNT
         self.durations = [0] * (len(DURATION_BUCKETS_S) + 1)
-        self.started_s: float | None = None  # monotonic, of the message in the handler now
 
-    def begin(self, raw: bytes) -> None:
-        eligible_ms = eligible_ms_of(raw)
+    def begin(self, delivery: Delivery) -> None:
+        """The handler is called with ``delivery`` now."""
+        eligible_ms = eligible_ms_of(delivery.raw)
         if eligible_ms is not None:
             wait_s = max(0.0, time.time() - eligible_ms / 1000)  # clocks of two machines may disagree
             self.wait[bucket(wait_s)] += 1
             self.wait_s += wait_s
-        self.started_s = time.monotonic()
+        self._run.append((time.monotonic(), delivery))
 
-    def end(self) -> None:
-        took_s = self.working_s(self.started_s)  # type: ignore[arg-type]
-        self.started_s = None
+    def end(self) -> bool:
+        """The handler has returned; whether its message is this slot's to settle, not counted out before."""
+        try:
+            started_s, _ = self._run.pop()
+        except IndexError:
+            self.hung = None
+            return False
+        self._count(started_s)
+        return True
+
+    def count_out(self, run: Run) -> bool:
+        """Give up on ``run``, which its slot will not settle; whether it was not over by now. For another thread."""
+        self.hung = run  # before it is out: its slot forgets it again where it ends at this moment
+        try:
+            self._run.remove(run)
+        except ValueError:
+            self.hung = None
+            return False
+        self._count(run[0])
+        return True
+
+    @property
+    def run(self) -> Run | None:
+        """What the handler is at; None when the slot is idle or counted out."""
+        try:
+            return self._run[0]
+        except IndexError:
+            return None
+
+    def _count(self, started_s: float) -> None:
+        took_s = self.working_s(started_s)
         self.finished += 1
         self.finished_s += took_s
         self.service[bucket(took_s)] += 1
@@ -69,7 +108,7 @@ class SlotFigures:
 
 def figures_of(slots: Sequence[Slot]) -> SlotFigures:
     """All of them together."""
-    running = [slot.working_s(s) for slot in slots if (s := slot.started_s) is not None]
+    running = [slot.working_s(run[0]) for slot in slots if (run := slot.run) is not None]
     finished_s = sum(slot.finished_s for slot in slots)
     runs = RunCounts(
         finished=sum(slot.finished for slot in slots),
@@ -86,9 +125,20 @@ def figures_of(slots: Sequence[Slot]) -> SlotFigures:
 def failure(error: BaseException, handler: Handler) -> Outcome:
     """What becomes of a message whose handler raised ``error``."""
     text, trace = handler.sentence_of(error), handler.trace_of(error)
-    if isinstance(error, PermanentError):
+    if _is_permanent(error):
         return DeadLetter(reason="permanent", error=text, traceback=trace)
     return Retry(error=text, traceback=trace)
+
+
+def _is_permanent(error: BaseException) -> bool:
+    """Whether no retry can help: so it is where one of a group's errors says it."""
+    looked_at = [error]
+    for each in looked_at:
+        if isinstance(each, PermanentError):
+            return True
+        if isinstance(each, BaseExceptionGroup):
+            looked_at += BaseExceptionGroup.exceptions.__get__(each)
+    return False
 
 
 def _together(counts: Iterable[Sequence[int]]) -> tuple[int, ...]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import inspect
+import sys
 import threading
+import traceback
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Check
-from hermes_ray.outcome import Done, Outcome
+from hermes_ray.outcome import Done, Outcome, Retry
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import Handoff
 from hermes_ray.worker.incoming import IncomingMessage
-from hermes_ray.worker.slot import Settle, Slot, SlotFigures, failure, figures_of
+from hermes_ray.worker.results import PassedOn, is_unfinished
+from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
 from hermes_ray.worker.standstill import Standstill
 
 __all__ = ["ThreadSlots"]
@@ -25,16 +26,20 @@ class ThreadSlots:
     """``concurrency`` threads, each calling a sync handler with one message after the other."""
 
     def __init__(self, handler: Handler, topic: str, concurrency: int, check: Check, standstill: Standstill) -> None:
+        self.slots = [Slot(standstill) for _ in range(concurrency)]
         self._handler = handler
         self._topic = topic
         self._check = check
         self._handoff = Handoff()
-        self._slots = [Slot(standstill) for _ in range(concurrency)]
+        self._threads: dict[Slot, int | None] = {}
+        self._passed_on = PassedOn()
 
     def start(self, settle: Settle) -> None:
         """Start handling; ``settle`` is called by the slot with each delivery and its outcome."""
-        for n, slot in enumerate(self._slots):
-            threading.Thread(target=self._work, args=(slot, settle), name=f"slot {n}", daemon=True).start()
+        for n, slot in enumerate(self.slots):
+            thread = threading.Thread(target=self._work, args=(slot, settle), name=f"slot {n}", daemon=True)
+            thread.start()
+            self._threads[slot] = thread.ident
 
     def put(self, batch: Sequence[Delivery]) -> None:
         """Queue a batch; called from the I/O thread."""
@@ -44,31 +49,42 @@ class ThreadSlots:
         """Take back what no handler has started on, the ``count`` that came last or all."""
         return self._handoff.take_last(count)
 
+    def take_back_first(self, epoch: int, tag: int) -> list[Delivery]:
+        """Take back what no handler has started on, up to ``tag`` of channel ``epoch``."""
+        return self._handoff.take_first(epoch, tag)
+
+    def interrupt(self, slot: Slot, run: Run, outcome: Retry) -> bool:
+        """Whether the handler can be told to stop: a thread cannot."""
+        return False
+
+    def trace(self, slot: Slot) -> str:
+        """Where the handler in ``slot`` is."""
+        frame = sys._current_frames().get(self._threads.get(slot) or 0)
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""
-        return figures_of(self._slots)
+        return figures_of(self.slots)
 
     def run(self, awaitable: Awaitable[Any]) -> None:
         """Run what a sync class's async ``close`` returned."""
-        asyncio.run(_awaited(awaitable))
+        self._passed_on.run(awaitable)
 
     def _work(self, slot: Slot, settle: Settle) -> None:
         call, topic, check = self._handler.call, self._topic, self._check
         outcome: Outcome
         for delivery in self._handoff:
-            slot.begin(delivery.raw)
+            slot.begin(delivery)
             message = IncomingMessage(delivery, topic, check)
             try:
-                result = contextvars.copy_context().run(call, message)
-                if result is not None and inspect.isawaitable(result):
-                    raise TypeError("the handler returned an awaitable nobody awaits: make it an async function")
+                run = contextvars.copy_context().run
+                result = run(call, message)
+                if result is not None and is_unfinished(result):
+                    run(self._passed_on.run, result)
                 outcome = Done(publishes=message.publishes) if message.has_published else None
             except BaseException as error:
                 outcome = failure(error, self._handler)
-            slot.end()
             message.seal()
+            if not slot.end():
+                return  # it was counted out: this worker is being replaced
             settle(delivery, outcome)
-
-
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable

@@ -132,7 +132,7 @@ def test_a_slot_cancelled_while_idle_lives_on() -> None:
     assert isinstance(slots, LoopSlots)
     until(lambda: len(slots._idle) == 1, "the slot is idle")
     sleep = slots._idle[0]
-    slots._loop.call_soon_threadsafe(slots._tasks[0].cancel)
+    slots._loop.call_soon_threadsafe(slots._tasks[slots.slots[0]].cancel)
     until(sleep.cancelled, "its sleep is cancelled")
     assert made.handle(b"a", b"b") == [None, None]
 
@@ -154,7 +154,7 @@ def test_a_wake_up_that_meets_a_cancelled_sleeper_wakes_the_others() -> None:
     until(lambda: len(slots._idle) == 2, "both slots are idle")
 
     def cancel_then_put() -> None:
-        slots._tasks[0].cancel()
+        slots._tasks[slots.slots[0]].cancel()
         slots._buffer.extend(delivery(tag=tag) for tag in (101, 102))
         slots._wake()
 
@@ -241,4 +241,4 @@ def test_a_slot_that_is_cancelled_between_two_turns_goes_on() -> None:
     assert made.handle(*[b""] * 20) == [None] * 20
     slots = made.slots
     assert isinstance(slots, LoopSlots)
-    assert not slots._tasks[0].done()
+    assert not slots._tasks[slots.slots[0]].done()

@@ -211,17 +211,6 @@ def test_no_more_than_concurrency_run_at_once(kind: str) -> None:
     assert most <= 3
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
-def test_an_awaitable_from_a_sync_function_is_a_retry_that_says_so() -> None:
-    async def late() -> None: ...
-
-    made = Rig(lambda message: late() if message.body == b"bad" else None)
-    bad, good = made.handle(b"bad", b"good")
-    assert isinstance(bad, Retry)
-    assert bad.error == "TypeError: the handler returned an awaitable nobody awaits: make it an async function"
-    assert good is None
-
-
 @KINDS
 def test_what_runs_is_counted_as_busy_up_to_now(kind: str) -> None:
     release = threading.Event()

@@ -1,0 +1,53 @@
+"""What handlers return, for the kinds that mean work which has not been done yet."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from concurrent.futures import Future
+from contextlib import AsyncContextDecorator, ContextDecorator
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from hermes_ray.worker.event_loop import run_for_ever
+
+__all__ = ["PassedOn", "is_unfinished", "result_of"]
+
+_NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator)
+
+
+def is_unfinished(result: Any) -> bool:
+    """Whether ``result``, a handler's, means work that may not have been done yet: then ``result_of`` it is to run."""
+    return isinstance(result, (*_NEVER_RUN, Future)) or inspect.isawaitable(result)
+
+
+async def result_of(result: Any) -> None:
+    """Return once what a handler has returned is done: awaitables of any kind, futures of a pool, and what they return.
+
+    Raises what they raise, and ``TypeError`` for a generator or a context manager: nothing of it has run.
+    """
+    while is_unfinished(result):
+        if isinstance(result, _NEVER_RUN):
+            kind = type(result).__name__
+            raise TypeError(f"the handler returned a {kind}, of which nothing has run: return its result")
+        result = await (asyncio.wrap_future(result) if isinstance(result, Future) else result)
+
+
+class PassedOn:
+    """One event loop for what sync handlers of a worker leave to be awaited: its resources may belong to a loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, result: Any) -> None:
+        """Wait for ``result``, in the calling thread's context; raises what it raises."""
+        asyncio.run_coroutine_threadsafe(result_of(result), self._running()).result()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=run_for_ever, args=(self._loop,), name="passed on", daemon=True).start()
+            return self._loop

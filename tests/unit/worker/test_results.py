@@ -1,0 +1,149 @@
+"""What handlers return: work that has not been done yet is done, or refused, before their message is acked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from hermes_ray import Message, PermanentError
+from hermes_ray.outcome import DeadLetter, Retry
+from tests.support.slot_rig import Rig
+
+POOL = ThreadPoolExecutor(1)
+
+
+class Work:
+    """Notes that it has run, in one of the ways in which handlers pass work on; ``error`` is raised then."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.ran = threading.Event()
+        self._error = error
+
+    def run(self) -> None:
+        self.ran.set()
+        if self._error is not None:
+            raise self._error
+
+    async def later(self) -> None:
+        await asyncio.sleep(0)
+        self.run()
+
+    async def twice(self) -> Awaitable[None]:
+        return self.later()
+
+
+class Wanted:
+    """What can be awaited, and is no coroutine."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def __await__(self) -> Iterator[Any]:
+        return self._work.later().__await__()
+
+
+PASSED_ON: dict[str, Callable[[Work], Any]] = {
+    "a coroutine": Work.later,
+    "a coroutine that returns another": Work.twice,
+    "an object that can be awaited": Wanted,
+    "the future of a pool": lambda work: POOL.submit(work.run),
+}
+RUNS = pytest.mark.parametrize("passed_on", PASSED_ON.values(), ids=PASSED_ON)
+
+
+def handler_of(kind: str, passed_on: Callable[[], Any]) -> Callable[[Message], Any]:
+    async def handler(_message: Message) -> Any:
+        if kind == "async, after a wait":
+            await asyncio.sleep(0)
+        return passed_on()
+
+    return handler if kind.startswith("async") else lambda _message: passed_on()
+
+
+KINDS = pytest.mark.parametrize("kind", ["sync", "async", "async, after a wait"])
+
+
+@KINDS
+@RUNS
+def test_work_that_a_handler_passes_on_is_done_before_its_message_is(
+    kind: str, passed_on: Callable[[Work], Any]
+) -> None:
+    works = [Work(), Work()]
+    left = list(works)
+    rig = Rig(handler_of(kind, lambda: passed_on(left.pop())))
+    assert rig.handle(b"a", b"b") == [None, None]
+    assert all(work.ran.is_set() for work in works)
+
+
+@KINDS
+@RUNS
+def test_what_such_work_raises_fails_the_message(kind: str, passed_on: Callable[[Work], Any]) -> None:
+    rig = Rig(handler_of(kind, lambda: passed_on(Work(RuntimeError("the database is away")))))
+    (outcome,) = rig.handle(b"a")
+    assert isinstance(outcome, Retry)
+    assert outcome.error == "RuntimeError: the database is away"
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+NEVER_RUN: dict[str, Callable[[], Any]] = {
+    "a generator": generator,
+    "an async generator": async_generator,
+    "a context manager": contextlib.contextmanager(generator),
+    "an async context manager": contextlib.asynccontextmanager(async_generator),
+}
+
+
+@KINDS
+@pytest.mark.parametrize("made", NEVER_RUN.values(), ids=NEVER_RUN)
+def test_what_nobody_would_run_is_never_acked(kind: str, made: Callable[[], Any]) -> None:
+    (outcome,) = Rig(handler_of(kind, made)).handle(b"a")
+    assert isinstance(outcome, Retry)
+    assert "of which nothing has run" in outcome.error
+
+
+def test_an_async_function_in_a_partial_is_awaited_in_a_slot_of_its_kind() -> None:
+    async def handler(greeting: str, message: Message) -> None:
+        await asyncio.sleep(0)
+        raise PermanentError(greeting)
+
+    (outcome,) = Rig(functools.partial(handler, "hello")).handle(b"a")
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.error == "PermanentError: hello"
+
+
+@pytest.mark.parametrize("depth", [1, 2, 1000])
+@KINDS
+def test_a_permanent_error_within_a_group_is_permanent(kind: str, depth: int) -> None:
+    error: Exception = PermanentError("no such player")
+    for _ in range(depth):
+        error = ExceptionGroup("several", [ValueError("x"), error])
+
+    def fail() -> None:
+        raise error
+
+    (outcome,) = Rig(handler_of(kind, fail)).handle(b"a")
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.reason == "permanent"
+
+
+def test_an_exit_in_what_is_passed_on_fails_its_message_and_no_later_one() -> None:
+    bad, good = Work(SystemExit(3)), Work()  # type: ignore[arg-type]
+    left = [good, bad]
+    outcome, fine = Rig(lambda _message: left.pop().later()).handle(b"a", b"b")
+    assert isinstance(outcome, Retry)
+    assert fine is None
+    assert good.ran.is_set()
