@@ -14,7 +14,7 @@ from hermes_ray.body import text_of
 from hermes_ray.errors import PermanentError
 from hermes_ray.outcome import Publish, is_for_broker
 
-__all__ = ["Check", "Message"]
+__all__ = ["Check", "Message", "legible"]
 
 PROPERTIES = (
     "content_type", "content_encoding", "type", "correlation_id", "reply_to", "priority", "app_id", "timestamp",
@@ -67,8 +67,7 @@ class Message:
     @property
     def id(self) -> str | None:
         """The AMQP message id; the same at every attempt and redelivery once there is one."""
-        message_id: str | bytes | None = self._get("message_id")  # bytes where it is no UTF-8
-        return message_id.decode("utf-8", "backslashreplace") if isinstance(message_id, bytes) else message_id
+        return legible(self._get("message_id"))
 
     @property
     def headers(self) -> Mapping[str, Any]:
@@ -211,8 +210,7 @@ class Message:
         self._check = _too_late
 
     def _word(self, name: str) -> str | None:
-        value = self._get(name)
-        return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+        return legible(self._get(name))
 
     def _text(self, name: str) -> str:
         return self._word(name) or ""
@@ -249,6 +247,11 @@ class Message:
         return f"Message(topic={self.topic!r}, id={self.id!r}, attempt={self.attempt}, {len(self.body)} bytes)"
 
 
+def legible(value: str | bytes | None) -> str | None:
+    """``value``, of a property that should be text, as text where it is bytes: it is no UTF-8 then."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
 def _too_late(_topic: str | None, _headers: Mapping[str, Any]) -> bytes:
     raise ValueError("the handler has returned: what it publishes now would never be sent")
 
@@ -263,7 +266,7 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
             raise ValueError(f"priority is {value!r}: it must be a whole number from 0 to 255")
         return value
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    text = legible(value)
     if not isinstance(text, str) or len(text.encode("utf-8", "surrogatepass")) > 255:
         raise ValueError(f"{name} is {str(value)[:60]!r}: it must be text of at most 255 bytes")
     text.encode()

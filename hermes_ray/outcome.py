@@ -45,10 +45,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """The handler raised: try again later, or dead-letter when the attempts are used up."""
+    """The handler raised: try again later, or dead-letter when the attempts are used up, for ``reason`` then."""
 
     error: str
     traceback: str
+    reason: str = "attempts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

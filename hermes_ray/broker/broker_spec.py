@@ -11,9 +11,11 @@ __all__ = ["BrokerSpec"]
 class BrokerSpec:
     """The first of ``urls`` that answers is the broker. They have passwords: what shows a spec leaves them out.
 
-    ``decoder``: ``direct`` cuts frames without pika's objects, ``pika`` with them.
+    ``decoder``: ``direct`` cuts frames without pika's objects, ``pika`` with them. ``ack_timeout_s``: how long the
+    broker waits for the settlement of a delivery; None: for ever.
     """
 
     urls: tuple[str, ...] = field(repr=False)
     heartbeat_s: int = 60
     decoder: str = "direct"
+    ack_timeout_s: float | None = 1800.0

@@ -7,12 +7,14 @@ only, with at most one wake-up of the I/O thread outstanding.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pika.channel import Channel
 
+from hermes_ray.broker.ages import ack_limit_s, ack_timeout_of, consume_arguments
 from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.link import IoThread, Link
@@ -29,6 +31,7 @@ __all__ = ["Buffer", "Consumer"]
 FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
 AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
 _MOST_PREFETCH = 65_535
+LOOK_AT_AGES_S = 0.2
 CLOSING_ROUNDS, CLOSING_PAUSE_S = 5, 0.05
 
 
@@ -38,8 +41,8 @@ class Buffer(Protocol):
     def put(self, batch: list[Delivery]) -> None:
         """These came, in this order."""
 
-    def take_back(self, count: int | None = None) -> list[Delivery]:
-        """Those that no handler has started on: the ``count`` that came last, or all."""
+    def take_back(self, count: int | None = None, up_to: tuple[int, int] | None = None) -> list[Delivery]:
+        """Those that no handler has started on: the ``count`` that came last, those up to an epoch and tag, or all."""
 
 
 class Consumer:
@@ -71,6 +74,7 @@ class Consumer:
         self._slots = slots
         self._prefetch_bytes = prefetch_bytes
         self._wire = wire
+        self._ack_timeout_s = broker.ack_timeout_s
         self._on_change = on_change
         self._concurrency = concurrency
         self._io = IoThread(f"io {name}", on_crash)
@@ -88,6 +92,7 @@ class Consumer:
         self._settler.on_held = lambda: self._change_prefetch(self._next_prefetch or self.prefetch)
         self._channel: Channel | None = None
         self._epoch = 0
+        self._version = ""
         self._mean_bytes = 0.0
         self._next_prefetch: int | None = None  # once the consumer that there is has been cancelled
         self._consumer_tag = ""
@@ -104,6 +109,7 @@ class Consumer:
         """Start the I/O thread; deliveries follow as soon as the broker is there."""
         self._io.start()
         self._io.call(self._link.open)
+        self._io.call(self._look_at_ages)
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """What became of ``delivery``; of a channel that is gone it is dropped: the broker has requeued it."""
@@ -154,6 +160,10 @@ class Consumer:
         """Deliveries the broker holds for us, unsettled."""
         return self._settler.open_count
 
+    def is_overdue(self, delivery: Delivery, running_s: float) -> bool:
+        """Whether the broker takes ``delivery`` back soon, or has, since it is in a handler for so long."""
+        return self._settler.is_overdue(delivery, running_s)
+
     @property
     def unmovable(self) -> tuple[str, ...]:
         """Of the held ones, why those that the broker takes back in no form are, a reason each."""
@@ -187,6 +197,8 @@ class Consumer:
     def _on_open(self, channel: Channel) -> None:
         self._channel = channel
         self._epoch = self._settler.begin(channel)
+        self._version = str(channel.connection.server_properties.get("version", ""))
+        self._settler.ack_limit_s = ack_limit_s(self._ack_timeout_s, self._version, self._spec.queue_type)
         channel.add_on_cancel_callback(lambda _frame: self._link.reset("the broker cancelled the consumer"))
         if self._spec.declare:
             channel.queue_declare(self._spec.queue, durable=True, arguments=queue_arguments(self._spec.queue_type))
@@ -204,7 +216,13 @@ class Consumer:
                 self._epoch,
                 self._on_deliveries,
                 callback=lambda _frame: self._on_consuming(),
+                arguments=consume_arguments(self._ack_timeout_s, self._version, self._spec.queue_type),
             )
+
+    def _look_at_ages(self) -> None:
+        self._settler.look_at_ages(time.monotonic())
+        self._settler.give_back(self._slots.take_back(up_to=self._settler.overdue))
+        self._io.loop.call_later(LOOK_AT_AGES_S, self._look_at_ages)
 
     def _change_prefetch(self, prefetch: int) -> None:
         is_under_way, self._next_prefetch = self._next_prefetch is not None, prefetch
@@ -227,6 +245,9 @@ class Consumer:
 
     def _on_lost(self, reason: str) -> None:
         self._channel = None
+        if timeout_s := ack_timeout_of(reason):
+            self._ack_timeout_s = timeout_s
+            self._settler.ack_limit_s = ack_limit_s(timeout_s, self._version, self._spec.queue_type)
         self._slots.take_back()  # the broker hands them to others now
         self._settler.lose()
         self.consuming = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -16,6 +17,7 @@ from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 
 from hermes_ray.broker.ack_ledger import AckLedger
+from hermes_ray.broker.ages import Ages
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, reduced, retry
 from hermes_ray.broker.properties import Properties
@@ -35,7 +37,7 @@ Kind = Literal["acked", "retried", "dead_lettered_permanent", "dead_lettered_att
 
 REPUBLISH_DELAY_S = 1.0  # after the broker had no room for a retry or dead letter
 LEAST_ROOM_BYTES = 4_000  # of the smallest frame that AMQP has
-HOLD_S = 0.9 * 1800  # a broker ends the channel of who has not acked a message for 30 minutes, its default
+HOLD_S = 0.9 * 1800  # where a broker waits for ever: so long is it by default
 
 
 class Settler:
@@ -57,8 +59,12 @@ class Settler:
         self._channel: Channel | None = None
         self._epoch = 0
         self._ledger = AckLedger()
+        self._ages = Ages()
         self._held: dict[int, tuple[Delivery, str]] = {}  # by tag, with why they can be moved nowhere
+        self._following: dict[int, _Following] = {}  # by tag, those that wait for confirms
         self._is_ending = False
+        self.overdue = (0, 0)
+        self.ack_limit_s: float | None = HOLD_S
         self.on_held: Callable[[], None] = lambda: None
 
     def adapt(self, spec: QueueSpec) -> None:
@@ -85,12 +91,14 @@ class Settler:
         self._channel = channel
         self._epoch += 1
         self._ledger = AckLedger()
+        self._ages = Ages()
         return self._epoch
 
     def lose(self) -> None:
         """The channel is gone, and the broker has requeued all that was open on it."""
         self._channel = None
         self._held.clear()
+        self._following.clear()
         self.held_bytes = 0
         self.counts.given_back += self._ledger.open_count
         self._ledger = AckLedger()
@@ -106,6 +114,7 @@ class Settler:
         else:
             for delivery in batch:
                 self._ledger.add(delivery.tag, delivery.tag)
+        self._ages.note(time.monotonic(), last)
         self.counts.received += len(batch)
         self.held_bytes += sum([len(delivery.body) for delivery in batch])
 
@@ -151,11 +160,11 @@ class Settler:
         match outcome:
             case Done(publishes=publishes):
                 _Following(self, delivery, [self._made_by_handler(publish) for publish in publishes], "acked", outcome)
-            case Retry(error=error, traceback=traceback):
+            case Retry(error=error, traceback=traceback, reason=reason):
                 if attempt_of(Properties(delivery.raw)) < self._spec.max_attempts:
                     self._retry_later(delivery, outcome)
                 else:
-                    self.bury(delivery, DeadLetter(reason="attempts", error=error, traceback=traceback))
+                    self.bury(delivery, DeadLetter(reason=reason, error=error, traceback=traceback))
             case DeadLetter():
                 self.bury(delivery, outcome)
 
@@ -186,7 +195,7 @@ class Settler:
             letter=letter,
             declare=queue_arguments(spec.queue_type) if spec.declare else None,
         )
-        kind: Kind = "dead_lettered_attempts" if letter.reason == "attempts" else "dead_lettered_permanent"
+        kind: Kind = "dead_lettered_attempts" if letter.reason in ("attempts", "timeout") else "dead_lettered_permanent"
         _Following(self, delivery, [message], kind, letter)
 
     def hold(self, delivery: Delivery, why: str) -> None:
@@ -196,19 +205,36 @@ class Settler:
         if self._is_ending:
             self.let_go()
         else:
-            epoch, tag = delivery.epoch, delivery.tag  # not the delivery: a timer would keep its body
-            self._loop.call_later(HOLD_S, lambda: self._let_go_of(epoch, tag))
             self.on_held()
 
     def let_go(self) -> None:
         """Nothing is held from now on: the end of this worker is not to wait for it."""
         self._is_ending = True
-        for tag in list(self._held):
-            self._let_go_of(self._epoch, tag)
+        self._let_go_of(list(self._held))
 
-    def _let_go_of(self, epoch: int, tag: int) -> None:
-        if epoch == self._epoch and (held := self._held.pop(tag, None)) is not None:
-            self.give_back([held[0]])
+    def look_at_ages(self, now_s: float) -> None:
+        """Note in ``overdue`` up to which tag of which epoch the broker soon takes deliveries back, at ``now_s``.
+
+        What is held, or waits for confirms, is given back before; a retry that is confirmed after all is another copy.
+        """
+        if tag := self._ages.before(now_s - (self.ack_limit_s or HOLD_S)):
+            self._let_go_of([each for each in self._held if each <= tag])
+            if self.ack_limit_s is not None:
+                self.overdue = (self._epoch, tag)
+                for each in [each for each in self._following if each <= tag]:
+                    self._following.pop(each).give_up()
+
+    def is_overdue(self, delivery: Delivery, running_s: float) -> bool:
+        """Whether ``delivery``, in a handler for ``running_s``, is to be given up on; for any thread.
+
+        Of a channel that is gone the broker has it back long since; who is at it still can only be told by the time.
+        """
+        if delivery.epoch == self._epoch:
+            return (delivery.epoch, delivery.tag) <= self.overdue
+        return self.ack_limit_s is not None and running_s > self.ack_limit_s
+
+    def _let_go_of(self, tags: Iterable[int]) -> None:
+        self.give_back([self._held.pop(tag)[0] for tag in tags])
 
 
 class _Following:
@@ -235,6 +261,7 @@ class _Following:
         self._outcome = outcome
         self._missing = len(messages)
         self._is_reduced = False
+        settler._following[delivery.tag] = self
         for message in messages:
             self._send(message)
 
@@ -262,22 +289,32 @@ class _Following:
         if isinstance(outcome, Done):
             self._fail(f"to {message.queue}: {words}")
         elif isinstance(outcome, Retry):
-            self._missing = 0
+            self._close()
             error = f"{outcome.error} (and its retry was refused: {words})"
             settler.bury(delivery, DeadLetter(reason="refused", error=error, traceback=outcome.traceback))
         elif not self._is_reduced:
             self._is_reduced = True
             self._send(reduced(message, settler.room_bytes))
         else:
-            self._missing = 0
+            self._close()
             settler.hold(delivery, words)
+
+    def give_up(self) -> None:
+        """The confirms come too late: back to the queue."""
+        self._close()
+        self._settler.give_back([self._delivery])
+
+    def _close(self) -> None:
+        self._missing = 0
+        self._settler._following.pop(self._delivery.tag, None)
 
     def _fail(self, why: str) -> None:
         """A publish of the handler's does not arrive: as if the handler had raised."""
-        self._missing = 0
+        self._close()
         self._settler.apply([(self._delivery, Retry(error=f"publish failed: {why}", traceback=""))])
 
     def _settle(self) -> None:
+        self._close()
         settler, kind = self._settler, self._kind
         counts = settler.counts
         setattr(counts, kind, getattr(counts, kind) + 1)

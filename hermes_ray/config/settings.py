@@ -38,6 +38,9 @@ __all__ += [
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
 DAY_S = 86_400.0
+ACK_LIMIT_RATIO = (
+    0.9  # of the broker's time for a settlement: it looks once a minute, and a margin is left to settle in
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,14 @@ class BrokerConfig:
         ),
     )
     decoder: str = choice("direct", ("direct", "pika"), "Who cuts messages from the wire.", takes=Takes.ROLLING)
+    ack_timeout_s: float | None = number(
+        1800.0,
+        1,
+        365 * DAY_S,
+        "s",
+        "The broker's consumer_timeout: it takes back what is not settled within; null: it waits for ever.",
+        takes=Takes.ROLLING,
+    )
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -129,6 +140,14 @@ class WorkerConfig:
         takes=Takes.ROLLING,
     )
     prefetch_bytes: int = size(64 * 2**20, "Bytes of bodies one worker holds, about.", takes=Takes.ROLLING)
+    timeout_s: float | None = number(
+        None,
+        0.01,
+        365 * DAY_S,
+        "s",
+        "How long a handler may take for a message; then it is cancelled, and the attempt used up; null: any time.",
+        takes=Takes.ROLLING,
+    )
     num_cpus: float = amount(0.25, 1024, "CPUs", "CPUs Ray reserves for one worker.", takes=Takes.ROLLING)
     memory: int | None = size(None, "Memory Ray reserves for one worker; null reserves none.", takes=Takes.ROLLING)
     resources: dict[str, float] = amount(

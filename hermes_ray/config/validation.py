@@ -15,7 +15,7 @@ from hermes_ray.config.knobs import Knob, knob
 from hermes_ray.config.names import NAME, NAME_WORDS
 from hermes_ray.config.secrets import mask_url, refused_url
 from hermes_ray.config.sentences import dotted, dotted_path, nearest, shortened, shown
-from hermes_ray.config.settings import Config, ScalingConfig, TopicConfig
+from hermes_ray.config.settings import ACK_LIMIT_RATIO, Config, ScalingConfig, TopicConfig
 from hermes_ray.config.urls import url_problem
 from hermes_ray.config.yaml_text import FLOAT, INT
 from hermes_ray.errors import UserMistake
@@ -59,6 +59,7 @@ def build(raw: Any, *, need_topics: bool) -> Config:
         )
     for name, topic in config.topics.items():
         _check_topic(dotted("topics", name), topic)
+        _check_timeout(dotted("topics", name), topic.worker.timeout_s, config.broker.ack_timeout_s)
     _check_queues({name: topic.get("queue") or name for name, topic in raw.get("topics", {}).items()})
     return config
 
@@ -254,6 +255,14 @@ def _check_topic(path: str, topic: TopicConfig) -> None:
         if low is not None and high is not None and low > high:
             at = f"{path}.{part}"
             raise UserMistake(f"{at}.{small} is {low:.15g}: it must not exceed {at}.{large}, which is {high:.15g}")
+
+
+def _check_timeout(path: str, timeout_s: float | None, ack_timeout_s: float | None) -> None:
+    if timeout_s is not None and ack_timeout_s is not None and timeout_s > ACK_LIMIT_RATIO * ack_timeout_s:
+        raise UserMistake(
+            f"{path}.worker.timeout_s is {timeout_s:.15g}: it must be at most {ACK_LIMIT_RATIO * ack_timeout_s:.15g}, "
+            "0.9 of broker.ack_timeout_s, as the broker takes a message back then; raise its consumer_timeout first"
+        )
 
 
 def _check_queues(queues: Mapping[str, str]) -> None:

@@ -28,6 +28,7 @@ class Condition(StrEnum):
     UNRESPONSIVE = "unresponsive"
     NOT_CONSUMING = "not_consuming"
     UNMOVABLE = "unmovable"
+    SLOT_HUNG = "slot_hung"
 
 
 MEANINGS: Mapping[Condition, str] = {
@@ -45,6 +46,8 @@ MEANINGS: Mapping[Condition, str] = {
     "intervals; its own words are in hermes workers.",
     Condition.UNMOVABLE: "A message failed, and the broker takes it neither for a retry nor as a dead letter: a worker "
     "holds it; the broker's words are in hermes workers.",
+    Condition.SLOT_HUNG: "A handler does not return while others do: hermes workers names the worker, the message and "
+    "the time, and worker timeouts would end it.",
 }
 
 
@@ -60,6 +63,7 @@ class Troubles:
     unresponsive_count: int = 0
     not_consuming_count: int = 0
     unmovable_count: int = 0
+    hung_count: int = 0
     is_placeless: bool = False
 
 
@@ -93,6 +97,7 @@ def conditions(
         Condition.UNRESPONSIVE: troubles.unresponsive_count > 0,
         Condition.NOT_CONSUMING: troubles.not_consuming_count > 0,
         Condition.UNMOVABLE: troubles.unmovable_count > 0,
+        Condition.SLOT_HUNG: troubles.hung_count > 0,
     }
     return frozenset(condition for condition in Condition if holds[condition])
 

@@ -72,7 +72,8 @@ class Team:
 
     ``given_up`` ones live, but are replaced: they are silent or do not consume. ``silent`` and ``not_consuming`` are
     those that a person should hear of, whatever list they are in; ``unheard`` are the silent ones of ``staying``.
-    ``unmovable`` are messages that all of them hold and the broker takes back in no form.
+    ``unmovable`` are messages that all of them hold and the broker takes back in no form, ``hung`` their handlers that
+    do not return while others do.
     """
 
     staying: list[Record] = field(default_factory=list)
@@ -84,6 +85,7 @@ class Team:
     unheard_count: int = 0
     not_consuming_count: int = 0
     unmovable_count: int = 0
+    hung_count: int = 0
 
     @property
     def is_unheard(self) -> bool:
@@ -133,7 +135,9 @@ def team_of(records: Iterable[Record], limits: Limits, now_s: float) -> Team:
     for record in records:
         silent_s = silence_s(record, now_s)
         is_quiet = silent_s > said_after_s
-        team.unmovable_count += 0 if record.report is None else record.report.unmovable_count
+        if record.report is not None:
+            team.unmovable_count += record.report.unmovable_count
+            team.hung_count += record.report.hung_count
         team.silent_count += is_quiet
         if record.failed or record.is_draining:
             team.leaving.append(record)

@@ -63,7 +63,16 @@ def revision(plan: Plan, topic: str) -> str:
     Code, broker, and the topic's knobs that say so where they are declared. All else changes under a living worker.
     """
     broker = plan.config.broker
-    return digest([plan.code, plan.rolled, broker.urls, broker.decoder, rolling_values(plan.config.topics[topic])])
+    return digest(
+        [
+            plan.code,
+            plan.rolled,
+            broker.urls,
+            broker.decoder,
+            broker.ack_timeout_s,
+            rolling_values(plan.config.topics[topic]),
+        ]
+    )
 
 
 def digest(parts: Any) -> str:
@@ -117,7 +126,9 @@ def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
     return WorkerSpec(
         deployment=config.deployment.name,
         worker=topic,
-        broker=BrokerSpec(urls=config.broker.urls, decoder=config.broker.decoder),
+        broker=BrokerSpec(
+            urls=config.broker.urls, decoder=config.broker.decoder, ack_timeout_s=config.broker.ack_timeout_s
+        ),
         queue=queue_spec(config, topic),
         handler=chosen.handler,
         options=chosen.options,
@@ -125,6 +136,7 @@ def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
         concurrency=plan.concurrency[topic],
         prefetch=chosen.worker.prefetch,
         prefetch_bytes=chosen.worker.prefetch_bytes,
+        timeout_s=chosen.worker.timeout_s,
         drain_timeout_s=chosen.worker.drain_timeout_s,
         revision=revision(plan, topic),
     )

@@ -63,6 +63,7 @@ def _conditions_of(
         unresponsive_count=team.silent_count,
         not_consuming_count=team.not_consuming_count,
         unmovable_count=team.unmovable_count,
+        hung_count=team.hung_count,
         is_placeless=fleet.lack(topic) is not None,
     )
     return conditions(

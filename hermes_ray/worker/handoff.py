@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from hermes_ray.broker.delivery import Delivery
 
-__all__ = ["Handoff", "take_first", "take_last"]
+__all__ = ["Handoff", "take_back"]
 
 
 class Handoff:
@@ -30,13 +30,9 @@ class Handoff:
         if not self._waking:
             self._wake_one()
 
-    def take_last(self, count: int | None = None) -> list[Delivery]:
-        """Take back what no consumer has got, the ``count`` that came last or all."""
-        return take_last(self._buffer, count)
-
-    def take_first(self, epoch: int, tag: int) -> list[Delivery]:
-        """Take back what no consumer has got, up to ``tag`` of channel ``epoch``."""
-        return take_first(self._buffer, epoch, tag)
+    def take_back(self, count: int | None = None, up_to: tuple[int, int] | None = None) -> list[Delivery]:
+        """Take back what no consumer has got, see ``take_back``."""
+        return take_back(self._buffer, count, up_to)
 
     def __iter__(self) -> Iterator[Delivery]:
         buffer, idle = self._buffer, self._idle
@@ -69,26 +65,24 @@ class Handoff:
                 return
 
 
-def take_last(buffer: deque[Delivery], count: int | None = None) -> list[Delivery]:
-    """The last ``count`` of ``buffer``, or all, in their order, whoever else takes from it meanwhile."""
+def take_back(
+    buffer: deque[Delivery], count: int | None = None, up_to: tuple[int, int] | None = None
+) -> list[Delivery]:
+    """The last ``count`` of ``buffer``, its first ones ``up_to`` an epoch and tag, or all, in their order.
+
+    Whoever else takes from it meanwhile, each is taken once; of those ``up_to`` there may be one more then.
+    """
     taken: list[Delivery] = []
     try:
+        if up_to is not None:
+            while (buffer[0].epoch, buffer[0].tag) <= up_to:
+                taken.append(buffer.popleft())
+            return taken
         while count is None or len(taken) < count:
             taken.append(buffer.pop())
     except IndexError:
         pass
-    return taken[::-1]
-
-
-def take_first(buffer: deque[Delivery], epoch: int, tag: int) -> list[Delivery]:
-    """Those of ``buffer`` up to ``tag`` of channel ``epoch``, which are its first, whoever else takes from it."""
-    taken: list[Delivery] = []
-    try:
-        while (first := buffer[0]).epoch == epoch and first.tag <= tag:
-            taken.append(buffer.popleft())
-    except IndexError:
-        pass
-    return taken
+    return taken if up_to is not None else taken[::-1]
 
 
 def _withdraw(idle: deque[threading.Lock], asleep: threading.Lock) -> bool:

@@ -30,7 +30,7 @@ from hermes_ray.message import Check
 from hermes_ray.outcome import Done, Outcome, Retry
 from hermes_ray.worker.event_loop import run_for_ever
 from hermes_ray.worker.handlers import Handler
-from hermes_ray.worker.handoff import take_first, take_last
+from hermes_ray.worker.handoff import take_back
 from hermes_ray.worker.incoming import IncomingMessage
 from hermes_ray.worker.results import result_of
 from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
@@ -69,13 +69,9 @@ class LoopSlots:
             self._wake_pending = True
             self._loop.call_soon_threadsafe(self._wake)
 
-    def take_back(self, count: int | None = None) -> list[Delivery]:
-        """Take back what no handler has started on, the ``count`` that came last or all."""
-        return take_last(self._buffer, count)
-
-    def take_back_first(self, epoch: int, tag: int) -> list[Delivery]:
-        """Take back what no handler has started on, up to ``tag`` of channel ``epoch``."""
-        return take_first(self._buffer, epoch, tag)
+    def take_back(self, count: int | None = None, up_to: tuple[int, int] | None = None) -> list[Delivery]:
+        """Take back what no handler has started on, see ``handoff.take_back``."""
+        return take_back(self._buffer, count, up_to)
 
     def interrupt(self, slot: Slot, run: Run, outcome: Retry) -> bool:
         """Cancel the handler, and settle its message with ``outcome`` once it has ended; whether that can be done."""

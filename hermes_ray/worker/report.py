@@ -33,7 +33,8 @@ class Report(Struct, frozen=True, kw_only=True):
     So a lost, repeated or late report costs freshness only. ``revision`` and ``settings`` are what the worker is made
     of and retries by; ``held_count`` deliveries are unsettled, of them ``running_count`` in a handler, one for
     ``longest_running_s``; ``killed_count`` handlers its end cut short; ``wait_rungs_ms`` are the delays of the wait
-    queues that it has made; ``unmovable_count`` of the held ones the broker takes back in no form, for one reason.
+    queues that it has made; ``unmovable_count`` of the held ones the broker takes back in no form, for one reason;
+    ``hung_count`` handlers hang, the one with message ``hung_id`` for ``hung_s``, the longest.
     """
 
     worker: str
@@ -54,6 +55,9 @@ class Report(Struct, frozen=True, kw_only=True):
     wait_rungs_ms: tuple[int, ...] = ()
     unmovable_count: int = 0
     unmovable_reason: str | None = None
+    hung_count: int = 0
+    hung_s: float = 0.0
+    hung_id: str | None = None
     counters: Counters = Counters()
 
 

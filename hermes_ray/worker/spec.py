@@ -30,6 +30,7 @@ class WorkerSpec:
     concurrency: int | None = None
     prefetch: int | None = None
     prefetch_bytes: int = 1 << 26
+    timeout_s: float | None = None
     drain_timeout_s: float = 900.0
     report_interval_s: float = 1.0
     revision: str = ""

@@ -30,6 +30,7 @@ from hermes_ray.worker.report import Phase, Report, encode
 from hermes_ray.worker.spec import Outlet, WorkerSpec
 from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.thread_slots import ThreadSlots
+from hermes_ray.worker.time_limits import TimeLimits
 
 __all__ = ["Worker"]
 
@@ -76,12 +77,21 @@ class Worker:
             on_change=self._changed.set,
             on_crash=lambda: os._exit(1),
         )
+        self._limits = TimeLimits(
+            self._slots,
+            self._handler,
+            timeout_s=spec.timeout_s,
+            is_overdue=self._consumer.is_overdue,
+            settle=self._consumer.settle,
+            on_counted_out=self._replace,
+        )
         spare_the_collector()
         watch_memory()
         # It is heard of before it consumes: a first handler that keeps the interpreter would let no word out.
         interval_s = self._outlet.report(encode(self._report()))
         self._slots.start(self._consumer.settle)
         self._consumer.start()
+        self._limits.start()
         threading.Thread(target=self._adapt_prefetch_for_ever, name="prefetch", daemon=True).start()
         threading.Thread(target=self._report_for_ever, args=(interval_s,), name="reports", daemon=True).start()
 
@@ -113,6 +123,10 @@ class Worker:
             self._draining.set()
             timeout_s = self._spec.drain_timeout_s if timeout_s is None else timeout_s
             threading.Thread(target=self._end_within, args=(timeout_s,), name="drain", daemon=True).start()
+
+    def _replace(self) -> None:
+        """A handler that cannot be stopped keeps a slot: the scaler starts another worker for one that drains."""
+        self.drain()
 
     def _drain_on_signal(self) -> None:
         log.info("%s: SIGTERM, draining", self._spec.worker)
@@ -178,7 +192,7 @@ class Worker:
     def _report(self) -> Report:
         self._seq += 1
         consumer, slots = self._consumer, self._slots.figures()
-        unmovable = consumer.unmovable
+        unmovable, hung = consumer.unmovable, self._limits.hung(time.monotonic())
         # A slot that ends while it is read has cleared its start but not yet added its time: without max the total
         # would go back.
         self._busy_s = max(self._busy_s, slots.runs.busy_s)
@@ -200,6 +214,9 @@ class Worker:
             wait_rungs_ms=tuple(sorted(consumer.wait_rungs_ms)),
             unmovable_count=len(unmovable),
             unmovable_reason=unmovable[0][:LOST_REASON_CHARACTERS] if unmovable else None,
+            hung_count=hung.count,
+            hung_s=hung.seconds,
+            hung_id=None if hung.message_id is None else hung.message_id[:LOST_REASON_CHARACTERS],
             counters=Counters(
                 settlements=copy(consumer.counts),
                 runs=structs.replace(slots.runs, busy_s=self._busy_s),

@@ -17,7 +17,7 @@ __all__ = ["put_raw", "take_raw"]
 
 
 def put_raw(url: str, *messages: tuple[bytes, bytes], queue: str = "q") -> None:
-    """Publish each of (body, property bytes), and wait until the broker has them: of a new quorum queue's it loses some."""
+    """Publish each of (body, property bytes), and wait until the broker has them: a new quorum queue may lose some."""
     with sending(url) as sender:
         sender.send(Outgoing(queue, body, Properties(raw)) for body, raw in messages)
         until(lambda: len(sender.ids(Answer.CONFIRMED)) == len(messages), f"{len(messages)} confirms")
@@ -29,7 +29,7 @@ class _Keep:
     def __init__(self, taken: list[Delivery]) -> None:
         self.put = taken.extend
 
-    def take_back(self, count: int | None = None) -> list[Delivery]:
+    def take_back(self, count: int | None = None, up_to: tuple[int, int] | None = None) -> list[Delivery]:
         return []
 
 

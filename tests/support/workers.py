@@ -165,7 +165,7 @@ def spec(url: str, handler: str, **settings: Any) -> WorkerSpec:
     queue = {"topic": "t", "queue": "q", "rungs_ms": (100,), "routes": {"t": "q", "other": "other.q"}}
     queue |= {key: settings.pop(key) for key in QUEUE_KEYS & set(settings)}
     worker = {"deployment": "tests", "worker": f"t/{next(_numbers):08x}", "report_interval_s": 0.1} | settings
-    ways: Any = {key: worker.pop(key) for key in ("heartbeat_s", "decoder") if key in worker}
+    ways: Any = {key: worker.pop(key) for key in ("heartbeat_s", "decoder", "ack_timeout_s") if key in worker}
     broker = BrokerSpec(urls=(url,), **ways)
     return WorkerSpec(broker=broker, handler=handler, queue=QueueSpec(**queue), **worker)  # type: ignore[arg-type]
 

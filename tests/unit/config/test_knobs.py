@@ -28,11 +28,13 @@ def test_a_worker_is_made_of_the_rolling_and_topology_knobs_sorted_by_key() -> N
         ("worker.prefetch", None),
         ("worker.prefetch_bytes", 64 * 2**20),
         ("worker.resources", {}),
+        ("worker.timeout_s", None),
     ]
 
 
 def test_the_broker_belongs_to_what_a_worker_is_made_of() -> None:
     assert rolling_values(load(None, ["topics.a.handler=m:f", "broker.url=amqp://h"]).broker) == [
+        ("ack_timeout_s", 1800.0),
         ("decoder", "direct"),
         ("url", "amqp://h"),
     ]

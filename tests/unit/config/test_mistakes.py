@@ -87,6 +87,12 @@ IN_FILE = [
     (topic("workers: {max: true}"), "topics.a.workers.max is true: it must be a whole number"),
     (topic("workers: {max: null}"), "topics.a.workers.max is null: it must be a whole number"),
     (topic(f"workers: {{max: {'9' * 400}}}"), "topics.a.workers.max is a huge number: it must be a whole number"),
+    (
+        topic("worker: {timeout_s: 1700}"),
+        "topics.a.worker.timeout_s is 1700: it must be at most 1620, 0.9 of broker.ack_timeout_s, as the broker takes",
+    ),
+    (topic("worker: {timeout_s: 0}"), "topics.a.worker.timeout_s is 0: it must be a number 0.01 to 31536000 (s)"),
+    (f"broker: {{ack_timeout_s: 0.5}}\n{TOPIC}", "broker.ack_timeout_s is 0.5: it must be a number 1 to 31536000 (s)"),
     (topic("workers: {min: 5, max: 3}"), "topics.a.workers.min is 5: it must not exceed topics.a.workers.max, which"),
     (topic("weight: .nan"), "topics.a.weight is nan: it must be a number above 0"),
     (topic("weight: .inf"), "topics.a.weight is inf: it must be a number above 0"),

@@ -38,9 +38,11 @@ def _seen(probe_failures: int = 0, start_failures: int = 0, decision: Decision |
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_silent_workers_and_those_that_do_not_consume_are_said_while_there_are_any(count: int) -> None:
+def test_troubles_of_workers_are_said_while_there_are_any(count: int) -> None:
     seen = functools.partial(conditions, CALM, None, PARAMS)
     silent, idle = seen(Troubles(unresponsive_count=count)), seen(Troubles(not_consuming_count=count))
+    assert seen(Troubles(hung_count=count)) == ({Condition.SLOT_HUNG} if count else set())
+    assert seen(Troubles(unmovable_count=count)) == ({Condition.UNMOVABLE} if count else set())
     assert silent == ({Condition.UNRESPONSIVE} if count else set())
     assert idle == ({Condition.NOT_CONSUMING} if count else set())
 

@@ -18,9 +18,13 @@ from hermes_ray.scaler.plan import Plan, revision
 from tests.support.fleet_scene import config
 
 TOPOLOGY = {f"topics.NAME.{name}" for name in ("queue", "queue_type", "topology")}
-ROLLING = {f"topics.NAME.{name}" for name in ("handler", "options")} | {"broker.url", "broker.decoder"}
+ROLLING = {f"topics.NAME.{name}" for name in ("handler", "options")} | {
+    "broker.url",
+    "broker.decoder",
+    "broker.ack_timeout_s",
+}
 ROLLING |= {f"topics.NAME.worker.{name}" for name in ("concurrency", "prefetch", "prefetch_bytes")}
-ROLLING |= {f"topics.NAME.worker.{name}" for name in ("num_cpus", "memory", "resources")}
+ROLLING |= {f"topics.NAME.worker.{name}" for name in ("num_cpus", "memory", "resources", "timeout_s")}
 ANOTHER = {"deployment.name": "another"}
 OTHER_VALUES = {
     "deployment.name": "shop",

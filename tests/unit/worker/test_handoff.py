@@ -50,8 +50,8 @@ def test_one_consumer_gets_everything_in_order() -> None:
 def test_what_nobody_got_is_taken_back_once() -> None:
     handoff = Handoff()
     handoff.put(deliveries(1, 3))
-    assert [d.tag for d in handoff.take_last()] == [1, 2, 3]
-    assert handoff.take_last() == []
+    assert [d.tag for d in handoff.take_back()] == [1, 2, 3]
+    assert handoff.take_back() == []
 
 
 def test_consumers_that_wait_in_their_handlers_all_run_at_once() -> None:
@@ -126,6 +126,6 @@ def test_nothing_is_lost_or_doubled_and_nobody_sleeps_while_work_waits(consumers
 def test_the_last_ones_are_taken_back_in_their_order() -> None:
     handoff = Handoff()
     handoff.put(deliveries(1, 9))
-    assert [d.tag for d in handoff.take_last(3)] == [7, 8, 9]
-    assert [d.tag for d in handoff.take_last(0)] == []
-    assert [d.tag for d in handoff.take_last(100)] == [1, 2, 3, 4, 5, 6]
+    assert [d.tag for d in handoff.take_back(3)] == [7, 8, 9]
+    assert [d.tag for d in handoff.take_back(0)] == []
+    assert [d.tag for d in handoff.take_back(100)] == [1, 2, 3, 4, 5, 6]

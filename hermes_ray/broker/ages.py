@@ -1,0 +1,76 @@
+"""How long the broker has been waiting for settlements, and how long it waits.
+
+RabbitMQ counts from the delivery, whether a handler has seen it or not, and looks once a minute: it ends the channel of
+who is late, and with it all that the channel holds. So we settle before that ourselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from hermes_ray.config.settings import ACK_LIMIT_RATIO
+
+__all__ = ["Ages", "ack_limit_s", "ack_timeout_of", "consume_arguments"]
+
+_APART_S = 1.0
+_BY_CONSUMER = (
+    4,
+    3,
+)  # the version from which on quorum queues are told by their consumers, and classic ones wait for ever
+_TIMED_OUT = re.compile(r"delivery acknowledgement .*timed out.*?Timeout value used: (\d+) ms", re.DOTALL)
+
+
+class Ages:
+    """When the deliveries of one channel arrived, to the second; tags only grow."""
+
+    def __init__(self) -> None:
+        self._arrived: deque[tuple[float, int]] = deque()  # since when those up to a tag have been arriving
+
+    def note(self, now_s: float, last: int) -> None:
+        """Deliveries up to tag ``last`` have arrived by ``now_s``."""
+        arrived = self._arrived
+        since_s = arrived.pop()[0] if arrived and now_s - arrived[-1][0] < _APART_S else now_s
+        arrived.append((since_s, last))
+
+    def before(self, then_s: float) -> int:
+        """The last tag of those that arrived up to ``then_s``, or in the second after; 0 where none did.
+
+        Asked with a moment that only grows: what is told of once is forgotten.
+        """
+        last = 0
+        while self._arrived and self._arrived[0][0] <= then_s:
+            last = self._arrived.popleft()[1]
+        return last
+
+
+def ack_limit_s(timeout_s: float | None, version: str, queue_type: str) -> float | None:
+    """Within which a delivery is to be settled where the broker waits for ``timeout_s``: 0.9 of it; None: no limit.
+
+    30 minutes: within 27. From RabbitMQ 4.3 on nobody waits for those of a classic queue.
+    """
+    if timeout_s is None or (queue_type != "quorum" and _number(version) >= _BY_CONSUMER):
+        return None
+    return ACK_LIMIT_RATIO * timeout_s
+
+
+def consume_arguments(timeout_s: float | None, version: str, queue_type: str) -> dict[str, int]:
+    """What a consumer is declared with, so that the broker waits for ``timeout_s``: from RabbitMQ 4.3 on it listens."""
+    if timeout_s is None or queue_type != "quorum" or _number(version) < _BY_CONSUMER:
+        return {}
+    return {"x-consumer-timeout": round(1000 * timeout_s)}
+
+
+def ack_timeout_of(reason: str) -> float | None:
+    """How long the broker waits, in seconds, where it has ended a channel for having waited so long; else None.
+
+    In its words: ``PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000
+    ms.``: 1800.
+    """
+    found = _TIMED_OUT.search(reason)
+    return int(found[1]) / 1000 if found else None
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """``4.3.6`` as (4, 3, 6), and of what says no numbers nothing."""
+    return tuple(map(int, re.findall(r"\d+", version.partition("-")[0])))

@@ -1,0 +1,62 @@
+"""How long the broker waits, by its version and its words, and which deliveries have waited for so long."""
+
+from __future__ import annotations
+
+import pytest
+
+from hermes_ray.broker.ages import Ages, ack_limit_s, ack_timeout_of, consume_arguments
+
+
+def test_of_those_that_came_until_a_moment_the_last_is_told_once() -> None:
+    ages = Ages()
+    for now_s, last in ((10.0, 3), (10.5, 7), (11.2, 9), (20.0, 10)):
+        ages.note(now_s, last)
+    assert [ages.before(s) for s in (9.0, 10.0, 10.0, 11.2, 19.9, 20.0, 99.0)] == [0, 7, 0, 9, 0, 10, 0]
+
+
+def test_a_day_of_deliveries_is_kept_to_the_second() -> None:
+    ages = Ages()
+    for n in range(100_000):
+        ages.note(n / 1000, n)
+        ages.before(n / 1000 - 27.0)
+    assert len(ages._arrived) <= 29
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "version", "queue_type", "limit_s", "arguments"),
+    [
+        (1800.0, "3.10.8", "quorum", 1620.0, {}),
+        (1800.0, "3.10.8", "classic", 1620.0, {}),
+        (1800.0, "4.2.9", "quorum", 1620.0, {}),
+        (1800.0, "4.3.0", "quorum", 1620.0, {"x-consumer-timeout": 1_800_000}),
+        (1800.0, "4.3.0-rc.1", "quorum", 1620.0, {"x-consumer-timeout": 1_800_000}),
+        (0.5, "5.0.1", "quorum", 0.45, {"x-consumer-timeout": 500}),
+        (1800.0, "4.3.0", "classic", None, {}),
+        (None, "4.3.0", "quorum", None, {}),
+        (None, "3.10.8", "quorum", None, {}),
+        (1800.0, "", "quorum", 1620.0, {}),
+        (1800.0, "of my own", "classic", 1620.0, {}),
+    ],
+)
+def test_the_limit_and_what_a_consumer_says_follow_the_brokers_version(
+    timeout_s: float | None, version: str, queue_type: str, limit_s: float | None, arguments: dict[str, int]
+) -> None:
+    assert ack_limit_s(timeout_s, version, queue_type) == limit_s
+    assert consume_arguments(timeout_s, version, queue_type) == arguments
+
+
+@pytest.mark.parametrize(
+    ("reason", "timeout_s"),
+    [
+        (
+            "406 PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms. See",
+            1800.0,
+        ),
+        ("406 PRECONDITION_FAILED - delivery acknowledgement on channel 7 timed out. Timeout value used: 500 ms.", 0.5),
+        ("406 PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'", None),
+        ("the broker cancelled the consumer", None),
+        ("", None),
+    ],
+)
+def test_how_long_the_broker_waited_is_in_its_words(reason: str, timeout_s: float | None) -> None:
+    assert ack_timeout_of(reason) == timeout_s
