@@ -11,6 +11,7 @@ __all__ = ["text_of"]
 _MOST_BYTES = 1 << 28  # of a body unpacked: 1 MB of zeros in gzip would be 1 GB, and take all the worker's neighbours
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
+_NO_CHARSETS = ("punycode", "idna", "unicode-escape", "raw-unicode-escape")  # Python's own, one of them quadratic
 _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
@@ -28,12 +29,20 @@ def text_of(body: bytes, encoding: str | None, content_type: str | None) -> byte
             body = _unpacked(body, _WINDOW[word])
         elif word not in ("", "identity", "binary", "8bit"):
             name = name or _known(word)
-    return body if name is None else body.decode(name)
+    return body if name is None else body.decode(_checked(name))
+
+
+def _checked(name: str) -> str:
+    """Raises ``LookupError`` for what is no charset of anybody's but Python's."""
+    found = codecs.lookup(name).name
+    if found in _NO_CHARSETS:
+        raise LookupError(f"unknown encoding: {name}")
+    return found
 
 
 def _known(word: str) -> str:
     try:
-        return codecs.lookup(word).name
+        return _checked(word)
     except LookupError:
         raise ValueError(f"its content_encoding {word[:40]!r} is none of gzip and deflate") from None
 

@@ -223,18 +223,19 @@ class Message:
         table = b"" if self._check is None else self._check(topic, passed_on)
         raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
         reply_to = "" if topic is not None else self._text("reply_to")
-        child = self._child_id(topic or reply_to, raw, repr(sorted((passed_on | said).items(), key=repr)))
+        told = table or repr(sorted(passed_on.items(), key=repr)).encode("utf-8", "backslashreplace")
+        child = self._child_id(topic or reply_to, raw, told + repr(sorted(said.items())).encode())
         if self._publishes is None:
             self._publishes = {}
         self._publishes[child] = Publish(
             topic=topic, body=raw, headers=passed_on, id=child, table=table, fields=said, reply_to=reply_to
         )
 
-    def _child_id(self, place: str, body: bytes, said: str) -> str:
+    def _child_id(self, place: str, body: bytes, told: bytes) -> str:
         if self.id is None:
             return str(uuid.uuid4())
         digest = hashlib.blake2b(digest_size=16)
-        for part in (self.id.encode(), place.encode(), body, said.encode("utf-8", "backslashreplace")):
+        for part in (self.id.encode(), place.encode(), body, told):
             digest.update(b"%d:" % len(part))
             digest.update(part)
         # The n-th publish of the same content is a message of its own.
@@ -266,8 +267,9 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
             raise ValueError(f"priority is {value!r}: it must be a whole number from 0 to 255")
         return value
-    text = legible(value)
-    if not isinstance(text, str) or len(text.encode("utf-8", "surrogatepass")) > 255:
+    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    if not isinstance(raw, bytes) or len(raw) > 255:  # bytes: a correlation id that is no UTF-8 goes back as it came
         raise ValueError(f"{name} is {str(value)[:60]!r}: it must be text of at most 255 bytes")
-    text.encode()
-    return text
+    if isinstance(value, str):
+        value.encode()
+    return value

@@ -133,7 +133,7 @@ class Properties:
         ours: Mapping[str, bytes],
         *,
         rename: Callable[[str], str | None] = lambda key: key,
-        **fields: int | str | None,
+        **fields: int | str | bytes | None,
     ) -> Properties:
         """A copy whose bytes are these but for the headers ``ours`` (encoded) and the properties ``fields``.
 
@@ -152,7 +152,7 @@ class Properties:
         return Properties(_joined(self.raw, b"".join(table), fields))
 
 
-def properties(headers: bytes = b"", **fields: int | str | None) -> Properties:
+def properties(headers: bytes = b"", **fields: int | str | bytes | None) -> Properties:
     """Properties of a new message: ``headers`` are encoded entries, ``fields`` as in ``FIELDS``."""
     return Properties(_joined(NO_PROPERTIES, headers, fields))
 
@@ -166,7 +166,7 @@ def persistent(headers: bytes, message_id: str) -> Properties:
     return Properties(b"\x30\x80%b%b\2%c%b" % (_SIZE.pack(len(headers)), headers, len(id), id))
 
 
-def _joined(raw: bytes, table: bytes, fields: Mapping[str, int | str | None]) -> bytes:
+def _joined(raw: bytes, table: bytes, fields: Mapping[str, int | str | bytes | None]) -> bytes:
     spans = _spans(raw)
     flags, pieces = 0, []
     for n, name in enumerate(FIELDS):
@@ -188,8 +188,8 @@ def _joined(raw: bytes, table: bytes, fields: Mapping[str, int | str | None]) ->
     return _FLAGS.pack(flags) + b"".join(pieces)
 
 
-def _encoded(name: str, value: int | str) -> bytes:
+def _encoded(name: str, value: int | str | bytes) -> bytes:
     if isinstance(value, int):
         return value.to_bytes(_SIZES[name], "big")
-    text = value.encode("utf-8", "replace")
+    text = value if isinstance(value, bytes) else value.encode("utf-8", "replace")
     return b"%c%b" % (len(text), text)

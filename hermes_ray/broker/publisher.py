@@ -187,7 +187,7 @@ class Publisher:
         if size := _TOO_LARGE.search(reason):
             self._most_body_bytes = int(size[1])
         # A queue that exists in another form is used as it is; with each refusal all that was on its way is sent again.
-        declared = {queue for queue in self._declared if f"queue '{queue}'" in reason}
+        declared = {queue for queue in self._declared if _is_about(reason, queue)}
         self._refused.update(declared)
         is_one, sent = len(self._sent) == 1, self._take_sent()  # those that nobody waits for may be to blame too
         is_known = bool(declared) or (size is not None and any(len(m.body) > int(size[1]) for m, _ in sent))
@@ -208,6 +208,15 @@ class Publisher:
         sent = [entry for entry in self._sent.values() if entry[1] is not _ignore]
         self._sent.clear()
         return sent
+
+
+def _is_about(reason: str, queue: str) -> bool:
+    """Whether the broker refuses something about ``queue``; its text ends with dots after 255 bytes, in a name too."""
+    _, found, rest = reason.partition("queue '")
+    if f"{queue}'" == rest[: len(queue) + 1]:
+        return True
+    name, is_cut, _ = rest.rpartition("...")
+    return bool(found and is_cut) and queue.startswith(name.rstrip("\N{REPLACEMENT CHARACTER}"))
 
 
 def _ignore(_answer: Answer, _words: str) -> None:

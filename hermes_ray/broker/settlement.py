@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -60,6 +61,7 @@ class Settler:
         self._epoch = 0
         self._ledger = AckLedger()
         self._ages = Ages()
+        self._due: Counter[Kind] = Counter()  # settled, and counted when the acks are on the wire: else they come again
         self._held: dict[int, tuple[Delivery, str]] = {}  # by tag, with why they can be moved nowhere
         self._following: dict[int, _Following] = {}  # by tag, those that wait for confirms
         self._is_ending = False
@@ -99,6 +101,7 @@ class Settler:
         self._channel = None
         self._held.clear()
         self._following.clear()
+        self._due.clear()
         self.held_bytes = 0
         self.counts.given_back += self._ledger.open_count
         self._ledger = AckLedger()
@@ -138,7 +141,7 @@ class Settler:
                 acked += 1
             else:
                 self._leave_behind(delivery, outcome)
-        self.counts.acked += acked
+        self._due["acked"] += acked
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Requeue with nack: closing the channel instead would count against a message on a quorum queue."""
@@ -155,6 +158,9 @@ class Settler:
         channel = self._channel
         if channel is not None and channel.is_open:
             self._wire.send_acks(channel, self._ledger.flush())
+            for kind, count in self._due.items():
+                setattr(self.counts, kind, getattr(self.counts, kind) + count)
+            self._due.clear()
 
     def _leave_behind(self, delivery: Delivery, outcome: Done | Retry | DeadLetter) -> None:
         match outcome:
@@ -315,9 +321,8 @@ class _Following:
 
     def _settle(self) -> None:
         self._close()
-        settler, kind = self._settler, self._kind
-        counts = settler.counts
-        setattr(counts, kind, getattr(counts, kind) + 1)
+        settler = self._settler
+        settler._due[self._kind] += 1
         settler._ledger.settle(self._delivery.tag)
         settler.held_bytes -= len(self._delivery.body)
         settler._on_due()

@@ -145,7 +145,8 @@ class LoopSlots:
             if not slot.end():
                 return  # it was counted out: this worker is being replaced
             settle(delivery, self._told(slot, outcome) if self._interrupted else outcome)
-            if task.of_no_message():
+            task.message = None
+            if task.cancelling():  # what an earlier handler asked for would hit what comes next
                 await self._next_turn()
 
     def _take(self) -> Delivery | None:
@@ -209,25 +210,20 @@ _asked_by: ContextVar[object] = ContextVar("the message whose handler, or what i
 
 
 class _SlotTask(asyncio.Task[None]):
-    """The task of a slot, which handlers take for their own."""
+    """The task of a slot, which handlers take for their own; ``message`` stands for the one that it handles now."""
 
-    _message: object = None
+    message: object = None
 
     def of_next_message(self) -> Callable[..., Any]:
         """A handler is called next; returns what runs each step of it in a context of its own."""
-        self._message = message = object()
+        self.message = message = object()
         run = contextvars.copy_context().run
         run(_asked_by.set, message)
         return run
 
-    def of_no_message(self) -> bool:
-        """The handler has returned; whether a cancellation is left, which would hit what comes next."""
-        self._message = None
-        return self.cancelling() > 0
-
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel, unless a handler asks that has returned: a task of its own would be over."""
-        return _asked_by.get(self._message) is self._message and super().cancel(msg)
+        return _asked_by.get(self.message) is self.message and super().cancel(msg)
 
 
 class _Rest:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hermes_ray import Message, PermanentError
+from hermes_ray.broker.outgoing import encode_headers
 
 
 def ids(message: Message) -> list[str]:
@@ -175,6 +176,8 @@ def test_json_reads_the_body_as_its_properties_say(body: bytes, encoding: str | 
         (TEXT.encode(), "br", None),
         (TEXT.encode("latin-1"), None, "application/json; charset=utf-8"),
         (TEXT.encode(), None, "application/json; charset=nobody-knows"),
+        (b"a" * 100_000, None, "application/json; charset=punycode"),
+        (b'"\\u00fc"', "unicode_escape", None),
     ],
 )
 def test_a_body_that_its_properties_misname_is_a_permanent_error(
@@ -231,6 +234,21 @@ def test_a_reply_goes_where_it_is_waited_for() -> None:
     assert reply.fields == {"correlation_id": "c-7", "type": "answer"}
     with pytest.raises(ValueError, match="nobody waits for a reply"):
         Message(b"").reply(b"")
+
+
+def test_a_correlation_id_that_is_no_text_goes_back_as_it_came() -> None:
+    message = Message(b"", id="m", reply_to="answers", correlation_id=b"\xff\xfe")
+    message.reply(b"")
+    assert message.publishes[0].fields == {"correlation_id": b"\xff\xfe"}
+
+
+def test_a_redelivery_publishes_the_same_ids_whatever_kind_of_bytes_its_headers_are() -> None:
+    ids = set()
+    for kind in (bytes, bytearray, memoryview):
+        message = Message(b"", id="m", check=lambda _topic, headers: encode_headers(headers))
+        message.publish("t", b"", {"h": kind(b"\1\2")})
+        ids.add(message.publishes[0].id)
+    assert len(ids) == 1
 
 
 def test_what_is_published_after_the_handler_has_returned_raises() -> None:

@@ -230,6 +230,35 @@ def test_handlers_that_never_wait_leave_the_loop_to_those_that_do() -> None:
     assert at_wake[0] < 1_000
 
 
+@pytest.mark.parametrize("ask", ["now", "in the next round", "later"])
+def test_a_handler_that_cancels_its_task_and_returns_harms_no_later_message(ask: str) -> None:
+    async def handler(message: Message) -> None:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+        if message.body == b"cancels":
+            if ask == "now":
+                task.cancel()
+            elif ask == "in the next round":
+                loop.call_soon(task.cancel)
+            else:
+                loop.call_later(0.01, task.cancel)
+        else:
+            await asyncio.sleep(0.05)
+
+    assert Rig(handler).handle(b"cancels", b"a", b"cancels", b"b") == [None] * 4
+
+
+def test_a_handler_that_cancels_its_task_and_waits_fails_itself_alone() -> None:
+    async def handler(message: Message) -> None:
+        if message.body == b"cancels":
+            asyncio.current_task().cancel()  # type: ignore[union-attr]
+        await asyncio.sleep(0)
+
+    bad, good = Rig(handler).handle(b"cancels", b"a")
+    assert isinstance(bad, Retry)
+    assert good is None
+
+
 def test_a_slot_that_is_cancelled_between_two_turns_goes_on() -> None:
     async def handler(message: Message) -> None:
         task = asyncio.current_task()
