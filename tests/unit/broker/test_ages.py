@@ -6,7 +6,6 @@ import pytest
 
 from hermes_ray.broker.ages import Ages, ack_limit_s, ack_timeout_of, consume_arguments
 
-
 LATE = "PRECONDITION_FAILED - delivery acknowledgement"
 
 
