@@ -57,6 +57,12 @@ class Sync(Ledger):
         time.sleep(self.sleep_s)
         self.note(message)
 
+class Hanging(Ledger):
+    def __call__(self, message):
+        if self.fails(message):
+            time.sleep(3600)
+        self.note(message)
+
 class Async(Ledger):
     async def __call__(self, message):
         await asyncio.sleep(self.sleep_s)

@@ -81,6 +81,25 @@ def test_a_stopped_process_is_killed_after_its_time_and_replaced(
         wait_until(lambda: not confirmed - project.handled("work").keys(), 30, "all is handled")
 
 
+def test_workers_whose_handlers_hang_are_replaced_and_every_message_is_handled(
+    project: Project, status: Status
+) -> None:
+    worker = {"timeout_s": 1.5, "concurrency": 4}
+    topic = {"handler": "Hanging", "options": {"fail_ratio": 0.1}, "retry": {"base_delay_s": 0.1}}
+    project.configure({"work": {**topic, "workers": {"min": 2, "max": 2}, "worker": worker}})
+    with project.serving():
+        wait_until(lambda: status()["work"]["workers"]["observed"] == 2, 40, "two workers consume")
+        before = {row["worker"] for row in project_workers(project)}
+        confirmed = project.publish("work", count=60)
+        wait_until(lambda: not confirmed - project.handled("work").keys(), 120, "all is handled")
+        assert project.attempts("work")["2"] > 0, "some have hung"
+        wait_until(lambda: status()["work"]["workers"]["observed"] == 2, 60, "others work in their place")
+        wait_until(
+            lambda: before - {row["worker"] for row in project_workers(project)}, 60, "those that hung have ended"
+        )
+        assert "start_failing" not in status()["work"]["conditions"]
+
+
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
