@@ -45,14 +45,23 @@ sleep 0.3
 class LocalBroker:
     """A context manager: the node runs inside it, user and password are ``guest``.
 
-    ``vhosts`` exist beside ``/`` from the start. ``port`` is chosen when ``None``. With ``directory`` the data is kept
-    there between runs; without it lives in a temporary one. Works as root and as an ordinary user. Raises
-    ``OperationFailed`` when the server is missing or does not start, ``UserMistake`` for a port or directory in use.
+    ``vhosts`` exist beside ``/`` from the start. ``port`` is chosen when ``None``. ``settings`` are further lines for
+    its rabbitmq.conf. With ``directory`` the data is kept there between runs; without it lives in a temporary one.
+    Works as root and as an ordinary user. Raises ``OperationFailed`` when the server is missing or does not start,
+    ``UserMistake`` for a port or directory in use.
     """
 
-    def __init__(self, *, vhosts: Sequence[str] = (), port: int | None = None, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        vhosts: Sequence[str] = (),
+        port: int | None = None,
+        directory: Path | None = None,
+        settings: Sequence[str] = (),
+    ) -> None:
         self._scripts = server_directory()
         self._vhosts = tuple(vhosts)
+        self._settings = tuple(settings)
         self._kept = None if directory is None else directory.expanduser().absolute()
         spare = _free_ports(3)
         self.port = spare[0] if port is None else port
@@ -146,7 +155,7 @@ class LocalBroker:
         else:
             self._directory = self._kept
         self._lock = _lock(self._directory)
-        write_files(self._directory, port=self.port, vhosts=self._vhosts)
+        write_files(self._directory, port=self.port, vhosts=self._vhosts, settings=self._settings)
         self._environment = environment(self._directory, dist_port=self._dist_port, epmd_port=self._epmd_port)
 
     def _start_watchdog(self) -> None:

@@ -44,7 +44,7 @@ def server_directory() -> Path:
     raise OperationFailed(HOW_TO_GET_IT)
 
 
-def write_files(directory: Path, *, port: int, vhosts: Sequence[str]) -> None:
+def write_files(directory: Path, *, port: int, vhosts: Sequence[str], settings: Sequence[str] = ()) -> None:
     """Write the node's configuration into ``directory``; a cookie that is there already is kept."""
     (directory / "log").mkdir(exist_ok=True)
     cookie = directory / ".erlang.cookie"
@@ -55,9 +55,8 @@ def write_files(directory: Path, *, port: int, vhosts: Sequence[str]) -> None:
     (directory / "hosts").write_text(HOSTS)
     (directory / "enabled_plugins").write_text("[].\n")
     (directory / "definitions.json").write_text(json.dumps(_definitions(vhosts)))
-    (directory / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\nload_definitions = {directory / 'definitions.json'}\n"
-    )
+    own = (f"listeners.tcp.1 = 127.0.0.1:{port}", f"load_definitions = {directory / 'definitions.json'}")
+    (directory / "rabbitmq.conf").write_text("".join(f"{line}\n" for line in (*own, *settings)))
 
 
 def environment(directory: Path, *, dist_port: int, epmd_port: int) -> dict[str, str]:
