@@ -13,7 +13,7 @@ from typing import Any
 from hermes_ray.config.sizes import EXAMPLES, PATTERN, parse_bytes
 
 __all__ = ["Knob", "Takes", "amount", "choice", "declare", "knob", "number", "rolling_values", "section", "size"]
-__all__ += ["text"]
+__all__ += ["switch", "text"]
 
 _MOST_BYTES = 10**14
 
@@ -151,6 +151,11 @@ def choice(default: str, choices: tuple[str, ...], meaning: str, *, takes: Takes
             takes=takes,
         ),
     )
+
+
+def switch(default: bool, meaning: str, *, takes: Takes = Takes.LIVE) -> Any:
+    """``true`` or ``false``."""
+    return declare(default, Knob(meaning=meaning, allowed="true or false", takes=takes))
 
 
 def text(default: Any, pattern: str, allowed: str, meaning: str, *, takes: Takes = Takes.LIVE) -> Any:

@@ -11,11 +11,12 @@ from hermes_ray.config.secrets import MASK, looks_secret, mask_url, mentions_sec
 __all__ = ["masked_tree"]
 
 
-def masked_tree(value: Any, source: Any, *, options: bool = False, secret: bool = False) -> Any:
+def masked_tree(value: Any, source: Any, *, options: bool = False, private: bool = False, secret: bool = False) -> Any:
     """A copy of ``value`` (dataclasses and plain values) without secrets, made of what YAML can write.
 
     ``source`` is the same tree before its ``${...}`` were resolved. Below a key ``options`` everything that came from
-    one is hidden, and so is every value under a key that looks secret; passwords in URLs are hidden everywhere.
+    one is hidden, and below it and ``broker`` every value under a key that looks secret; passwords in URLs are hidden
+    everywhere.
     """
     if dataclasses.is_dataclass(value):
         value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
@@ -27,13 +28,17 @@ def masked_tree(value: Any, source: Any, *, options: bool = False, secret: bool 
                 item,
                 source.get(key) if isinstance(source, Mapping) else source,
                 options=options or key == "options",
-                secret=secret or (options and isinstance(key, str) and looks_secret(key)),
+                private=private or key in ("options", "broker"),
+                secret=secret or (private and isinstance(key, str) and looks_secret(key)),
             )
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
         sources = source if isinstance(source, list | tuple) and len(source) == len(value) else [source] * len(value)
-        return [masked_tree(v, s, options=options, secret=secret) for v, s in zip(value, sources, strict=True)]
+        return [
+            masked_tree(v, s, options=options, private=private, secret=secret)
+            for v, s in zip(value, sources, strict=True)
+        ]
     if value is None or isinstance(value, bool):
         return MASK if secret and value is not None else value
     interpolated = isinstance(source, str) and "${" in source

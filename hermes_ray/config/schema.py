@@ -26,7 +26,7 @@ _URL = {
     "type": "string",
     "pattern": rf"^[Aa][Mm][Qq][Pp][Ss]?://(?:[^/?#\s]*@)?{_HOST}(?::[0-9]{{1,5}})?(?:/[^/?#\s]*)?(?:\?\S*)?$",
 }
-_TYPES = {int: "integer", float: "number", str: "string"}
+_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

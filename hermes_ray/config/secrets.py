@@ -44,9 +44,12 @@ def names_code(key: str, value: object) -> bool:
 _CODE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
 
+_TAKEN = re.compile(r"oc\.env:\s*([^\s,}]+)|(?<![\w-])([\w-]+)\]?\}")
+
+
 def mentions_secret(source: str) -> bool:
     """Whether a text with ``${...}`` takes something that may be secret from the environment or another key."""
-    if any(map(looks_secret, re.findall(r"oc\.env:\s*([^\s,}]+)", source))):
+    if any(looks_secret(match[1] or match[2]) for match in _TAKEN.finditer(source)):
         return True
     return re.search(r"\$\{[^}]*\b(?:options|broker\W+url)\b", source) is not None
 

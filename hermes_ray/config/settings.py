@@ -20,7 +20,8 @@ from hermes_ray.config.names import (
     NAME_WORDS,
     is_queue_name,
 )
-from hermes_ray.config.urls import is_host
+from hermes_ray.config.tls import TlsConfig
+from hermes_ray.config.urls import is_host, with_parameters
 from hermes_ray.core.model import ThresholdRule, TopicParams
 from hermes_ray.core.resources import Resources
 
@@ -69,6 +70,7 @@ class BrokerConfig:
             takes=Takes.ROLLING,
         ),
     )
+    tls: TlsConfig = section(TlsConfig, "TLS, for amqps:// URLs.")
     decoder: str = choice("direct", ("direct", "pika"), "Who cuts messages from the wire.", takes=Takes.ROLLING)
     ack_timeout_s: float | None = number(
         1800.0,
@@ -81,8 +83,9 @@ class BrokerConfig:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The URLs in the order to try them, at least one once loaded."""
-        return (self.url,) if isinstance(self.url, str) else tuple(self.url)
+        """The URLs in the order to try them, at least one once loaded, each with what ``tls`` says as parameters."""
+        urls = (self.url,) if isinstance(self.url, str) else self.url
+        return tuple(with_parameters(url, self.tls.parameters) for url in urls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

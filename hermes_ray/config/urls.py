@@ -7,10 +7,21 @@ import difflib
 import ipaddress
 import re
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-__all__ = ["QUERY", "is_host", "url_problem"]
+__all__ = [
+    "FILE",
+    "FILE_WORDS",
+    "QUERY",
+    "TLS_QUERY",
+    "is_file",
+    "is_host",
+    "is_utf8",
+    "url_problem",
+    "with_parameters",
+]
 
 LONGEST_S = 1_000_000
 NUMERIC_QUERY = {  # the least and the most that pika and the protocol take
@@ -24,7 +35,12 @@ NUMERIC_QUERY = {  # the least and the most that pika and the protocol take
     "stack_timeout": (1, LONGEST_S),
 }
 MAPPING_QUERY = {"client_properties", "ssl_options", "tcp_options"}
-QUERY = {*NUMERIC_QUERY, *MAPPING_QUERY, "locale"}
+FILE_QUERY = {"cacertfile", "certfile", "keyfile"}
+TLS_QUERY = {*FILE_QUERY, "password", "server_name_indication", "verify"}  # what RabbitMQ's own clients call them
+QUERY = {*NUMERIC_QUERY, *MAPPING_QUERY, *TLS_QUERY, "locale"}
+
+FILE = r"[/~][^\x00]*"
+FILE_WORDS = "the absolute path of a file, or one from ~"
 
 MAX_HOST_CHARACTERS = 253
 MAX_VHOST_BYTES = 255
@@ -46,9 +62,22 @@ def is_host(text: str) -> bool:
     return len(encoded) <= MAX_HOST_CHARACTERS and _HOST.fullmatch(text) is not None
 
 
+def is_file(text: str) -> bool:
+    """Whether ``text`` can be the path of a file that is the same wherever it is read."""
+    return re.fullmatch(FILE, text, re.DOTALL) is not None and is_utf8(text)
+
+
+def with_parameters(url: str, parameters: Mapping[str, str]) -> str:
+    """``url``, an address that has been checked, with those of ``parameters`` that it does not have itself."""
+    before, _, query = url.partition("?")
+    own = {key for key, _ in parse_qsl(query, keep_blank_values=True)}
+    added = urlencode({key: value for key, value in parameters.items() if key not in own}, safe="/~", quote_via=quote)
+    return f"{before}?{'&'.join(filter(None, (query, added)))}" if added else url
+
+
 def url_problem(url: str) -> str | None:
-    """What keeps ``url`` from being an AMQP URL that pika can connect with; None if nothing does."""
-    if not url.isascii() and not _is_utf8(url):
+    """What keeps ``url`` from being an AMQP URL that one can connect with; None if nothing does."""
+    if not url.isascii() and not is_utf8(url):
         return "it is no UTF-8 text"
     if re.search(r"[\s\x00-\x1f\x7f]", url):
         return "it holds spaces or control characters"
@@ -66,10 +95,12 @@ def url_problem(url: str) -> str | None:
         problem = "the virtual host must not hold '/' or '#'"
     if problem is None and len(unquote(parts.path[1:]).encode()) > MAX_VHOST_BYTES:
         problem = f"the virtual host must have {MAX_VHOST_BYTES} bytes at most"
-    return problem or _query_problem(parts.query)
+    if problem is None and "@" in (parts.path if parts.username is not None else f"{parts.path}{parts.query}"):
+        problem = "behind the host stands an '@'"  # in 'amqp://me:1/2@h' the host would be 'me'
+    return problem or _query_problem(parts.query) or _tls_problem(parts.scheme, parts.query)
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
     """Whether ``text`` can be sent; what came from the environment may hold bytes that are no UTF-8."""
     try:
         text.encode()
@@ -109,18 +140,39 @@ def _query_problem(query: str) -> str | None:
     return None
 
 
+_TEXT_QUERY: dict[str, tuple[Callable[[str], bool], str]] = {
+    **dict.fromkeys(FILE_QUERY, (is_file, FILE_WORDS)),
+    "server_name_indication": (is_host, "a host name, or disable"),
+    "verify": (("verify_peer", "verify_none").__contains__, "verify_peer or verify_none"),
+}
+
+
 def _value_problem(key: str, value: str) -> str | None:
     """What the URL parameter must be and is not; None if ``value`` is good."""
     if key in NUMERIC_QUERY:
         low, high = NUMERIC_QUERY[key]
         is_good = re.fullmatch(r"[0-9]{1,9}", value) is not None and low <= int(value) <= high
         return None if is_good else f"a whole number from {low} to {high}"
+    if key in _TEXT_QUERY:
+        accepts, wanted = _TEXT_QUERY[key]
+        return None if accepts(value) else wanted
     mapping = _literal(value) if key in MAPPING_QUERY else None
     if not isinstance(mapping, dict | None):
         return "a mapping such as {'name': 'value'}, percent-encoded"
     if key == "tcp_options" and not all(map(_is_socket_option, (mapping or {}).items())):
         return "a mapping of names to whole numbers, such as {'TCP_KEEPIDLE': 60}, percent-encoded"
     return None
+
+
+def _tls_problem(scheme: str, query: str) -> str | None:
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    ours = sorted(TLS_QUERY & given.keys())
+    if ours and scheme.lower() != "amqps":
+        return f"the URL parameter {ours[0]} is for TLS, and the scheme is not amqps"
+    if ours and "ssl_options" in given:
+        return f"the URL parameters ssl_options and {ours[0]} both say how TLS is done, keep one of them"
+    lonely = next((name for name in ("keyfile", "password") if name in given), None)
+    return f"the URL parameter {lonely} needs certfile" if lonely and "certfile" not in given else None
 
 
 def _is_socket_option(option: tuple[object, object]) -> bool:

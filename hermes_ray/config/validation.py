@@ -16,6 +16,7 @@ from hermes_ray.config.names import NAME, NAME_WORDS
 from hermes_ray.config.secrets import mask_url, refused_url
 from hermes_ray.config.sentences import dotted, dotted_path, nearest, shortened, shown
 from hermes_ray.config.settings import ACK_LIMIT_RATIO, Config, ScalingConfig, TopicConfig
+from hermes_ray.config.tls import tls_problem
 from hermes_ray.config.urls import url_problem
 from hermes_ray.config.yaml_text import FLOAT, INT
 from hermes_ray.errors import UserMistake
@@ -60,6 +61,8 @@ def build(raw: Any, *, need_topics: bool) -> Config:
     for name, topic in config.topics.items():
         _check_topic(dotted("topics", name), topic)
         _check_timeout(dotted("topics", name), topic.worker.timeout_s, config.broker.ack_timeout_s)
+    if problem := tls_problem(config.broker.tls, config.broker.urls):
+        raise UserMistake(problem)
     _check_queues({name: topic.get("queue") or name for name, topic in raw.get("topics", {}).items()})
     return config
 
@@ -73,7 +76,9 @@ def _section(section: type, raw: Any, path: Keys) -> Any:
     if not isinstance(raw, Mapping):
         keys = f" (keys: {', '.join(entry.name for entry in dataclasses.fields(section))})"
         need = ", with at least handler: package.module:name" if section is TopicConfig else keys
-        said = "text" if path == ("broker",) and isinstance(raw, str) else shown(raw)  # it may be a URL, or part of one
+        said = (
+            "text" if path[:1] == ("broker",) and isinstance(raw, str) else shown(raw)
+        )  # it may be a URL, or a password
         raise UserMistake(f"{dotted_path(path) or 'the configuration'} is {said}: it must be a mapping{need}")
     knobs = _knobs(section)
     for key in raw:
@@ -113,7 +118,7 @@ def _value(hint: Any, declared: Knob, raw: Any, path: Keys) -> Any:
 
 
 def _wanted(hint: type, declared: Knob) -> str:
-    if hint is str:
+    if hint in (str, bool):
         return declared.allowed or "text"
     unit = f" ({declared.unit})" if declared.unit else ""
     return f"a {'whole ' if hint is int else ''}number {declared.allowed}{unit}"
@@ -125,7 +130,11 @@ def _scalar(hint: type, declared: Knob, raw: Any, path: Keys) -> Any:
         if isinstance(raw, str):
             return str(raw)
         if isinstance(raw, int | float) and not (isinstance(raw, bool) and "enum" in declared.schema):
-            raise Unquoted(f"{dotted_path(path)} is {shown(raw)}: it must be text: put it in quotes", path)
+            said = "no text" if declared.secret else shown(raw)
+            raise Unquoted(f"{dotted_path(path)} is {said}: it must be text: put it in quotes", path)
+    elif hint is bool:
+        if isinstance(raw, bool) or (isinstance(raw, str) and raw.lower() in ("true", "false")):
+            return str(raw).lower() == "true"
     elif isinstance(raw, int | float | str) and not isinstance(raw, bool):
         special = declared.parse(raw) if declared.parse is not None and isinstance(raw, str) else None
         number = _number(hint, raw) if special is None else special

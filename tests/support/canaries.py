@@ -42,6 +42,11 @@ def amqp_url(password: str, place: str = "rabbit.invalid:5672/%2F") -> str:
     return f"amqp://me:{quote(password, safe='')}@{place}"
 
 
+def tls(body: str, url: str = "amqps://rabbit.invalid") -> str:
+    """A file whose ``broker.tls`` has the keys of ``body``."""
+    return f"broker: {{url: '{url}', tls: {{{body}}}}}\n{TOPIC}\n"
+
+
 HANDLER = "handler: m:f"
 TOPIC = f"topics: {{a: {{{HANDLER}}}}}"
 
@@ -100,6 +105,9 @@ ACCEPTED = [
         environment={"CANARY": "Zq7:Zq7%2FZq7"},
     ),
     Canary(text=TOPIC, environment={"HERMES_BROKER_URL": "amqp://me:Zq7@rabbit.invalid"}),
+    *(Canary(text=tls(f"cert: /c, password: {quoted(password)}")) for password in PASSWORDS),
+    Canary(text=tls("cert: /c, key: /k, password: '${oc.env:CANARY}'"), environment={"CANARY": "Zq7&Zq7=Zq7"}),
+    Canary(text=broker("amqps://me:Zq7@rabbit.invalid?certfile=/c&password=Zq7%26Zq7&keyfile=/k")),
     Canary(text=options("password: 40414243")),
     Canary(text=options("tokens: {}\napi:\n  token: [Zq7, {x: Zq7}]\nuser: me")),
     Canary(text=options("apiKey: Zq7\nauthorization: Bearer Zq7")),
@@ -150,7 +158,9 @@ REFUSED_URLS = (
     "amqp://me:Zq7@/v", "amqp://me:Zq7@:5672/v", "amqp://me:Zq7@h/a/b?Zq7",
     "amqp://me:1 amqp://Zq7@h/", "amqp://me:9,x://Zq7@h", "amqp://me:9;x://Zq7:Zq7@h", "amqp://me:9 x://Zq7@h/a/b",
     "amqp://Zq7:@h:x", "amqp://me/corp:9 amqp://Zq7@h", "amqp://me:Zq7@1,x://Zq7@h", "amqp://Zq7:@h/a/b",
-    "amqp://me:1 x://Zq7@Zq7@h", "Zq7:@h",
+    "amqp://me:1 x://Zq7@Zq7@h", "Zq7:@h", "amqp://me:12/Zq7@h", "amqp://me:1?locale=Zq7@h", "amqp://Zq7@h", "amqps://Zq7@h",
+    "amqp://me:Zq7@h?certfile=/c&password=Zq7", "amqps://me:Zq7@h?password=Zq7", "amqps://me:Zq7@h?keyfile=Zq7",
+    "amqps://h?ssl_options={}&certfile=/c&password=Zq7", "amqps://h?certfile=/c&verify=Zq7&password=Zq7",
     "amqps://me:Zq7@h?ssl_options=%7B'password':'Zq7", "amqps://me:Zq7@h?ssl_options=Zq7", "amqp://h?client_properties=[Zq7",
 )  # fmt: skip
 
@@ -175,6 +185,19 @@ REFUSED = [
     Canary(text=f"broker: 'amqp://me:${{Zq7}}@h'\n{TOPIC}"),
     Canary(text="topics: 'amqp://me:${Zq7}@h'"),
     Canary(text=f"password: Zq7\n{TOPIC}"),
+    *(
+        Canary(text=tls(f"cert: /c, {key}: {value}"))
+        for key in ("Password", "PASSWORD", "passwd", "pass_word", "keyPassword", "pasword", "passphrase")
+        for value in ("Zq7", "40414243", "[Zq7]")
+    ),
+    *(Canary(text=tls(f"cert: /c, password: {value}")) for value in ("40414243", "040414243", "[Zq7]", "{x: Zq7}")),
+    Canary(text=tls("key: /k, password: Zq7")),
+    Canary(text=tls("password: Zq7")),
+    Canary(text=tls("cert: /c, password: Zq7", "amqp://me:Zq7@rabbit.invalid")),
+    Canary(text=tls("cert: /c, password: Zq7", "amqps://me:Zq7@rabbit.invalid?ssl_options={}")),
+    Canary(text=tls("key: 'PRIVATE KEY Zq7'")),
+    Canary(text=f"deployment: {{name: '+${{broker.tls.password}}'}}\n{tls('cert: /c, password: Zq7')}"),
+    Canary(text=f"broker: {{url: amqps://h, tls: Zq7}}\n{TOPIC}"),
     Canary(text=f"deployment: {{name: '${{oc.env:DB_PASSWORD}}'}}\n{TOPIC}", environment={"DB_PASSWORD": "Zq7/Zq7"}),
     Canary(text=f"deployment: {{name: '${{broker.url}}'}}\nbroker: {{url: 'amqp://me:Zq7@h'}}\n{TOPIC}"),
     Canary(text=topic("weight: '${topics.a.options.x.password}'\noptions: {x: {password: Zq7}}")),
@@ -248,6 +271,12 @@ REFUSED_WORDS = (
     "broker.url=*Zq7",
     "broker.password=Zq7",
     "broker.password=040414243",
+    *(f"broker.tls.{key}=Zq7" for key in ("password", "Password", "passwd", "keyPassword", "passphrase")),
+    "broker.tls.password=040414243",
+    "broker.tls={cert: /c, password: Zq7}",
+    "broker.tls={cert: /c, password:Zq7}",
+    "broker.tls.password=${oc.env:NOPE,Zq7}",
+    "broker.url=amqps://rabbit.invalid?certfile=/c&password=Zq7",
     "topics.a.options.password=*Zq7",
     "topics.a.options.password=!Zq7",
     "topics.a.options.password=@Zq7",

@@ -36,6 +36,11 @@ def test_the_broker_belongs_to_what_a_worker_is_made_of() -> None:
     assert rolling_values(load(None, ["topics.a.handler=m:f", "broker.url=amqp://h"]).broker) == [
         ("ack_timeout_s", 1800.0),
         ("decoder", "direct"),
+        ("tls.ca", None),
+        ("tls.cert", None),
+        ("tls.key", None),
+        ("tls.password", None),
+        ("tls.verify", True),
         ("url", "amqp://h"),
     ]
 

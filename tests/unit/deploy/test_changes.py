@@ -18,17 +18,20 @@ from hermes_ray.scaler.plan import Plan, revision
 from tests.support.fleet_scene import config
 
 TOPOLOGY = {f"topics.NAME.{name}" for name in ("queue", "queue_type", "topology")}
-ROLLING = {f"topics.NAME.{name}" for name in ("handler", "options")} | {
-    "broker.url",
-    "broker.decoder",
-    "broker.ack_timeout_s",
-}
+ROLLING = {f"topics.NAME.{name}" for name in ("handler", "options")}
+ROLLING |= {f"broker.{name}" for name in ("url", "decoder", "ack_timeout_s")}
+ROLLING |= {f"broker.tls.{name}" for name in ("ca", "cert", "key", "password", "verify")}
 ROLLING |= {f"topics.NAME.worker.{name}" for name in ("concurrency", "prefetch", "prefetch_bytes")}
 ROLLING |= {f"topics.NAME.worker.{name}" for name in ("num_cpus", "memory", "resources", "timeout_s")}
 ANOTHER = {"deployment.name": "another"}
 OTHER_VALUES = {
     "deployment.name": "shop",
     "broker.url": "amqp://elsewhere/",
+    "broker.tls.ca": "/ca.pem",
+    "broker.tls.cert": "/other.pem",
+    "broker.tls.key": "/key.pem",
+    "broker.tls.password": "${oc.env:PATH}",
+    "broker.tls.verify": "false",
     "state_dir": "/somewhere",
     "metrics.host": "0.0.0.0",
     "topics.NAME.handler": "m:g",
@@ -80,7 +83,8 @@ LEAVES = [
 def test_every_key_is_told_with_how_it_takes_effect_and_only_what_a_worker_is_made_of_replaces_it(
     key: str, value: str
 ) -> None:
-    before, after = plan(), plan(f"{key.replace('NAME', 'heavy')}={value}")
+    base = ("broker.url=amqps://h", "broker.tls.cert=/cert.pem") if key.startswith("broker.tls.") else ()
+    before, after = plan(*base), plan(*base, f"{key.replace('NAME', 'heavy')}={value}")
     replaces = key in ROLLING | TOPOLOGY
     assert (made_of(before, "heavy") != made_of(after, "heavy")) == replaces
     assert (made_of(before, "light") != made_of(after, "light")) == key.startswith("broker.")

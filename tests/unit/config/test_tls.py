@@ -1,0 +1,79 @@
+"""``broker.tls``: what it makes of the broker's URLs, and where it cannot be done with them."""
+
+from __future__ import annotations
+
+import pytest
+
+from hermes_ray.config.loading import load, masked_yaml
+from hermes_ray.config.settings import Config
+from hermes_ray.errors import UserMistake
+
+TOPIC = "topics.a.handler=m:f"
+
+
+def config(*words: str) -> Config:
+    return load(None, [TOPIC, *words])
+
+
+def test_every_node_of_a_cluster_is_reached_with_the_same_tls() -> None:
+    nodes = config("broker.url=[amqps://a,'amqps://b/v?heartbeat=5']", "broker.tls.ca=/ca.pem")
+    assert nodes.broker.urls == ("amqps://a?cacertfile=/ca.pem", "amqps://b/v?heartbeat=5&cacertfile=/ca.pem")
+
+
+def test_without_anything_set_the_urls_stay_as_they_are() -> None:
+    assert config("broker.url=amqps://a", "broker.tls.verify=true").broker.urls == ("amqps://a",)
+
+
+@pytest.mark.parametrize("value", ["false", "'false'", "'False'", "${oc.env:NOT_SET,false}"])
+def test_checking_is_switched_off_by_a_boolean_or_its_text(value: str) -> None:
+    assert config("broker.url=amqps://a", f"broker.tls.verify={value}").broker.urls == ("amqps://a?verify=verify_none",)
+
+
+def test_what_a_url_says_itself_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY_PASSWORD", "se sam")
+    words = ("broker.tls.cert=/c", "broker.tls.key=/k", "broker.tls.password=${oc.env:KEY_PASSWORD}")
+    made = config("broker.url=[amqps://a?certfile=/own, amqps://b]", *words)
+    assert made.broker.urls == (
+        "amqps://a?certfile=/own&keyfile=/k&password=se%20sam",
+        "amqps://b?certfile=/c&keyfile=/k&password=se%20sam",
+    )
+    assert "sam" not in repr(made)
+    assert "password: '***'" in masked_yaml(None, [TOPIC, "broker.url=amqps://b", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["broker.tls.ca=/ca.pem"],
+            "broker.tls.ca is set, and broker.url does not begin with amqps://: write amqps://",
+        ),
+        (
+            ["broker.url=[amqps://a,amqp://b]", "broker.tls.verify=false"],
+            "broker.tls.verify is set, and broker.url does not begin with amqps://",
+        ),
+        (
+            ["broker.url=${oc.env:PIKAS}", "broker.tls.ca=/ca.pem"],
+            "broker.tls.ca is set, and broker.url has ssl_options, which say how TLS is done too: keep one of them",
+        ),
+        (
+            ["broker.url=amqps://a", "broker.tls.key=/k"],
+            "broker.tls.key is set without broker.tls.cert: name the certificate that it belongs to",
+        ),
+        (["broker.tls.ca=ca.pem"], "broker.tls.ca is 'ca.pem': it must be the absolute path of a file, or one from ~"),
+        (["broker.tls.ca=5"], "broker.tls.ca is 5: it must be text: put it in quotes"),
+        (["broker.tls.verify=verify_none"], "broker.tls.verify is 'verify_none': it must be true or false"),
+        (["broker.tls.verify=1"], "broker.tls.verify is 1: it must be true or false"),
+        (["broker.tls.verify=null"], "broker.tls.verify is null: it must be true or false"),
+        (["broker.tls=x"], "broker.tls is text: it must be a mapping (keys: ca, cert, key, password, verify)"),
+        (["broker.tls.keyfile=/k"], "there is no key 'broker.tls.keyfile': did you mean 'broker.tls.key'?"),
+        (["broker.tls.password=5"], "broker.tls.password holds a password, and command lines can be read by others"),
+    ],
+)
+def test_what_cannot_be_is_told_with_the_key_and_what_to_do(
+    words: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIKAS", "amqps://a?ssl_options={}")
+    with pytest.raises(UserMistake) as refused:
+        config(*words)
+    assert str(refused.value).startswith(expected)
