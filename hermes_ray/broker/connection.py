@@ -13,8 +13,9 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError
 
 from hermes_ray import __version__
-from hermes_ray.broker.reason import reason_of
-from hermes_ray.config.secrets import mask_url, refused_url
+from hermes_ray.broker.reason import Failure, failure_of, sentence
+from hermes_ray.broker.tls import split_tls, tls_options
+from hermes_ray.config.secrets import refused_url
 from hermes_ray.errors import OperationFailed, UserMistake
 
 __all__ = ["backoff_s", "connect", "parameters"]
@@ -31,15 +32,19 @@ def parameters(url: str, *, name: str, heartbeat_s: int = 60, blocked_timeout_s:
     """What a connection to ``url`` is opened with; the broker's connection list shows it as ``name``.
 
     A heartbeat or blocked_connection_timeout in the URL's query wins over the arguments. A connection that a broker's
-    alarm blocks for longer than ``blocked_timeout_s`` is closed. Raises ``UserMistake`` for a query pika cannot read.
+    alarm blocks for longer than ``blocked_timeout_s`` is closed. Raises ``UserMistake`` for a query pika cannot read,
+    and for a file of TLS that cannot be used on this node.
     """
+    known_to_pika, tls = split_tls(url)
     try:
-        result = pika.URLParameters(url)
+        result = pika.URLParameters(known_to_pika)
     except Exception as error:  # anything, since it evaluates literals; its words may repeat what it could not read
         why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         raise UserMistake(
             f"broker.url is {refused_url(url)!r}, whose parameters pika cannot use{why}: correct them"
         ) from None
+    if tls:
+        result.ssl_options = tls_options(tls)
     result.client_properties = {"connection_name": name, "product": "hermes_ray", "version": __version__}
     if result.heartbeat is None:
         result.heartbeat = heartbeat_s
@@ -59,38 +64,20 @@ def backoff_s(attempt: int, draw: Callable[[], float]) -> float:
 def connect(urls: Sequence[str], *, name: str, wait_s: float = 0, heartbeat_s: int = 60) -> BlockingConnection:
     """A connection to the first of ``urls`` that answers, all tried in turn until ``wait_s`` has passed.
 
-    Raises ``OperationFailed`` with one sentence. A refused login or virtual host is final and raised at once.
+    Raises ``OperationFailed`` with one sentence. What time does not heal, such as a refused login, is raised once each
+    was tried; ``UserMistake`` for a file of TLS that cannot be used here.
     """
     deadline_s = time.monotonic() + wait_s
     attempt = 0
     while True:
-        failures: list[str] = []
+        failures: list[Failure] = []
         for url in urls:
             try:
                 return BlockingConnection(parameters(url, name=name, heartbeat_s=heartbeat_s))
             except (AMQPError, AMQPConnectorException, OSError) as error:
-                reason = reason_of(error)
-                _raise_if_final(url, reason)
-                failures.append(f"{mask_url(url)} ({reason})")
+                failures.append(failure_of(url, error))
         left_s = deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise OperationFailed(_unreachable(failures, wait_s))
+        if left_s <= 0 or any(failure.is_final for failure in failures):
+            raise OperationFailed(sentence(failures, wait_s))
         time.sleep(min(left_s, WAITING_PAUSE_S, backoff_s(attempt, random.random)))
         attempt += 1
-
-
-def _unreachable(failures: Sequence[str], wait_s: float) -> str:
-    waited = f" within {wait_s:g} s" if wait_s else ""
-    return f"no broker answered{waited} at {', '.join(failures)}: start it or correct broker.url"
-
-
-def _raise_if_final(url: str, reason: str) -> None:
-    masked = mask_url(url)
-    if "ACCESS_REFUSED" in reason:
-        raise OperationFailed(f"the broker at {masked} refused the login: correct user and password in broker.url")
-    if "NOT_ALLOWED" in reason and "not found" in reason:
-        raise OperationFailed(f"the broker at {masked} has no such virtual host: create it or correct broker.url")
-    if "NOT_ALLOWED" in reason and "refused" in reason:
-        raise OperationFailed(
-            f"the broker at {masked} refused this user the virtual host: grant it permissions or correct broker.url"
-        )

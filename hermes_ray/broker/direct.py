@@ -16,6 +16,7 @@ from pika.channel import Channel
 from pika.exceptions import AMQPConnectionError
 
 from hermes_ray.broker.frames import Cutter, MalformedFrame, Receiver, ack_frames, publish_frames
+from hermes_ray.broker.reason import NO_AMQP
 
 __all__ = ["DirectConnection", "can_cut", "send_acks", "send_publish"]
 
@@ -54,7 +55,7 @@ class DirectConnection(SelectConnection):  # type: ignore[misc]
         try:
             self._cutter.feed(data_in)
         except MalformedFrame as error:
-            self._terminate_stream(AMQPConnectionError(f"the broker sent what is no AMQP: {error}"))
+            self._terminate_stream(AMQPConnectionError(f"{NO_AMQP}: {error}"))
 
     def _take_frame(self, whole: bytes) -> None:
         try:

@@ -15,8 +15,9 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker, NoFreeChannels
 
 from hermes_ray.broker.connection import backoff_s, parameters
-from hermes_ray.broker.reason import reason_of
+from hermes_ray.broker.reason import failure_of, reason_of, sentence
 from hermes_ray.broker.wire import DIRECT, Wire
+from hermes_ray.errors import UserMistake
 
 __all__ = ["IoThread", "Link"]
 
@@ -132,10 +133,15 @@ class Link:
             return
         url = self._urls[self._attempts % len(self._urls)]
         self._reason = ""
+        try:
+            chosen = parameters(url, name=self._name, heartbeat_s=self._heartbeat_s)
+        except UserMistake as mistake:  # a file of TLS, which may be there at the next try
+            self._lost(str(mistake))
+            return
         self._connection = self._wire.connection_class(
-            parameters(url, name=self._name, heartbeat_s=self._heartbeat_s),
+            chosen,
             on_open_callback=self._on_connection_open,
-            on_open_error_callback=self._on_connection_lost,
+            on_open_error_callback=lambda _, error: self._lost(self._reason or sentence([failure_of(url, error)])),
             on_close_callback=self._on_connection_lost,
             custom_ioloop=self._loop,
         )
@@ -169,9 +175,12 @@ class Link:
 
     def _on_connection_lost(self, _connection: SelectConnection, error: Exception | str) -> None:
         reason = self._reason or _text(error)
-        self._connection = None
         if self._on_refused is not None and getattr(error, "reply_code", None) in _OVER_A_FRAME:
             self._on_refused(reason)
+        self._lost(reason)
+
+    def _lost(self, reason: str) -> None:
+        self._connection = None
         self._on_lost(reason)
         if self._on_closed is not None:
             self._on_closed()

@@ -15,13 +15,13 @@ from typing import Any
 import click
 
 from hermes_ray.broker.connection import connect
+from hermes_ray.broker.reason import address
 from hermes_ray.broker.topology import survey
 from hermes_ray.cli.working_directory import import_from_here, load_here
 from hermes_ray.cluster.capacity import ClusterView
 from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_running_cluster
 from hermes_ray.config.loading import parse_command
-from hermes_ray.config.secrets import mask_url
 from hermes_ray.config.settings import Config, worker_resources
 from hermes_ray.config.sizes import amounts_text
 from hermes_ray.core.allocate import Want, allocate
@@ -173,7 +173,7 @@ def _queues(config: Config, no_broker: str | None) -> Iterator[Finding]:
         return
     connection = connect(config.broker.urls, name=f"{config.deployment.name}/check")
     with contextlib.closing(connection):
-        urls = " or ".join(map(mask_url, config.broker.urls))
+        urls = " or ".join(map(address, config.broker.urls))
         yield Finding(about="broker", topic=None, ok=True, text=f"{urls} answers")
         for topic in config.topics:
             try:

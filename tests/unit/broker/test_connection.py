@@ -33,6 +33,7 @@ NUMBERS = [f"{key}={number}" for key, ends in NUMERIC_QUERY.items() for number i
         "amqp://me%zz:p%@h",
         "amqp://%FF:%FF@h/%FF",
         *(f"amqp://h?{word}" for word in (*NUMBERS, "tcp_options={'TCP_KEEPIDLE':60}", "ssl_options=None", "locale=")),
+        "amqps://me:pw@h/v?verify=verify_none&heartbeat=5&locale=&server_name_indication=disable",
     ],
 )
 def test_an_address_that_the_configuration_takes_is_one_that_pika_takes(url: str) -> None:
