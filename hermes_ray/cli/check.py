@@ -27,7 +27,7 @@ from hermes_ray.config.sizes import amounts_text
 from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.model import Capacity
 from hermes_ray.deploy.preflight import import_paths, try_handlers
-from hermes_ray.deploy.scaler_place import metrics_problem, on_scalers_node, state_problem
+from hermes_ray.deploy.scaler_place import metrics_problem, on_scalers_node, state_problem, tls_problem
 from hermes_ray.errors import HermesError
 from hermes_ray.scaler.plan import topology_of
 from hermes_ray.worker.handlers import ASYNC_CONCURRENCY, run_close
@@ -140,6 +140,8 @@ def _scaler(config: Config, *, on_cluster: bool) -> Iterator[Finding]:
     problem = on_scalers_node(state_problem, config) if on_cluster else state_problem(config)
     text = problem or f"{config.state_dir} can be written"
     yield Finding(about="state_dir", topic=None, ok=problem is None, text=text)
+    if on_cluster and (problem := on_scalers_node(tls_problem, config)):  # those of this node are tried at the broker
+        yield Finding(about="scaler", topic=None, ok=False, text=problem)
     url = _metrics_url(config.deployment.name) if on_cluster else None
     if config.metrics.port == 0 or (url is not None and url.endswith(f":{config.metrics.port}/metrics")):
         yield Finding(about="metrics", topic=None, ok=True, text=f"served at {url}" if url else "none are wanted")

@@ -25,7 +25,7 @@ from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.deploy.fingerprint import code_identity
 from hermes_ray.deploy.former import former_of
 from hermes_ray.deploy.preflight import import_paths, try_handlers
-from hermes_ray.deploy.scaler_place import on_scalers_node, state_problem
+from hermes_ray.deploy.scaler_place import on_scalers_node, state_problem, tls_problem
 from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.scaler.plan import Owner, Plan, revision, topology_of
 
@@ -142,7 +142,7 @@ def _bring(
         before = None if running is None else _before(running)
         plan = _tried(wanted(before), before)
         changes = None if before is None else compare(before.applied, plan)
-        _refuse_a_place_not_to_write(config, before)
+        _refuse_a_place_without_files(config, before)
         before_touching()
         if running is not None and changes == []:
             try:
@@ -235,8 +235,13 @@ def _tried(draft: Plan, before: _Before | None) -> Plan:
     return replace(plan, applied=applied(plan))
 
 
-def _refuse_a_place_not_to_write(config: Config, before: _Before | None) -> None:
-    """Raise ``UserMistake`` for a new ``state_dir`` that takes no checkpoint: a restarted scaler would know nothing."""
+def _refuse_a_place_without_files(config: Config, before: _Before | None) -> None:
+    """Raise ``UserMistake`` for a new ``state_dir`` that takes no checkpoint, as a restarted scaler would know nothing,
+    and for files of TLS that the scaler does not have: it would see no depths.
+    """
+    is_tls = any(url.lower().startswith("amqps:") for url in config.broker.urls)
+    if is_tls and (problem := on_scalers_node(tls_problem, config)):
+        raise UserMistake(f"nothing was applied: {problem}")
     running = None if before is None else before.plan
     if running is not None and running.config.state_dir == config.state_dir:
         return  # what is wrong with it now, such as a full disk, is told by the scaler that uses it

@@ -1,4 +1,4 @@
-"""Looking whether a scaler can have its file and its port on the node where it will be, before there is one."""
+"""Looking whether a scaler can have its files and its port on the node where it will be, before there is one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from hermes_ray.broker.connection import parameters
 from hermes_ray.cluster.tasks import TaskFailed, TaskTimedOut, start_once
 from hermes_ray.config.settings import Config
-from hermes_ray.errors import OperationFailed
+from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.scaler.checkpoint import checkpoint_path
 from hermes_ray.telemetry.exporter import Exporter
 
-__all__ = ["metrics_problem", "on_scalers_node", "state_problem"]
+__all__ = ["metrics_problem", "on_scalers_node", "state_problem", "tls_problem"]
 
 LOOK_TIMEOUT_S = 60.0
 
@@ -39,6 +40,16 @@ def state_problem(config: Config) -> str | None:
         for path in missing:
             with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+def tls_problem(config: Config) -> str | None:
+    """Why a file of the broker's TLS cannot be used on this machine, in a sentence; None if all can."""
+    try:
+        for url in config.broker.urls:
+            parameters(url, name="")
+    except UserMistake as mistake:
+        return str(mistake)
+    return None
 
 
 def metrics_problem(config: Config) -> str | None:
