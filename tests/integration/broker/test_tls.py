@@ -25,7 +25,8 @@ from hermes_ray.cli.main import cli
 from hermes_ray.config.loading import load
 from hermes_ray.errors import HermesError, UserMistake
 from tests.support.certificates import Authority, showing
-from tests.support.ledger import Ledger, publish, until
+from tests.support.ledger import Ledger, channel_to, publish, until
+from tests.support.live import Cluster, Project, wait_until
 from tests.support.rabbitmqctl import ctl
 from tests.support.workers import working
 
@@ -97,6 +98,7 @@ def told_to_a_worker(url: str, wire: Wire) -> str:
     until(lambda: reasons, "it cannot connect")
     closed = threading.Event()
     io.call(lambda: link.close(closed.set))
+    assert closed.wait(20)
     io.stop()
     return reasons[0]
 
@@ -117,13 +119,31 @@ def test_a_worker_and_a_publisher_work_through_tls_set_in_the_configuration(
         message.publish("other", b"x" * 100_000)
 
     with working(whole, handle, queue_type="classic", routes={"t": "q", "other": "q2"}) as worker:
-        connect([whole], name="tests/tls").channel().queue_declare("q2", durable=True)
+        with channel_to(whole) as channel:
+            channel.queue_declare("q2", durable=True)
         ids = publish(whole, 500, body=b"x" * 10_000)
         done = CliRunner().invoke(cli, ["publish", "topic=q", "count=20", "body=x", *words])
         assert (done.exit_code, json.loads(done.stdout)["confirmed"]) == (0, 20), done.output
         until(lambda: worker["acked"] == 520, "every message is handled and acked")
         assert ledger.handled().keys() >= set(ids)
         assert worker["lost_reason"] is None
+
+
+def test_a_deployment_scales_and_works_through_tls_and_none_starts_without_its_files(
+    url: str, authority: Authority, cluster: Cluster, tmp_path: Path
+) -> None:
+    project = Project(tmp_path, url, "through-tls", cluster.environment)
+    tls = {"ca": authority["ca.pem"], "cert": authority["client.pem"], "key": authority["client.key"]}
+    topics = {"work": {"handler": "Sync", "queue": "deployed"}}
+    project.configure(topics, broker={"tls": tls | {"key": "/nowhere/client.key"}})
+    done = project.hermes("serve", "config=my.yaml", check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert f"on node {NODE} /nowhere/client.key cannot be read (No such file or directory): put it" in done.stderr
+
+    project.configure(topics, broker={"tls": tls})
+    with project.serving():
+        ids = project.publish("deployed", count=200, config="my.yaml")
+        wait_until(lambda: set(project.handled("work")) == ids, 60, "every message is handled")
 
 
 def test_the_names_of_rabbitmqs_own_urls_work_and_so_do_pikas(url: str, ours: str, authority: Authority) -> None:
@@ -156,7 +176,7 @@ def test_a_worker_whose_file_comes_late_consumes_once_it_is_there(
     url: str, ours: str, authority: Authority, tmp_path: Path
 ) -> None:
     reasons: list[str] = []
-    opened = threading.Event()
+    opened, closed = threading.Event(), threading.Event()
     io = IoThread("tests", lambda: reasons.append("the I/O thread crashed"))
     here = f"{url}?{ours.replace(authority['ca.pem'], str(tmp_path / 'ca.pem'))}"
     link = Link(io.loop, [here], name="tests/tls", on_open=lambda _: opened.set(), on_lost=reasons.append)
@@ -165,9 +185,12 @@ def test_a_worker_whose_file_comes_late_consumes_once_it_is_there(
     until(lambda: len(reasons) >= 2, "it tries again")
     shutil.copy(authority["ca.pem"], tmp_path / "ca.pem")
     assert opened.wait(60)
+    told = set(reasons)
+    io.call(lambda: link.close(closed.set))
+    assert closed.wait(20)
     io.stop()
     missing = f"{tmp_path}/ca.pem cannot be read (No such file or directory)"
-    assert set(reasons) == {f"on node {NODE} {missing}: put it there, or correct broker.tls.ca"}
+    assert told == {f"on node {NODE} {missing}: put it there, or correct broker.tls.ca"}
 
 
 WHY_NOT: dict[str, tuple[Callable[[str, Authority], str], str]] = {
