@@ -90,7 +90,7 @@ def conditions(
         Condition.PROBE_FAILING: troubles.probe_failure_count >= (1 if seen.ready_count is None else _PROBE_FAILURES),
         Condition.START_FAILING: troubles.start_failure_count >= 1 and not (decision and decision.target == 0),
         Condition.STALLED: is_stalled,
-        Condition.SATURATED: not is_stalled and _is_saturated(seen),
+        Condition.SATURATED: not is_stalled and _is_saturated(seen, params),
         Condition.CAPACITY_EXHAUSTED: is_capacity_known
         and (troubles.is_placeless or (decision is not None and _is_cut(decision))),
         Condition.OBJECTIVE_AT_RISK: _is_at_risk(seen, params.latency_objective_s),
@@ -108,8 +108,11 @@ def _is_ignored(seen: Snapshot, long_s: float) -> bool:
     return is_idle and bool(seen.ready_count) and (seen.oldest_age_s or 0.0) > long_s
 
 
-def _is_saturated(seen: Snapshot) -> bool:
-    return bool(seen.ready_count) and not is_first_run(seen) and (seen.utilisation_ratio or 0.0) >= _BUSY_RATIO
+def _is_saturated(seen: Snapshot, params: TopicParams) -> bool:
+    """All slots that the broker serves are busy; the standby of a single active consumer has none of those."""
+    served_ratio = 1 / max(1, seen.workers.observed) if params.single_active else 1.0
+    is_busy = (seen.utilisation_ratio or 0.0) >= _BUSY_RATIO * served_ratio
+    return bool(seen.ready_count) and not is_first_run(seen) and is_busy
 
 
 def _is_cut(decision: Decision) -> bool:

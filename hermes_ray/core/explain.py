@@ -45,7 +45,7 @@ def _at_most(seen: Snapshot) -> str:
     return "at most " if is_first_run(seen) else ""
 
 
-_CUTS = (Reason.WORKERS_MAX, Reason.STARTS_FAIL, Reason.CAPACITY)
+_CUTS = (Reason.WORKERS_MAX, Reason.SINGLE_ACTIVE, Reason.STARTS_FAIL, Reason.CAPACITY)
 
 
 def _promise(decision: Decision, params: TopicParams) -> str:
@@ -80,7 +80,8 @@ def _capped(decision: Decision, params: TopicParams) -> str:
     arrivals, service, ready, held = seen.arrival_rate_hz, seen.service_rate_hz, seen.ready_count, seen.held_count
     if arrivals is None or service is None or ready is None or held is None:
         return ""
-    spare_hz, backlog = target * params.concurrency * service - arrivals, ready + held
+    working = min(target, 1) if params.single_active else target
+    spare_hz, backlog = working * params.concurrency * service - arrivals, ready + held
     does_not = f"{target} {'does' if target == 1 else 'do'} not"
     if spare_hz <= 0:
         return f"{does_not} keep up with arrivals"
@@ -103,6 +104,8 @@ def _why(decision: Decision, is_capacity_known: bool, lack: str, window_s: float
         Reason.FIRST_RUN: f"kept from {was} until a first handler has ended",
         Reason.WORKERS_MIN: f"raised from {was} by workers.min",
         Reason.WORKERS_MAX: f"capped from {was} by workers.max",
+        Reason.SINGLE_ACTIVE: f"held at {decision.target} instead of {was} by the queue's single active consumer: one "
+        "works, one stands by",
         Reason.STARTS_FAIL: f"cut from {was}: workers do not start, so others come first{f': {lack}' if lack else ''}",
         Reason.CAPACITY: f"cut from {was} by {room}{f': {lack}' if lack and not decision.is_kept else ''}",
         Reason.FIXED: "fixed at workers.max",

@@ -80,7 +80,10 @@ class ThresholdRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicParams:
-    """What the configuration tells the policy about one topic. ``concurrency`` is slots per worker."""
+    """What the configuration tells the policy about one topic. ``concurrency`` is slots per worker.
+
+    ``single_active``: the broker gives messages to one of its workers at a time, whatever their number.
+    """
 
     topic: str
     policy: str = "adaptive"
@@ -89,6 +92,7 @@ class TopicParams:
     latency_objective_ratio: float = 0.99
     workers_min: int = 0
     workers_max: int = 10
+    single_active: bool = False
     concurrency: int = 1
     worker: Resources = field(default_factory=dict)
     threshold: ThresholdRule = field(default_factory=ThresholdRule)
@@ -198,6 +202,7 @@ class Reason(StrEnum):
     FIRST_RUN = "first_run"
     WORKERS_MIN = "workers_min"
     WORKERS_MAX = "workers_max"
+    SINGLE_ACTIVE = "single_active"
     STARTS_FAIL = "starts_fail"
     CAPACITY = "capacity"
     FIXED = "fixed"
@@ -220,6 +225,7 @@ REASON_MEANINGS: Mapping[Reason, str] = {
     Reason.FIRST_RUN: "More are wanted, but no handler has ever ended: the number grows carefully.",
     Reason.WORKERS_MIN: "Raised to workers.min.",
     Reason.WORKERS_MAX: "Capped at workers.max.",
+    Reason.SINGLE_ACTIVE: "The queue serves one consumer at a time: one worker and a standby.",
     Reason.STARTS_FAIL: "More are wanted, but workers do not start: others come first, and the room ends.",
     Reason.CAPACITY: "Cut by the room in the cluster.",
     Reason.FIXED: "The policy is fixed: workers.max.",

@@ -1,8 +1,8 @@
 """One step of the scaling policy: from what is seen of every topic to how many workers each should have, and why.
 
-Propose (adaptive, threshold or fixed), stabilise, keep within ``workers.min`` and ``workers.max``, share the cluster.
-Each stage that changes the number is a limiter of the decision, in order; the last one binds. What a person said
-about a topic takes the place of all stages but the last.
+Propose (adaptive, threshold or fixed), stabilise, keep within ``workers.min``, ``workers.max`` and what the queue
+serves, share the cluster. Each stage that changes the number is a limiter of the decision, in order; the last one
+binds. What a person said about a topic takes the place of all stages but the last.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from hermes_ray.core.stall import first_run_limit, is_first_run, stands_still
 __all__ = ["PolicyState", "TopicState", "ended", "step"]
 
 _NO_OVERRIDES: Mapping[str, Override] = MappingProxyType({})
+_SINGLE_ACTIVE_MOST = 2  # the one that the broker serves, and a standby
 _FAIL_FOR_S = 60.0  # starts that fail for less leave the topic its room, and so do starts that work for as long
 
 
@@ -101,7 +102,8 @@ def step(
 
     A topic without a snapshot holds. An unknown ``capacity`` (None) lets nothing grow and takes nothing away. Workers
     still starting count: the first ``before`` of a topic is what is observed and starting. An override that rules
-    gives the number whatever is seen, outside ``workers.min`` and ``workers.max`` too, but not beyond the capacity.
+    gives the number whatever is seen, outside ``workers.min`` and ``workers.max`` too, but not beyond what the queue
+    serves and the capacity.
     Demand is watched on meanwhile: when an override ends, the target is where the last 60 s would have it, or the last
     three times ``report_interval_s``, the time between two reports of a worker. Workers of a ``former`` size work on
     where none of the size of now has a place. Topics whose starts have failed for a minute get as many as are
@@ -154,7 +156,13 @@ def _propose(draft: _Draft, now_s: float, report_interval_s: float) -> None:
         draft.limit(Reason.FIRST_WORKER, max(draft.number, 1))
     draft.limit(Reason.WORKERS_MIN, max(draft.number, params.workers_min))
     draft.limit(Reason.WORKERS_MAX, min(draft.number, params.workers_max))
-    draft.wanted = max(draft.number, min(still_wanted, params.workers_max))
+    draft.limit(Reason.SINGLE_ACTIVE, _served(draft.number, params))
+    draft.wanted = max(draft.number, _served(min(still_wanted, params.workers_max), params))
+
+
+def _served(number: int, params: TopicParams) -> int:
+    """``number``, as far as the queue gives messages to so many; whoever asks for more."""
+    return min(number, _SINGLE_ACTIVE_MOST) if params.single_active else number
 
 
 def _still_wanted(draft: _Draft, now_s: float, window_s: float) -> int:
@@ -177,6 +185,7 @@ def _overrule(draft: _Draft, ruling: tuple[Reason, int], now_s: float, report_in
     beneath = past.target if past.beneath is None else past.beneath
     draft.state = TopicState(target=past.target, beneath=beneath, window=window)
     draft.reason, draft.number = ruling
+    draft.limit(Reason.SINGLE_ACTIVE, _served(draft.number, draft.params))
     draft.wanted = draft.number
 
 

@@ -117,6 +117,16 @@ def test_each_decision_starts_where_the_last_one_ended(
 
 
 @given(_params(), STEPS)
+def test_a_queue_that_serves_one_consumer_never_gets_more_than_a_standby_beside_it(
+    params: dict[str, TopicParams], steps: Sequence[tuple[float, dict[str, Snapshot], Capacity | None]]
+) -> None:
+    for decisions in _play({topic: replace(p, single_active=True) for topic, p in params.items()}, steps):
+        for decision in decisions:
+            assert max(decision.target, decision.wanted) <= min(2, params[decision.topic].workers_max)
+            assert not decision.limiters or decision.limiters[-1].after == decision.target
+
+
+@given(_params(), STEPS)
 def test_the_same_input_gives_the_same_decisions(
     params: dict[str, TopicParams], steps: Sequence[tuple[float, dict[str, Snapshot], Capacity | None]]
 ) -> None:
