@@ -16,13 +16,13 @@ from pika.channel import Channel
 
 from hermes_ray.broker.ages import ack_limit_s, ack_timeout_of, consume_arguments
 from hermes_ray.broker.broker_spec import BrokerSpec
+from hermes_ray.broker.declaring import declare_main
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.link import IoThread, Link
 from hermes_ray.broker.publisher import Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.settlement import Settler
 from hermes_ray.broker.settlement_counts import SettlementCounts
-from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.broker.wire import wire_of
 from hermes_ray.outcome import Outcome
 
@@ -200,8 +200,7 @@ class Consumer:
         self._version = str(channel.connection.server_properties.get("version", ""))
         self._settler.ack_limit_s = ack_limit_s(self._ack_timeout_s, self._version, self._spec.queue_type)
         channel.add_on_cancel_callback(lambda _frame: self._link.reset("the broker cancelled the consumer"))
-        if self._spec.declare:
-            channel.queue_declare(self._spec.queue, durable=True, arguments=queue_arguments(self._spec.queue_type))
+        declare_main(channel, self._spec)
         self._consume(self.prefetch)
 
     def _consume(self, prefetch: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,8 +18,9 @@ from pika.adapters.blocking_connection import BlockingConnection
 from pika.channel import Channel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.frame import Method
-from pika.spec import Queue
+from pika.spec import Exchange, Queue
 
+from hermes_ray.broker.bindings import Binding
 from hermes_ray.broker.topology import Arguments
 from hermes_ray.errors import OperationFailed
 
@@ -33,13 +34,14 @@ SILENT_S = 6.0
 class Ask:
     """One declare on behalf of ``topic``: passive, or with ``arguments`` a real one.
 
-    ``delay_ms`` is set for a wait queue.
+    ``delay_ms`` is set for a wait queue. ``bindings`` come with a real declare; one that fails fails the whole ask.
     """
 
     topic: str
     queue: str
     delay_ms: int | None = None
     arguments: Arguments | None = None
+    bindings: tuple[Binding, ...] = ()
 
 
 class Answers(Protocol):
@@ -113,9 +115,10 @@ class Lane:
 
     def _frame(self, ask: Ask) -> bytes:
         assert self._channel is not None
-        declare = Queue.Declare(0, ask.queue, ask.arguments is None, durable=True, arguments=ask.arguments or {})
-        frame: bytes = Method(self._channel.channel_number, declare).marshal()
-        return frame
+        arguments = ask.arguments or {}
+        asked = Queue.Declare(0, ask.queue, ask.arguments is None, durable=True, arguments=arguments)
+        methods = [*_bound(ask.queue, arguments, ask.bindings), asked]
+        return b"".join(Method(self._channel.channel_number, method).marshal() for method in methods)
 
     def _on_answer(self, channel: Channel, frame: Any) -> None:
         if channel is self._channel:
@@ -138,6 +141,16 @@ class Lane:
     def _go_on(self) -> None:
         if self._asks:
             self._open()
+
+
+def _bound(queue: str, arguments: Arguments, bindings: Iterable[Binding]) -> Iterator[Any]:
+    """What declares and binds a queue without an answer each: so what is refused is the ask that follows."""
+    for number, binding in enumerate(bindings):
+        if number == 0:
+            yield Queue.Declare(0, queue, durable=True, nowait=True, arguments=arguments)
+        if binding.exchange_type is not None:
+            yield Exchange.Declare(0, binding.exchange, binding.exchange_type, durable=True, nowait=True)
+        yield Queue.Bind(0, queue, binding.exchange, binding.routing_key, True, dict(binding.arguments))
 
 
 def channel_limit(connection: BlockingConnection) -> int:

@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from hermes_ray.broker.declares import Ask
-from hermes_ray.broker.topology import NOT_FOUND, TopicTopology, dead_queue, queue_arguments, refusal, wait_queue
+from hermes_ray.broker.topology import (
+    NOT_FOUND,
+    TopicTopology,
+    dead_queue,
+    main_arguments,
+    queue_arguments,
+    refusal,
+    wait_queue,
+)
 from hermes_ray.core.model import Probe
 
 __all__ = ["TURN_S", "ProbeFailure", "TopicDepth", "pause_s", "turn"]
@@ -151,8 +159,11 @@ class TopicDepth:
         Nobody else would notice that it is gone while no worker consumes.
         """
         topology = self.topology
-        if code == NOT_FOUND and topology.declare and ask.delay_ms is None and ask.arguments is None:
-            return Ask(ask.topic, ask.queue, None, queue_arguments(topology.queue_type))
+        if code == NOT_FOUND and ask.delay_ms is None and ask.arguments is None:
+            if ask.queue == self._main.queue and (arguments := main_arguments(topology)) is not None:
+                return Ask(ask.topic, ask.queue, None, arguments, topology.bindings)
+            if ask.queue == self._dead.queue and topology.declare:
+                return Ask(ask.topic, ask.queue, None, queue_arguments(topology.queue_type))
         if ask.queue == self._dead.queue:
             self._dead_count = None
             self._dead_gone.missed(now_s)

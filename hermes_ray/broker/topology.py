@@ -6,16 +6,21 @@ Arguments never change: RabbitMQ refuses to redeclare a queue with others, so a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from pika.adapters.blocking_connection import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 
+from hermes_ray.broker.bindings import Binding, bind_all, look_at_exchanges
+from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.config.queue_arguments import KNOWN
+from hermes_ray.config.sentences import dotted
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["NOT_FOUND", "Arguments", "TopicTopology", "dead_queue", "ensure", "queue_arguments", "queue_exists"]
-__all__ += ["refusal", "survey", "wait_arguments", "wait_queue"]
+__all__ = ["DIFFERS", "NOT_FOUND", "Arguments", "Inequivalence", "TopicTopology", "cannot_work", "dead_queue"]
+__all__ += ["ensure", "inequivalence", "main_arguments", "queue_arguments", "queue_exists", "refusal", "survey"]
+__all__ += ["wait_arguments", "wait_queue"]
 
 DELIVERY_LIMIT_COUNT = 1_000_000  # the broker's own default of 20 drops messages that only saw connections close
 
@@ -31,13 +36,18 @@ Arguments = dict[str, str | int]
 class TopicTopology:
     """The queues of one topic; with ``declare`` false nothing is created and everything must exist.
 
-    ``rungs_ms``: the delays its retries can have, a wait queue each; with ``declare`` each comes with its first retry.
+    ``is_existing``: the main queue is taken as it is, only those for dead letters and retries are created.
+    ``arguments`` and ``bindings``: what the main queue has beside what all have. ``rungs_ms``: the delays its retries
+    can have, a wait queue each; with ``declare`` each comes with its first retry.
     """
 
     topic: str
     queue: str
     queue_type: str = "quorum"
     declare: bool = True
+    is_existing: bool = False
+    arguments: Mapping[str, str | int] = field(default_factory=dict)
+    bindings: tuple[Binding, ...] = ()
     rungs_ms: tuple[int, ...] = ()
 
 
@@ -59,6 +69,13 @@ def queue_arguments(queue_type: str) -> Arguments:
     return arguments
 
 
+def main_arguments(spec: TopicTopology | QueueSpec) -> Arguments | None:
+    """The arguments that the main queue is declared with, whoever does; None if nobody here may."""
+    if not spec.declare or spec.is_existing:
+        return None
+    return queue_arguments(spec.queue_type) | dict(spec.arguments)
+
+
 def wait_arguments(queue: str, queue_type: str, delay_ms: int) -> Arguments:
     """The arguments of ``wait_queue(queue, delay_ms)``: each message goes back to ``queue`` after ``delay_ms``.
 
@@ -75,32 +92,21 @@ def wait_arguments(queue: str, queue_type: str, delay_ms: int) -> Arguments:
 
 
 def ensure(connection: BlockingConnection, topologies: Iterable[TopicTopology]) -> None:
-    """Create what is missing of the main and dead-letter queues; idempotent. Wait queues come with their first retry.
+    """Create what is missing of the main and dead-letter queues, and bind the main ones; idempotent.
 
-    What has to be there is looked at before anything is created. What is to be created is not: each look for a queue
-    that is not there is a line in the broker's log.
+    Wait queues come with their first retry. What has to be there is looked at before anything is created. What is to be
+    created is not: each look for a queue that is not there is a line in the broker's log.
     Raises ``UserMistake`` with one sentence for a queue that exists with other arguments, and for everything that is
-    missing of topics that declare nothing; ``OperationFailed`` when the broker refuses or cannot create a queue.
+    missing and not to be created; ``OperationFailed`` when the broker refuses or cannot create a queue.
     """
     topologies = list(topologies)
-    missing = [
-        name
-        for topology in topologies
-        if not topology.declare
-        for name in _all_names(topology)
-        if _ready_count(connection, topology, name) is None
-    ]
-    if missing:
-        names = ", ".join(repr(name) for name in missing)
-        noun = "the queue" if len(missing) == 1 else "the queues"
-        raise UserMistake(
-            f"{noun} {names} must exist with topology=passive: create them with the arguments that docs/handlers.md "
-            "lists, or set topology=declare"
-        )
+    _refuse_missing(connection, topologies)
+    must_exist = [b for topology in topologies for b in topology.bindings if b.exchange_type is None]
+    look_at_exchanges(connection, must_exist)
     for topology in topologies:
-        if topology.declare:
-            for name in (topology.queue, dead_queue(topology.queue)):
-                _declare(connection, topology, name, queue_arguments(topology.queue_type))
+        for name, arguments in _declared(topology):
+            _declare(connection, topology, name, arguments)
+        bind_all(connection, topology.queue, topology.bindings)
 
 
 def survey(connection: BlockingConnection, topology: TopicTopology) -> dict[str, int | None]:
@@ -109,14 +115,41 @@ def survey(connection: BlockingConnection, topology: TopicTopology) -> dict[str,
     Creates nothing. Raises what ``ensure`` would: a queue that is there is declared again, because only that tells its
     arguments, and changes nothing.
     """
-    if not topology.declare:
-        ensure(connection, [topology])
-    found = {}
-    for name in (topology.queue, dead_queue(topology.queue)):
-        found[name] = _ready_count(connection, topology, name)
-        if topology.declare and found[name] is not None:
-            _declare(connection, topology, name, queue_arguments(topology.queue_type))
+    _refuse_missing(connection, [topology])
+    names = (topology.queue, dead_queue(topology.queue))
+    found = {name: _ready_count(connection, topology, name) for name in names}
+    for name, arguments in _declared(topology):
+        if found[name] is not None:
+            _declare(connection, topology, name, arguments)
+    look_at_exchanges(connection, topology.bindings)
     return found
+
+
+def _declared(topology: TopicTopology) -> Iterator[tuple[str, Arguments]]:
+    """The queues that are created before there is a message in them."""
+    if (arguments := main_arguments(topology)) is not None:
+        yield topology.queue, arguments
+    if topology.declare:
+        yield dead_queue(topology.queue), queue_arguments(topology.queue_type)
+
+
+def _refuse_missing(connection: BlockingConnection, topologies: Iterable[TopicTopology]) -> None:
+    """Raise ``UserMistake`` for all queues that are not there and that nobody here creates."""
+    missing: dict[bool, list[str]] = {False: [], True: []}
+    for topology in topologies:
+        names = [topology.queue] if topology.is_existing else [] if topology.declare else _all_names(topology)
+        absent = [name for name in names if _ready_count(connection, topology, name) is None]
+        missing[topology.is_existing] += absent
+    said = []
+    for is_existing, absent in missing.items():
+        nouns = f"the queue{'' if len(absent) == 1 else 's'} {', '.join(map(repr, absent))} must exist with topology="
+        if absent and is_existing:
+            said.append(f"{nouns}existing: create {'it' if len(absent) == 1 else 'them'}, or set topology=declare")
+        elif absent:
+            create = "create them with the arguments that docs/handlers.md lists"
+            said.append(f"{nouns}passive: {create}, or set topology=declare")
+    if said:
+        raise UserMistake("; ".join(said))
 
 
 def _all_names(topology: TopicTopology) -> tuple[str, ...]:
@@ -169,32 +202,83 @@ def refusal(topology: TopicTopology, name: str, code: int, text: str) -> Operati
     return OperationFailed(f"the broker could not give us {at}: {code} {text}")
 
 
+@dataclass(frozen=True, slots=True)
+class Inequivalence:
+    """What a 406 says of a queue: its ``argument`` is ``found``, not as ``wanted``; "none" where there is none."""
+
+    argument: str
+    wanted: str
+    found: str
+    found_as_told: str
+
+
 _INEQUIVALENT = re.compile(
-    r"inequivalent arg '(?P<arg>[^']+)'.*?: received (?P<wanted>.*?) but current is (?P<found>.*)"
+    r"inequivalent arg '(?P<arg>[^']+)'.*?: received (?P<wanted>.*?) but current is (?P<found>.*)", re.DOTALL
 )
-_TYPED = re.compile(r"^(?:the value )?'?(?P<value>.*?)'?(?: of type '[^']*')?$")
+_TYPED = re.compile(r"^(?:the value )?'?(?P<value>.*?)'?(?: of type '[^']*')?$", re.DOTALL)
+_INVALID = re.compile(r"invalid arg '(?P<arg>[^']+)'")
 
 
-def _difference(topology: TopicTopology, name: str, text: str) -> str:
-    """What a 406 means.
+def inequivalence(text: str) -> Inequivalence | None:
+    """What a 406 means, None if it says something else.
 
     Its text: ``PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but
-    current is 'classic'``; where one side has none the other is ``the value 'quorum' of type 'longstr'``.
+    current is 'classic'``; where one side has none the other is ``the value 'quorum' of type 'longstr'``. One beyond
+    255 bytes is cut.
     """
     match = _INEQUIVALENT.search(text)
-    at = f"the queue {name!r} of topic {topology.topic!r}"
-    passive = f"topics.{topology.topic}.topology=passive"
     if match is None:
-        return f"{at} exists in another form ({text}): move its messages and delete it, or set {passive}"
-    argument, wanted, found = match["arg"], _value(match["wanted"]), _value(match["found"])
-    if argument == "x-queue-type":
-        found = "classic" if found == "none" else found
-        what = f"{at} exists as a {found} queue, not {wanted}"
-        by_type = f"set topics.{topology.topic}.queue_type={found}, " if found in ("classic", "quorum") else ""
-        return f"{what}: {by_type}set {passive}, or move its messages and delete it"
-    return f"{at} exists with {argument} {found}, not {wanted}: set {passive}, or move its messages and delete it"
+        return None
+    return Inequivalence(match["arg"], _value(match["wanted"]), _value(match["found"]), match["found"])
 
 
 def _value(text: str) -> str:
     match = _TYPED.match(text.strip())
     return match["value"] if match else text
+
+
+def cannot_work(argument: str, found: str) -> str | None:
+    """Why no topic can consume a queue whose ``argument`` the broker told to be ``found``; None if one can."""
+    value = _value(found)
+    why = None
+    if argument == "x-queue-type" and value not in ("classic", "quorum", "none"):
+        why = f"exists as a {value} queue, from which no topic can consume: messages that are done would not leave it"
+    elif argument == "durable" and value == "false":
+        why = "exists as a transient queue, which loses its messages with a restart of the broker"
+    elif argument == "auto_delete" and value == "true":
+        why = "exists as an auto-delete queue, which goes with its messages when its last consumer does"
+    elif argument == "exclusive" and value == "true":
+        why = "exists as an exclusive queue, which its own connection alone may use"
+    return why and f"{why}: set another queue for the topic, or delete this one"
+
+
+def _difference(topology: TopicTopology, name: str, text: str) -> str:
+    """What a 406 to our declare means, and what to do."""
+    at, topic = f"the queue {name!r} of topic {topology.topic!r}", dotted("topics", topology.topic)
+    is_main = name == topology.queue
+    otherwise = f"{topic}.topology={'existing' if is_main else 'passive'}"
+    differs, invalid = inequivalence(text), _INVALID.search(text)
+    if differs is None and invalid and is_main and invalid["arg"] in topology.arguments:
+        key = dotted(f"{topic}.queue_arguments", invalid["arg"])
+        return f"the broker refuses {key} for {at} ({text}): correct it or leave it out"
+    if differs is None:
+        return f"{at} exists in another form ({text}): move its messages and delete it, or set {otherwise}"
+    argument, wanted, found = differs.argument, differs.wanted, differs.found
+    if is_main and (why := cannot_work(argument, found)):
+        return f"{at} {why}"
+    if argument == "x-queue-type":
+        found = "classic" if found == "none" else found
+        what, first = f"{at} exists as a {found} queue, not {wanted}", f"set {topic}.queue_type={found}, "
+        first = first if found in ("classic", "quorum") else ""
+    else:
+        what = f"{at} exists with {argument} {found}, not {wanted}"
+        first = _as_it_is(topology, argument, found) if is_main else ""
+    return f"{what}: {first}set {otherwise}, or move its messages and delete it"
+
+
+def _as_it_is(topology: TopicTopology, argument: str, found: str) -> str:
+    """How the configuration would agree with a queue that is there, where it can."""
+    key = dotted(f"{dotted('topics', topology.topic)}.queue_arguments", argument)
+    if found == "none":
+        return f"leave {key} out, " if argument in topology.arguments else ""
+    return f"set {key}={found}, " if argument in KNOWN else ""

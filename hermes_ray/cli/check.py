@@ -8,15 +8,15 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import click
 
 from hermes_ray.broker.connection import connect
+from hermes_ray.broker.queue_form import QueueLook, look_at
 from hermes_ray.broker.reason import address
-from hermes_ray.broker.topology import survey
 from hermes_ray.cli.working_directory import import_from_here, load_here
 from hermes_ray.cluster.capacity import ClusterView
 from hermes_ray.cluster.client import Deployment
@@ -27,6 +27,7 @@ from hermes_ray.config.sizes import amounts_text
 from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.model import Capacity
 from hermes_ray.deploy.preflight import import_paths, try_handlers
+from hermes_ray.deploy.queues import unknown_arguments
 from hermes_ray.deploy.scaler_place import metrics_problem, on_scalers_node, state_problem, tls_problem
 from hermes_ray.errors import HermesError
 from hermes_ray.scaler.plan import topology_of
@@ -177,18 +178,23 @@ def _queues(config: Config, no_broker: str | None) -> Iterator[Finding]:
     with contextlib.closing(connection):
         urls = " or ".join(map(address, config.broker.urls))
         yield Finding(about="broker", topic=None, ok=True, text=f"{urls} answers")
+        unknown = list(unknown_arguments(config))
         for topic in config.topics:
             try:
-                text, ok = _holdings(survey(connection, topology_of(config, topic))), True
+                look = look_at(connection, topology_of(config, topic))
+                text, ok = "; ".join([_holdings(look), *(said for of, said in unknown if of == topic)]), True
             except HermesError as error:
                 text, ok = str(error), False
             yield Finding(about="queue", topic=topic, ok=ok, text=text)
 
 
-def _holdings(found: Mapping[str, int | None]) -> str:
-    return ", ".join(
-        f"{name} {'will be declared if this user may' if n is None else f'holds {n}'}" for name, n in found.items()
+def _holdings(look: QueueLook) -> str:
+    counts = ", ".join(
+        f"{name} {'will be declared if this user may' if n is None else f'holds {n}'}"
+        for name, n in look.ready_counts.items()
     )
+    single = "its single active consumer keeps the topic at one worker and a standby"
+    return f"{counts}; {single}" if look.single_active else counts
 
 
 def _cluster(config: Config) -> Iterator[Finding]:

@@ -139,7 +139,7 @@ def size(default: int | None, meaning: str, *, takes: Takes = Takes.LIVE) -> Any
     )
 
 
-def choice(default: str, choices: tuple[str, ...], meaning: str, *, takes: Takes = Takes.LIVE) -> Any:
+def choice(default: str | None, choices: tuple[str, ...], meaning: str, *, takes: Takes = Takes.LIVE) -> Any:
     """One of a few words."""
     return declare(
         default,

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from hermes_ray.config.knobs import Knob, knob
 from hermes_ray.config.names import NAME
+from hermes_ray.config.queue_arguments import ArgumentValue
 from hermes_ray.config.settings import Config, TopicConfig
 from hermes_ray.config.validation import RAY_NAMES, valid_keys
 
@@ -59,7 +60,8 @@ def _type_name(hint: Any) -> str:
         return f"{get_args(hint)[0].__name__} or null"
     if hint is Any:
         return "str or list"
-    return "mapping" if get_origin(hint) is dict else str(hint.__name__)
+    kind = get_origin(hint)
+    return "mapping" if kind is dict else "list" if kind is list else str(hint.__name__)
 
 
 def _default_text(entry: dataclasses.Field[Any]) -> str:
@@ -123,6 +125,8 @@ def _alternatives(hint: Any, declared: Knob) -> list[dict[str, Any]]:
         return [_URL, {"type": "array", "items": {"anyOf": [_URL, _TO_REFERENCE]}, "minItems": 1}]
     if get_origin(hint) is dict:
         return [_mapping(get_args(hint)[1], declared)]
+    if get_origin(hint) is list:
+        return [{"type": "array", "items": {"anyOf": [_section(get_args(hint)[0]), _TO_REFERENCE]}}]
     schema = dict(declared.schema)
     written = {"type": "string", "pattern": schema.pop("pattern")} if declared.parse is not None else None
     return [{"type": _TYPES[hint], **schema}, *([written] if written else [])]
@@ -134,5 +138,17 @@ def _mapping(hint: Any, declared: Knob) -> dict[str, Any]:
         return {"type": "object", "patternProperties": {f"^{NAME}$": topic}, "additionalProperties": False}
     if hint is Any:
         return {"type": "object", "propertyNames": {"pattern": r"^[^\W\d]\w*$"}}
+    if hint == ArgumentValue:
+        return _arguments(declared)
     amount = {"anyOf": [{"type": _TYPES[hint], **declared.schema}, _TO_REFERENCE]}
     return {"type": "object", "propertyNames": {"not": {"enum": ["", *RAY_NAMES]}}, "additionalProperties": amount}
+
+
+def _arguments(declared: Knob) -> dict[str, Any]:
+    """Arguments of a queue or a binding: those that are known as they are, others plain values."""
+    schema = dict(declared.schema)
+    known = {name: {"anyOf": [argument, _TO_REFERENCE]} for name, argument in schema.pop("properties", {}).items()}
+    plain = {"type": ["string", "integer", "boolean"]}
+    return {"type": "object", "propertyNames": {"minLength": 1}, **schema, "properties": known} | {
+        "additionalProperties": plain
+    }

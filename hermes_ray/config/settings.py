@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from hermes_ray.config.bindings import BindingConfig
 from hermes_ray.config.knobs import Knob, Takes, amount, choice, declare, knob, number, section, size, text
 from hermes_ray.config.names import (
     DEPLOYMENT_NAME,
@@ -20,6 +21,7 @@ from hermes_ray.config.names import (
     NAME_WORDS,
     is_queue_name,
 )
+from hermes_ray.config.queue_arguments import ArgumentValue, schema
 from hermes_ray.config.tls import TlsConfig
 from hermes_ray.config.urls import is_host, with_parameters
 from hermes_ray.core.model import ThresholdRule, TopicParams
@@ -241,11 +243,24 @@ class TopicConfig:
             takes=Takes.TOPOLOGY,
         ),
     )
-    queue_type: str = choice("quorum", ("quorum", "classic"), "The type of the topic's queues.", takes=Takes.TOPOLOGY)
+    queue_type: str = choice("quorum", ("quorum", "classic"), "The type of queues declared.", takes=Takes.TOPOLOGY)
+    queue_arguments: dict[str, ArgumentValue] = declare(
+        dict,
+        Knob(
+            meaning="Arguments of the queue beside ours, such as x-max-length.", schema=schema(), takes=Takes.TOPOLOGY
+        ),
+    )
+    bindings: list[BindingConfig] = declare(
+        list,
+        Knob(
+            meaning="What the queue is bound to: exchange, routing_key, exchange_type, arguments.",
+            takes=Takes.TOPOLOGY,
+        ),
+    )
     topology: str = choice(
         "declare",
-        ("declare", "passive"),
-        "Whether missing queues are declared, or all must exist already.",
+        ("declare", "existing", "passive"),
+        "Which queues are declared: all, those for retries and dead letters alone, or none.",
         takes=Takes.TOPOLOGY,
     )
     weight: float = number(

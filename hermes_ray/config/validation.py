@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from types import UnionType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
+from hermes_ray.config.agreement import check_exchanges, check_queue, check_timeout
 from hermes_ray.config.knobs import Knob, knob
 from hermes_ray.config.names import NAME, NAME_WORDS
+from hermes_ray.config.queue_arguments import KNOWN, ArgumentValue, argument_value, is_argument_name, never
 from hermes_ray.config.secrets import mask_url, refused_url
 from hermes_ray.config.sentences import dotted, dotted_path, nearest, shortened, shown
-from hermes_ray.config.settings import ACK_LIMIT_RATIO, Config, ScalingConfig, TopicConfig
+from hermes_ray.config.settings import Config, ScalingConfig, TopicConfig
 from hermes_ray.config.tls import tls_problem
 from hermes_ray.config.urls import url_problem
 from hermes_ray.config.yaml_text import FLOAT, INT
@@ -38,6 +40,7 @@ _KEYS: dict[Any, tuple[Callable[[str], bool], str]] = {
         "another resource's (CPUs and memory are set by num_cpus and memory)",
     ),
     Any: (str.isidentifier, "a keyword argument's"),
+    ArgumentValue: (is_argument_name, "an argument's, printable text of 1 to 255 bytes"),
 }
 
 _hints = functools.cache(get_type_hints)
@@ -60,9 +63,11 @@ def build(raw: Any, *, need_topics: bool) -> Config:
         )
     for name, topic in config.topics.items():
         _check_topic(dotted("topics", name), topic)
-        _check_timeout(dotted("topics", name), topic.worker.timeout_s, config.broker.ack_timeout_s)
+        check_timeout(dotted("topics", name), topic.worker.timeout_s, config.broker.ack_timeout_s)
     if problem := tls_problem(config.broker.tls, config.broker.urls):
         raise UserMistake(problem)
+        check_queue(dotted("topics", name), config.queue_of(name), topic)
+    check_exchanges(config)
     _check_queues({name: topic.get("queue") or name for name, topic in raw.get("topics", {}).items()})
     return config
 
@@ -89,7 +94,7 @@ def _section(section: type, raw: Any, path: Keys) -> Any:
         value = raw.get(name, "???")
         if not isinstance(value, str) or value != "???":
             values[name] = _value(hint, declared, value, (*path, name))
-        elif name in raw or name == "handler":
+        elif name in raw or name in _required(section):
             wanted = declared.allowed
             at = dotted_path((*path, name))
             raise UserMistake(f"{at} is missing: it must be {wanted}" if wanted else f"{at} is missing: give a value")
@@ -102,15 +107,24 @@ def _knobs(section: type) -> dict[str, tuple[Any, Knob]]:
     return {entry.name: (hints[entry.name], knob(entry)) for entry in dataclasses.fields(section)}
 
 
+@functools.cache
+def _required(section: type) -> frozenset[str]:
+    kinds = (dataclasses.MISSING, dataclasses.MISSING)
+    return frozenset(e.name for e in dataclasses.fields(section) if (e.default, e.default_factory) == kinds)
+
+
 def _value(hint: Any, declared: Knob, raw: Any, path: Keys) -> Any:
+    if hint == ArgumentValue:
+        return _argument(declared, raw, path)
     if isinstance(hint, UnionType):
         return None if raw is None else _value(get_args(hint)[0], declared, raw, path)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _section(hint, raw, path)
     if hint is Any:
         return _broker_url(declared, raw, path)
-    if get_origin(hint) is dict:
-        return _mapping(get_args(hint)[1], declared, raw, path)
+    if get_origin(hint) in (dict, list):
+        container: Callable[..., Any] = _mapping if get_origin(hint) is dict else _list
+        return container(get_args(hint)[-1], declared, raw, path)
     value = _scalar(hint, declared, raw, path)
     if declared.accepts is not None and not declared.accepts(value):
         _wrong(path, raw, declared, _wanted(hint, declared))
@@ -171,6 +185,24 @@ def _mapping(hint: Any, declared: Knob, raw: Any, path: Keys) -> dict[str, Any]:
     if hint is TopicConfig:
         return {name: _topic(name, value) for name, value in raw.items()}
     return {key: _value(hint, declared, value, (*path, key)) for key, value in raw.items()}
+
+
+def _list(kind: type, declared: Knob, raw: Any, path: Keys) -> list[Any]:
+    if not isinstance(raw, list):
+        _wrong(path, raw, declared, f"a list of mappings (keys: {', '.join(_knobs(kind))})")
+    return [_section(kind, item, (*path, index)) for index, item in enumerate(raw)]
+
+
+def _argument(declared: Knob, raw: Any, path: Keys) -> ArgumentValue:
+    """An argument of a queue or a binding; of those of queues most are known."""
+    is_of_queue, name = path[-2] == "queue_arguments", path[-1]
+    if is_of_queue and (why := never(name)):
+        raise UserMistake(f"{dotted_path(path)} is {shown(raw)}: {why}")
+    known = KNOWN.get(name) if is_of_queue else None
+    value = argument_value(name if is_of_queue else "", raw)
+    if value is None:
+        _wrong(path, raw, declared, known.allowed if known else "text, a whole number of 64 bits, or true or false")
+    return value
 
 
 def _is_word(key: Any) -> bool:
@@ -264,14 +296,6 @@ def _check_topic(path: str, topic: TopicConfig) -> None:
         if low is not None and high is not None and low > high:
             at = f"{path}.{part}"
             raise UserMistake(f"{at}.{small} is {low:.15g}: it must not exceed {at}.{large}, which is {high:.15g}")
-
-
-def _check_timeout(path: str, timeout_s: float | None, ack_timeout_s: float | None) -> None:
-    if timeout_s is not None and ack_timeout_s is not None and timeout_s > ACK_LIMIT_RATIO * ack_timeout_s:
-        raise UserMistake(
-            f"{path}.worker.timeout_s is {timeout_s:.15g}: it must be at most {ACK_LIMIT_RATIO * ack_timeout_s:.15g}, "
-            "0.9 of broker.ack_timeout_s, as the broker takes a message back then; raise its consumer_timeout first"
-        )
 
 
 def _check_queues(queues: Mapping[str, str]) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from hermes_ray.broker.connection import connect
-from hermes_ray.broker.topology import ensure
 from hermes_ray.cluster.capacity import node_totals
 from hermes_ray.cluster.client import AlreadyStarted, Deployment, Gone, Refused, Silent
 from hermes_ray.cluster.connect import rejoin_cluster
@@ -25,15 +24,15 @@ from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.deploy.fingerprint import code_identity
 from hermes_ray.deploy.former import former_of
 from hermes_ray.deploy.preflight import import_paths, try_handlers
+from hermes_ray.deploy.queues import BROKER_WAIT_S, declare_queues, single_active_topics, unknown_arguments
 from hermes_ray.deploy.scaler_place import on_scalers_node, state_problem, tls_problem
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.scaler.plan import Owner, Plan, revision, topology_of
+from hermes_ray.scaler.plan import Owner, Plan, revision
 
 __all__ = ["Applied", "apply", "former_plan", "reach_broker", "rollback", "this_command"]
 
 Say = Callable[[str], None]
 
-BROKER_WAIT_S = 30.0
 STOPPING_WAIT_S = 60.0
 TRIES = 3
 
@@ -58,13 +57,6 @@ class _Before:
 def reach_broker(config: Config) -> None:
     """Wait up to 30 s for the broker; raises ``OperationFailed`` with one sentence."""
     connect(config.broker.urls, name=f"{config.deployment.name}/serve", wait_s=BROKER_WAIT_S).close()
-
-
-def _declare_queues(config: Config) -> None:
-    """Make sure every topic's queues exist; waits up to 30 s for the broker."""
-    connection = connect(config.broker.urls, name=f"{config.deployment.name}/serve", wait_s=BROKER_WAIT_S)
-    with contextlib.closing(connection):
-        ensure(connection, [topology_of(config, topic) for topic in config.topics])
 
 
 def this_command(name: str, *, stays: bool = False) -> Owner:
@@ -137,6 +129,8 @@ def _bring(
     before_touching: Callable[[], object],
 ) -> Applied:
     """Replace what runs by what is ``wanted`` in view of it, which a handler that fails can still prevent."""
+    for _, said in unknown_arguments(config):
+        say(said)
     for _ in range(TRIES):
         running = _settled(config, say)
         before = None if running is None else _before(running)
@@ -151,7 +145,7 @@ def _bring(
                 continue
             return Applied(deployment=running, config=config, changes=changes)
         with contextlib.suppress(AlreadyStarted):
-            _declare_queues(config)
+            declare_queues(config)
             try:
                 if running is not None and not running.hand_over(plan):
                     say(f"the scaler of {config.deployment.name} did not answer: it was killed, another takes over")
@@ -230,8 +224,10 @@ def _tried(draft: Plan, before: _Before | None) -> Plan:
     changed = [topic for topic in config.topics if known.get(topic) != revision(draft, topic)]
     slots = {} if before is None else before.applied["concurrency"]
     _refuse_what_fits_nowhere(config, changed)
+    single_active = single_active_topics(config)
     tried = try_handlers(config, changed, draft.import_paths)
     plan = replace(draft, concurrency={topic: tried.get(topic) or slots[topic] for topic in config.topics})
+    plan = replace(plan, single_active=single_active)
     return replace(plan, applied=applied(plan))
 
 

@@ -42,6 +42,7 @@ def applied(plan: Plan) -> dict[str, Any]:
         "concurrency": dict(plan.concurrency),
         "values": dict(_values(config)),
         "revisions": {topic: revision(plan, topic) for topic in config.topics},
+        "single_active": sorted(plan.single_active),
         "rungs_ms": {
             topic: sorted({*topology_of(config, topic).rungs_ms, *plan.former_rungs_ms.get(topic, ())})
             for topic in config.topics
@@ -61,6 +62,7 @@ def compare(before: Tree, plan: Plan) -> list[Change]:
     ]
     changes += [Change(what=f"topic {topic} starts again", how="") for topic in before["stopped"] if topic in wanted]
     changes += _changed_values(before["values"], now["values"], was.keys() & wanted.keys())
+    changes += _served_otherwise(before.get("single_active", ()), now["single_active"], was)
     if before["code"] != now["code"]:
         changes.append(Change(what="the code", how=Takes.ROLLING))
     elif before["import_paths"] != now["import_paths"]:
@@ -69,6 +71,14 @@ def compare(before: Tree, plan: Plan) -> list[Change]:
         what = "roll=true" if now["rolled"] > before["rolled"] else "the roll-out that roll=true forced, back"
         changes.append(Change(what=what, how=Takes.ROLLING))
     return changes
+
+
+def _served_otherwise(before: Collection[str], now: Collection[str], was: Collection[str]) -> Iterator[Change]:
+    """Topics that ran before whose queue has a single active consumer now, or has it no more."""
+    for topic in sorted({*before} ^ {*now}):
+        if topic in was:
+            served = "one consumer at a time" if topic in now else "all consumers"
+            yield Change(what=f"the queue of topic {topic} serves {served}", how=Takes.LIVE)
 
 
 _OF_TOPIC = re.compile(r"topics(?:\.(?P<plain>[^.\[]+)|\[(?P<dotted>[^\]]+)\])\.(?P<key>.+)", re.DOTALL)
@@ -115,6 +125,9 @@ def _flat(key: str, value: Any, *, secret: bool) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Mapping) and value:
         for name, item in value.items():
             yield from _flat(_below(key, str(name)), item, secret=secret)
+    elif isinstance(value, list) and any(map(dataclasses.is_dataclass, value)):
+        for index, item in enumerate(value):
+            yield f"{key}[{index}]", str(item)
     elif secret:
         yield key, f"sha256:{digest(value)}"
     else:

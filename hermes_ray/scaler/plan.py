@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hermes_ray.broker.bindings import Binding
 from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import TopicTopology
 from hermes_ray.config.knobs import rolling_values
+from hermes_ray.config.sentences import dotted
 from hermes_ray.config.settings import Config
 from hermes_ray.core.retry_rungs import rungs_ms
 from hermes_ray.worker.spec import WorkerSpec
@@ -37,6 +39,7 @@ class Plan:
     ``rolled``: the generation that forced a roll-out last; ``concurrency``: slots per worker by topic;
     ``import_paths``: where handlers are found; ``code``: the identity of the code; ``applied``: what the next apply
     compares with; ``former_rungs_ms``: delays of retries under settings before these, which may still be under way.
+    ``single_active``: topics whose queue serves one consumer at a time.
     ``environment``: Ray's runtime environment of the job that applied,
     with the package of its code; ``former``: what ``hermes rollback`` goes back to, itself without one;
     ``has_worked``: whether a deployment ran by it alone, no worker of another plan left.
@@ -55,6 +58,7 @@ class Plan:
     former: Plan | None = None
     has_worked: bool = False
     applied_at: float = 0.0
+    single_active: frozenset[str] = frozenset()
 
 
 def revision(plan: Plan, topic: str) -> str:
@@ -94,8 +98,27 @@ def topology_of(config: Config, topic: str) -> TopicTopology:
         topic=topic,
         queue=config.queue_of(topic),
         queue_type=chosen.queue_type,
-        declare=chosen.topology == "declare",
+        declare=chosen.topology != "passive",
+        is_existing=chosen.topology == "existing",
+        arguments=chosen.queue_arguments,
+        bindings=_bindings(config, topic),
         rungs_ms=rungs_ms(chosen.retry.base_delay_s, chosen.retry.max_delay_s, chosen.retry.max_attempts),
+    )
+
+
+def _bindings(config: Config, topic: str) -> tuple[Binding, ...]:
+    """The bindings of a topic; what another topic says of the type of an exchange holds for all."""
+    every = [binding for chosen in config.topics.values() for binding in chosen.bindings]
+    types = {binding.exchange: binding.exchange_type for binding in every if binding.exchange_type}
+    return tuple(
+        Binding(
+            key=f"{dotted('topics', topic)}.bindings[{index}]",
+            exchange=binding.exchange,
+            routing_key=binding.routing_key,
+            exchange_type=types.get(binding.exchange),
+            arguments=binding.arguments,
+        )
+        for index, binding in enumerate(config.topics[topic].bindings)
     )
 
 
@@ -114,6 +137,9 @@ def queue_spec(config: Config, topic: str) -> QueueSpec:
         queue=queues.queue,
         queue_type=queues.queue_type,
         declare=queues.declare,
+        is_existing=queues.is_existing,
+        arguments=queues.arguments,
+        bindings=queues.bindings,
         max_attempts=chosen.retry.max_attempts,
         rungs_ms=queues.rungs_ms,
         routes={name: config.queue_of(name) for name in config.topics},

@@ -9,7 +9,7 @@ from hermes_ray.cli.serve import SCALER_WAIT_S
 from hermes_ray.cluster.packages import KEPT_FOR_S
 from hermes_ray.config.settings import DAY_S, Config, WorkerConfig
 from hermes_ray.core.stabilise import WINDOW_S
-from hermes_ray.deploy.apply import BROKER_WAIT_S
+from hermes_ray.deploy.queues import BROKER_WAIT_S
 from hermes_ray.scaler.checkpoint import CLAIM_PAUSE_S, CLAIM_TRIES
 from hermes_ray.scaler.lifecycle import DRAIN_GRACE_S, REPLACED_AFTER_S, SAID_AFTER_INTERVALS, START_DEADLINE_S
 from hermes_ray.scaler.report_interval import LEAST_S, MAX_CALLS_PER_S, MOST_S

@@ -74,31 +74,31 @@ CLASSIC = {"x-queue-type": "classic"}
         ({"durable": True}, "exists as a classic queue, not quorum: set topics.crawl.queue_type=classic, set topics."),
         (
             {"durable": True, "arguments": CLASSIC},
-            "set topics.crawl.queue_type=classic, set topics.crawl.topology=passive, or move its messages and delete",
+            "set topics.crawl.queue_type=classic, set topics.crawl.topology=existing, or move its messages and delete",
         ),
         (
             {"durable": True, "arguments": {"x-queue-type": "stream"}},
-            "exists as a stream queue, not quorum: set topics.c",
+            "exists as a stream queue, from which no topic can consume: messages that are done would not leave it: set",
         ),
         (
             {"durable": False},
-            "exists with durable false, not true: set topics.crawl.topology=passive, or move its mess",
+            "exists as a transient queue, which loses its messages with a restart of the broker: set another queue",
         ),
         (
             {"durable": True, "auto_delete": True, "arguments": CLASSIC},
-            "exists with auto_delete true, not false: set to",
+            "exists as an auto-delete queue, which goes with its messages when its last consumer does: set another",
         ),
         (
             {"durable": True, "arguments": queue_arguments("quorum") | {"x-delivery-limit": 5}},
-            "exists with x-delivery-limit 5, not 1000000: set topics.crawl.topology=passive, or move its messages and",
+            "exists with x-delivery-limit 5, not 1000000: set topics.crawl.topology=existing, or move its messages and",
         ),
         (
             {"durable": True, "arguments": {"x-queue-type": "quorum"}},
-            "exists with x-delivery-limit none, not 1000000: set topics.crawl.topology=passive",
+            "exists with x-delivery-limit none, not 1000000: set topics.crawl.topology=existing",
         ),
         (
             {"durable": True, "arguments": queue_arguments("quorum") | {"x-message-ttl": 1000}},
-            "exists with x-message-ttl 1000, not none: set topics.crawl.topology=passive, or move its messages and del",
+            "exists with x-message-ttl 1000, not none: set topics.crawl.queue_arguments.x-message-ttl=1000, set topic",
         ),
     ],
 )

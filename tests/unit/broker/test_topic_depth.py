@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from hermes_ray.broker.bindings import Binding
 from hermes_ray.broker.declares import Ask
 from hermes_ray.broker.topic_depth import TURN_S, TopicDepth, pause_s, turn
 from hermes_ray.broker.topology import TopicTopology, queue_arguments
@@ -160,6 +161,21 @@ def test_a_missing_queue_is_declared_at_once_and_then_counts(queue: str) -> None
     assert depth.probe is None
     depth.answered(instead, 0, 0.0, 0.0)
     assert (depth.probe is not None, depth.failure, depth.failure_count) == (True, None, 0)
+
+
+def test_what_is_not_ours_to_declare_is_not_declared_anew() -> None:
+    existing, passive = TopicDepth(replace(TOPOLOGY, is_existing=True)), TopicDepth(replace(TOPOLOGY, declare=False))
+    assert refuse(existing, "q", 0.0) is None
+    assert refuse(TopicDepth(existing.topology), DEAD, 0.0) == Ask("t", DEAD, None, queue_arguments("quorum"))
+    assert refuse(passive, "q", 0.0) is None
+    assert refuse(TopicDepth(passive.topology), DEAD, 0.0) is None
+
+
+def test_a_main_queue_comes_back_with_its_own_arguments_and_bindings() -> None:
+    bindings = (Binding(key="topics.t.bindings[0]", exchange="games"),)
+    depth = TopicDepth(replace(TOPOLOGY, arguments={"x-max-length": 5}, bindings=bindings))
+    wanted = queue_arguments("quorum") | {"x-max-length": 5}
+    assert refuse(depth, "q", 0.0) == Ask("t", "q", None, wanted, bindings)
 
 
 def test_a_main_queue_that_is_missing_is_looked_for_after_growing_pauses_of_up_to_half_a_minute() -> None:

@@ -17,9 +17,11 @@ def topic(*words: str) -> TopicConfig:
 def test_a_worker_is_made_of_the_rolling_and_topology_knobs_sorted_by_key() -> None:
     values = rolling_values(topic("options={x: [1]}", "worker.memory=4GiB"))
     assert values == [
+        ("bindings", []),
         ("handler", "m:f"),
         ("options", {"x": [1]}),
         ("queue", "a"),
+        ("queue_arguments", {}),
         ("queue_type", "quorum"),
         ("topology", "declare"),
         ("worker.concurrency", None),

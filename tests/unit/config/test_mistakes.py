@@ -65,7 +65,7 @@ IN_FILE = [
     ),
     ("topics: {no: {handler: m:f}}", "topics holds the name false: it must be text of letters, digits"),
     (topic("queue: on"), "topics.a.queue is true: it must be text: put it in quotes"),
-    (topic("topology: no"), "topics.a.topology is false: it must be declare or passive"),
+    (topic("topology: no"), "topics.a.topology is false: it must be declare or existing or passive"),
     ("topics: {a: {handler: m:f}, b: {handler: m:f, queue: a}}", "topics.b.queue is 'a', which topics.a uses too"),
     ("topics: {a: {handler: m:f}, a.dead: {handler: m:f}}", "topics[a.dead].queue is 'a.dead', where topics.a keeps"),
     ("topics: {a: {handler: m:f}, b: {handler: m:f, queue: a.wait.1000}}", "topics.b.queue is 'a.wait.1000', where"),
@@ -74,7 +74,108 @@ IN_FILE = [
     (topic(f"queue: {'é' * 121}"), "it must be a name of 1 to 241 bytes"),
     (topic('queue: "a\\nb"'), "topics.a.queue is 'a\\nb': it must be a name of 1 to 241 bytes without control"),
     (topic("queue_type: stream"), "topics.a.queue_type is 'stream': it must be quorum or classic"),
-    (topic("topology: none"), "topics.a.topology is 'none': it must be declare or passive"),
+    (topic("topology: none"), "topics.a.topology is 'none': it must be declare or existing or passive"),
+    # arguments and bindings of a queue
+    (topic("queue_arguments: 5"), "topics.a.queue_arguments is 5: it must be a mapping"),
+    (
+        topic("queue_arguments: {7: 5}"),
+        "topics.a.queue_arguments holds the name 7: it must be an argument's, printable",
+    ),
+    (topic("queue_arguments: {x-max-length: many}"), "queue_arguments.x-max-length is 'many': it must be a whole num"),
+    (topic("queue_arguments: {x-max-length: -1}"), "x-max-length is -1: it must be a whole number 0 to 922337203685"),
+    (topic("queue_arguments: {x-max-length: 1.5}"), "x-max-length is 1.5: it must be a whole number 0 to"),
+    (topic("queue_arguments: {x-max-length: true}"), "x-max-length is true: it must be a whole number 0 to"),
+    (topic("queue_arguments: {x-max-length: null}"), "x-max-length is null: it must be a whole number 0 to"),
+    (
+        topic("queue_type: classic, queue_arguments: {x-max-priority: 256}"),
+        "x-max-priority is 256: it must be a whole number 1 to 255",
+    ),
+    (
+        topic("queue_arguments: {x-single-active-consumer: 1}"),
+        "x-single-active-consumer is 1: it must be true or false",
+    ),
+    (
+        topic("queue_arguments: {x-overflow: drop}"),
+        "x-overflow is 'drop': it must be drop-head or reject-publish or re",
+    ),
+    (
+        topic("queue_arguments: {x-mine: [1]}"),
+        "x-mine is a list: it must be text, a whole number of 64 bits, or true o",
+    ),
+    (topic(f"queue_arguments: {{x-mine: {2**63}}}"), "it must be text, a whole number of 64 bits, or true or false"),
+    (
+        topic("queue_arguments: {x-max-priority: 5}"),
+        "x-max-priority is 5: quorum queues have none: leave it out or set",
+    ),
+    (
+        topic("queue_arguments: {x-queue-type: stream}"),
+        "x-queue-type is 'stream': the type is set by queue_type: leave",
+    ),
+    (
+        topic("queue_arguments: {x-delivery-limit: 20}"),
+        "x-delivery-limit is 20: hermes_ray sets it, so high that no me",
+    ),
+    (
+        topic("queue_arguments: {x-consumer-timeout: 20}"),
+        "x-consumer-timeout is 20: an argument never changes, and thi",
+    ),
+    (topic("queue_arguments: {x-expires: 20}"), "x-expires is 20: the broker would delete the queue with its messages"),
+    (
+        topic("queue_arguments: {x-max-age: 1D}"),
+        "x-max-age is '1D': only streams have it, which cannot be consumed her",
+    ),
+    (
+        topic("queue_type: classic, queue_arguments: {x-overflow: reject-publish}"),
+        "a retry that comes back to a full classic queue would be lost: write drop-head or set queue_type=quorum",
+    ),
+    (
+        topic("queue_arguments: {x-dead-letter-routing-key: b}"),
+        "it needs x-dead-letter-exchange beside it: set that too",
+    ),
+    (
+        topic("queue_arguments: {x-dead-letter-exchange: '', x-dead-letter-routing-key: a}"),
+        "x-dead-letter-exchange is '': what the queue rejects would come straight back: set x-dead-letter-routing-key",
+    ),
+    (
+        topic("queue_arguments: {x-dead-letter-exchange: b, x-dead-letter-strategy: at-least-once}"),
+        "the broker heeds it only with x-dead-letter-exchange and x-overflow=reject-publish: set both",
+    ),
+    (
+        topic("topology: existing, queue_arguments: {x-max-length: 5}"),
+        "topics.a.queue_arguments is for topology=declare, and topics.a.topology is existing, which takes the queue as",
+    ),
+    (
+        topic("topology: passive, bindings: [{exchange: b}]"),
+        "topics.a.bindings is for topology=declare, and topics.a.to",
+    ),
+    (
+        topic("bindings: {exchange: b}"),
+        "topics.a.bindings is a mapping: it must be a list of mappings (keys: exchange, r",
+    ),
+    (topic("bindings: [games]"), "topics.a.bindings[0] is 'games': it must be a mapping (keys: exchange, routing_key"),
+    (topic("bindings: [{routing_key: b}]"), "topics.a.bindings[0].exchange is missing: it must be an exchange's name"),
+    (
+        topic("bindings: [{exchange: ''}]"),
+        "topics.a.bindings[0].exchange is '': it must be an exchange's name of 1 to 2",
+    ),
+    (
+        topic("bindings: [{exchange: b, routing_key: 7}]"),
+        "bindings[0].routing_key is 7: it must be text: put it in quo",
+    ),
+    (topic(f"bindings: [{{exchange: b, routing_key: {'k' * 256}}}]"), "it must be text of at most 255 bytes"),
+    (topic("bindings: [{exchange: b, key: c}]"), "there is no key 'topics.a.bindings[0].key'"),
+    (
+        topic("bindings: [{exchange: b, exchange_type: x}]"),
+        "exchange_type is 'x': it must be topic or direct or fanout",
+    ),
+    (
+        topic("bindings: [{exchange: b, arguments: {x: 1.5}}]"),
+        "bindings[0].arguments.x is 1.5: it must be text, a whol",
+    ),
+    (
+        topic("bindings: [{exchange: b, exchange_type: topic}, {exchange: b, exchange_type: fanout}]"),
+        "topics.a.bindings[1].exchange_type is 'fanout', and topics.a.bindings[0].exchange_type is 'topic' for the sam",
+    ),
     (topic("scaling: {policy: fixd}"), "topics.a.scaling.policy is 'fixd': it must be adaptive or threshold or fixed"),
     (f"deployment: {{name: a/b}}\n{TOPIC}", "deployment.name is 'a/b': it must be 1 to 200 letters, digits, '_', '.'"),
     (f"deployment: {{name: {'a' * 201}}}\n{TOPIC}", "...': it must be 1 to 200 letters, digits, '_', '.' and '-'"),

@@ -41,6 +41,8 @@ def test_every_shipped_file_is_valid(path: Path) -> None:
     [
         "weight: 2.5, worker: {memory: 4GiB, concurrency: null, resources: {licence: 0.5}}",
         "worker: {memory: 500, num_cpus: 0}, queue: null, options: {a: [1, {b: x}]}",
+        "queue_arguments: {x-max-length: 5, x-mine: y, x-overflow: '${oc.env:O}'}, bindings: [{exchange: b}]",
+        "bindings: ['${topics.b.bindings}', {exchange: b, routing_key: x.#, exchange_type: topic, arguments: {a: 1}}]",
         "weight: '${oc.env:W,5}', workers: '${topics.b.workers}', worker: {resources: {x: '${oc.env:X}'}}",
     ],
 )
@@ -93,6 +95,9 @@ def test_a_whole_file_that_loads_is_valid(tree: Any) -> None:
                 "weight: heavy",
                 "latency_objective_ratio: 1",
                 "queue_type: stream",
+                "queue_arguments: {x-max-length: -1}",
+                "queue_arguments: {x-delivery-limit: 20}",
+                "bindings: [{routing_key: b}]",
                 "queue: amq.a",
                 "queue: ''",
                 "scaling: {policy: fixd}",

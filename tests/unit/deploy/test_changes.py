@@ -17,10 +17,10 @@ from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.scaler.plan import Plan, revision
 from tests.support.fleet_scene import config
 
-TOPOLOGY = {f"topics.NAME.{name}" for name in ("queue", "queue_type", "topology")}
 ROLLING = {f"topics.NAME.{name}" for name in ("handler", "options")}
 ROLLING |= {f"broker.{name}" for name in ("url", "decoder", "ack_timeout_s")}
 ROLLING |= {f"broker.tls.{name}" for name in ("ca", "cert", "key", "password", "verify")}
+TOPOLOGY = {f"topics.NAME.{name}" for name in ("queue", "queue_type", "queue_arguments", "bindings", "topology")}
 ROLLING |= {f"topics.NAME.worker.{name}" for name in ("concurrency", "prefetch", "prefetch_bytes")}
 ROLLING |= {f"topics.NAME.worker.{name}" for name in ("num_cpus", "memory", "resources", "timeout_s")}
 ANOTHER = {"deployment.name": "another"}
@@ -37,6 +37,8 @@ OTHER_VALUES = {
     "topics.NAME.handler": "m:g",
     "topics.NAME.options": "{a: 1}",
     "topics.NAME.queue": "q",
+    "topics.NAME.queue_arguments": "{x-max-length: 5}",
+    "topics.NAME.bindings": "[{exchange: games, routing_key: pgcr}]",
     "topics.NAME.worker.resources": "{licence: 1}",
 }
 
@@ -233,3 +235,27 @@ def test_delays_of_retries_under_way_are_passed_on_from_plan_to_plan() -> None:
         plan("topics.light.retry.max_attempts=2", "topics.light.retry.base_delay_s=3", former_rungs_ms=former)
     )
     assert {1000, 1414, 3000} <= set(then["rungs_ms"]["light"])
+
+
+def test_arguments_and_bindings_are_told_one_by_one() -> None:
+    bound = "[{exchange: games, routing_key: 'pgcr.#', exchange_type: topic}, {exchange: all}]"
+    before, after = plan(), plan("topics.heavy.queue_arguments={x-max-length: 5, a.b: true}")
+    assert said(before, after) == [
+        "topics.heavy.queue_arguments.x-max-length: unset -> 5 (topology)",
+        "topics.heavy.queue_arguments[a.b]: unset -> True (topology)",
+    ]
+    assert said(plan("topics.heavy.bindings=[{exchange: old}]"), plan(f"topics.heavy.bindings={bound}")) == [
+        "topics.heavy.bindings[0]: old '' -> games (topic) 'pgcr.#' (topology)",
+        "topics.heavy.bindings[1]: unset -> all '' (topology)",
+    ]
+    assert said(plan(f"topics.heavy.bindings={bound}"), before) == [
+        "topics.heavy.bindings[0]: games (topic) 'pgcr.#' -> unset (topology)",
+        "topics.heavy.bindings[1]: all '' -> unset (topology)",
+    ]
+
+
+def test_a_queue_that_serves_otherwise_than_before_is_a_change_of_its_own() -> None:
+    single = plan(single_active=frozenset({"heavy"}))
+    assert said(plan(), single) == ["the queue of topic heavy serves one consumer at a time (live)"]
+    assert said(single, plan()) == ["the queue of topic heavy serves all consumers (live)"]
+    assert said(single, single) == []
