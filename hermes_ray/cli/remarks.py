@@ -41,6 +41,9 @@ def remarks(topic: str, state: Mapping[str, Any], now_s: float) -> Iterator[Rema
     if override := state["override"]:
         name = override["kind"] if override["count"] is None else f"{override['kind']} {override['count']}"
         yield Remark(name=name, text=_rule(topic, override, now_s), joint=" is ", severity=0)
+    if state.get("single_active"):
+        text = "held at one worker and a standby, since its queue has a single active consumer"
+        yield Remark(name="single active", text=text, joint=" is ", severity=0)
     for name in state["conditions"]:  # a scaler newer than this command may know others
         meaning = f": {MEANINGS[Condition(name)]}" if name in MEANINGS else ""
         yield Remark(name=name, text=f"{name}{meaning}")

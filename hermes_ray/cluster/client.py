@@ -141,6 +141,7 @@ class Deployment:
         status, said = self.status(), self._answer("decisions", self.known(topic))
         state = status["topics"][topic]
         kept = {key: state[key] for key in ("override", "conditions", "start_error", "depth_error")}
+        kept["single_active"] = state.get("single_active", False)  # a scaler of before has none
         shown = {"topic": topic, "stopping": status["stopping"], "now": said["now"], "decisions": said["recent"]}
         return shown | kept
 

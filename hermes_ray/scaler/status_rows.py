@@ -64,6 +64,7 @@ def _topic_row(topic: TopicFigures, ahead_s: float) -> Row:
             "target": topic.target,
         },
         "workers_max": topic.workers_max,
+        "single_active": topic.single_active,
         "outdated": topic.outdated_count,
         "slots": topic.slot_count,
         "override": override_row(topic.said, seen.at_s, ahead_s),

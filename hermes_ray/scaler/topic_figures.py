@@ -39,6 +39,7 @@ def topic_figures(
         snapshot=seen,
         target=None if decision is None else decision.target,
         workers_max=fleet.params[topic].workers_max,
+        single_active=fleet.params[topic].single_active,
         slot_count=team.slot_count,
         outdated_count=sum(map(fleet.is_outdated, fleet.roster.of(topic))),
         counters=memory.counters,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -44,7 +45,8 @@ class Workforce:
         self.backoffs = {topic: StartBackoff() for topic in config.topics}
         self.specs = {topic: worker_spec(plan, topic) for topic in config.topics}
         self.params: dict[str, TopicParams] = {
-            name: topic_params(name, topic, plan.concurrency[name]) for name, topic in config.topics.items()
+            name: replace(topic_params(name, topic, plan.concurrency[name]), single_active=name in plan.single_active)
+            for name, topic in config.topics.items()
         }
         self.reachable_since_s: dict[str, float | None] = dict.fromkeys(config.topics, None)
         self.refused: Collection[str] = ()

@@ -46,9 +46,10 @@ class PastDecision(Struct, frozen=True, kw_only=True, array_like=True):
 class TopicFigures:
     """One topic. ``counters`` and ``counts`` never decrease, whatever becomes of workers and scaler.
 
-    ``override`` is what rules instead of the policy; ``workers_max`` is what the configuration allows; ``slot_count``
-    are slots of consuming workers; ``outdated_count`` workers are of other code or settings than those applied last;
-    ``report_lag_s`` is the age of the oldest last report of a living worker.
+    ``override`` is what rules instead of the policy; ``workers_max`` is what the configuration allows;
+    ``single_active``: its queue serves one consumer at a time; ``slot_count`` are slots of consuming workers;
+    ``outdated_count`` workers are of other code or settings than those applied last; ``report_lag_s`` is the age of the
+    oldest last report of a living worker.
     """
 
     topic: str
@@ -56,6 +57,7 @@ class TopicFigures:
     snapshot: Snapshot
     target: int | None
     workers_max: int = 0
+    single_active: bool = False
     slot_count: int = 0
     outdated_count: int = 0
     counters: Counters = field(default_factory=Counters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hermes_ray.cli.remarks import neighbours, notices
+from hermes_ray.cli.remarks import neighbours, notices, remarks
 from tests.support.statuses import state, status_of
 
 NOW_S = 1_000.0
@@ -17,6 +17,15 @@ def test_deployments_that_share_a_cluster_are_named() -> None:
     )
     many = neighbours(status_of({}, others=[f"team-{number}" for number in range(60)]))
     assert "team-4 and 55 more, with" in many
+
+
+def test_a_queue_that_serves_one_consumer_is_said() -> None:
+    (said,) = remarks("orders", state(single_active=True), NOW_S)
+    assert said.of("orders") == (
+        "orders is held at one worker and a standby, since its queue has a single active consumer"
+    )
+    assert not list(remarks("orders", state(single_active=False), NOW_S))
+    assert not list(remarks("orders", state(), NOW_S))
 
 
 def test_a_roll_out_that_stands_still_is_said_with_the_way_out_of_it() -> None:

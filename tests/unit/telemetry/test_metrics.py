@@ -178,7 +178,7 @@ def test_every_figure_of_a_topic_is_served_and_none_twice() -> None:
     counted = (COUNTERS, COUNTERS.settlements, COUNTERS.runs, ORDERS.counts)
     figures = _figures(made, ORDERS, *counted, ORDERS.snapshot, ORDERS.snapshot.workers) | ORDERS.counts.decisions
     figures["at_s"] = made.at_s
-    for internal in ("clock_offset_s", "outdated_count"):
+    for internal in ("clock_offset_s", "outdated_count", "single_active"):
         del figures[internal]
     for quantile in ("service_p95_s", "wait_p95_s"):
         del figures[quantile]  # a histogram has it
