@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
 import re
 import zlib
 
@@ -12,7 +14,8 @@ _MOST_BYTES = 1 << 28  # of a body unpacked: 1 MB of zeros in gzip would be 1 GB
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 _NO_CHARSETS = ("punycode", "idna", "unicode-escape", "raw-unicode-escape")  # Python's own, one of them quadratic
-_WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_PACKED = ("gzip", "x-gzip", "deflate")
+_GZIP_HEAD, _MOST_PARTS = b"\x1f\x8b\x08", 1_000  # of no bytes each they take long and unpack to nothing
 
 
 def text_of(body: bytes, encoding: str | None, content_type: str | None) -> bytes | str:
@@ -25,8 +28,8 @@ def text_of(body: bytes, encoding: str | None, content_type: str | None) -> byte
     charset = _CHARSET.search(content_type or "")
     name = charset[1] if charset else None
     for word in reversed([word.strip().lower() for word in (encoding or "").split(",")]):
-        if word in _WINDOW:
-            body = _unpacked(body, _WINDOW[word])
+        if word in _PACKED:
+            body = _unpacked(body, word)
         elif word not in ("", "identity", "binary", "8bit"):
             name = name or _known(word)
     return body if name is None else body.decode(_checked(name))
@@ -47,22 +50,34 @@ def _known(word: str) -> str:
         raise ValueError(f"its content_encoding {word[:40]!r} is none of gzip and deflate") from None
 
 
-def _unpacked(body: bytes, window: int) -> bytes:
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    if encoding != "deflate":
+        return _gunzipped(body)
     try:
-        return _within(window, body)
+        return _inflated(body, zlib.MAX_WBITS)
     except zlib.error:
-        if window != _WINDOW["deflate"]:
-            raise
-        return _within(-15, body)  # as some clients write it, without the head that zlib has
+        return _inflated(body, -zlib.MAX_WBITS)  # as some clients write it, without the head that zlib has
 
 
-def _within(window: int, body: bytes) -> bytes:
-    whole = b""
-    while True:  # gzip may come in several members
-        unpack = zlib.decompressobj(window)
-        whole += unpack.decompress(body, _MOST_BYTES - len(whole))
-        if not unpack.eof:
-            raise ValueError("it is cut short" if len(whole) < _MOST_BYTES else f"it has more than {_MOST_BYTES} bytes")
-        body = unpack.unused_data
-        if window != _WINDOW["gzip"] or not body.startswith(b"\x1f\x8b"):
-            return whole
+def _gunzipped(body: bytes) -> bytes:
+    if body.count(_GZIP_HEAD) > _MOST_PARTS:
+        raise ValueError(f"it is gzip of more than {_MOST_PARTS} parts")
+    try:
+        whole = gzip.GzipFile(fileobj=io.BytesIO(body)).read(_MOST_BYTES + 1)
+    except (EOFError, OSError) as error:
+        raise ValueError(str(error)) from error
+    return _bounded(whole)
+
+
+def _inflated(body: bytes, window: int) -> bytes:
+    unpack = zlib.decompressobj(window)
+    whole = _bounded(unpack.decompress(body, _MOST_BYTES + 1))
+    if not unpack.eof:
+        raise ValueError("it is cut short")
+    return whole
+
+
+def _bounded(whole: bytes) -> bytes:
+    if len(whole) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES} bytes")
+    return whole

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +29,9 @@ Check = Callable[[str | None, Mapping[str, Any]], bytes]
 _OUR_HEADERS = "x-hermes-"
 
 
+_SEALING = threading.Lock()  # held for an instant: what is published is sent, or refused
+
+
 class Message:
     """One delivery, as a handler sees it; nothing of it can be written to.
 
@@ -35,7 +40,17 @@ class Message:
     where they are not set. Build one yourself to test a handler without a broker: ``Message(b'{"id": 7}')``.
     """
 
-    __slots__ = ("_attempt", "_check", "_headers", "_properties", "_published_at_s", "_publishes", "body", "topic")
+    __slots__ = (
+        "_attempt",
+        "_check",
+        "_headers",
+        "_properties",
+        "_published_at_s",
+        "_publishes",
+        "_twins",
+        "body",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -59,6 +74,7 @@ class Message:
         self._properties: Any = {"message_id": id, **properties}
         self._check = check
         self._publishes: dict[str, Publish] | None = None
+        self._twins: Counter[uuid.UUID] | None = None
 
     def _get(self, name: str) -> Any:
         """A property by its name in AMQP."""
@@ -198,7 +214,7 @@ class Message:
     @property
     def has_published(self) -> bool:
         """Whether the handler published anything so far."""
-        return self._publishes is not None
+        return bool(self._publishes)
 
     @property
     def publishes(self) -> tuple[Publish, ...]:
@@ -208,6 +224,9 @@ class Message:
     def seal(self) -> None:
         """The handler has returned: nothing that is published from now on would be sent."""
         self._check = _too_late
+        if self._publishes is not None:  # a thread may be about to add one more
+            with _SEALING:
+                pass
 
     def _word(self, name: str) -> str | None:
         return legible(self._get(name))
@@ -218,6 +237,8 @@ class Message:
     def _take_down(
         self, topic: str | None, body: Any, headers: Mapping[str, Any] | None, fields: Mapping[str, Any]
     ) -> None:
+        if self._publishes is None:
+            self._publishes = {}
         passed_on = {k: v for k, v in (headers or {}).items() if not _is_left_out(k)}
         said = {name: _checked(name, value) for name, value in fields.items() if value is not None}
         table = b"" if self._check is None else self._check(topic, passed_on)
@@ -225,11 +246,11 @@ class Message:
         reply_to = "" if topic is not None else self._text("reply_to")
         told = table or repr(sorted(passed_on.items(), key=repr)).encode("utf-8", "backslashreplace")
         child = self._child_id(topic or reply_to, raw, told + repr(sorted(said.items())).encode())
-        if self._publishes is None:
-            self._publishes = {}
-        self._publishes[child] = Publish(
-            topic=topic, body=raw, headers=passed_on, id=child, table=table, fields=said, reply_to=reply_to
-        )
+        made = Publish(topic=topic, body=raw, headers=passed_on, id=child, table=table, fields=said, reply_to=reply_to)
+        with _SEALING:
+            if self._check is _too_late:
+                _too_late(topic, passed_on)
+            self._publishes[child] = made
 
     def _child_id(self, place: str, body: bytes, told: bytes) -> str:
         if self.id is None:
@@ -238,11 +259,11 @@ class Message:
         for part in (self.id.encode(), place.encode(), body, told):
             digest.update(b"%d:" % len(part))
             digest.update(part)
+        first = uuid.UUID(bytes=digest.digest())
+        self._twins = self._twins or Counter()
+        self._twins[first] += 1
         # The n-th publish of the same content is a message of its own.
-        child = str(uuid.UUID(bytes=digest.digest()))
-        while child in (self._publishes or ()):
-            child = str(uuid.uuid5(uuid.UUID(child), "again"))
-        return child
+        return str(first if self._twins[first] == 1 else uuid.uuid5(first, f"twin {self._twins[first]}"))
 
     def __repr__(self) -> str:
         return f"Message(topic={self.topic!r}, id={self.id!r}, attempt={self.attempt}, {len(self.body)} bytes)"

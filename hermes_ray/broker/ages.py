@@ -7,7 +7,7 @@ who is late, and with it all that the channel holds. So we settle before that ou
 from __future__ import annotations
 
 import re
-from collections import deque
+from bisect import bisect_right
 
 from hermes_ray.config.settings import ACK_LIMIT_RATIO
 
@@ -25,23 +25,27 @@ class Ages:
     """When the deliveries of one channel arrived, to the second; tags only grow."""
 
     def __init__(self) -> None:
-        self._arrived: deque[tuple[float, int]] = deque()  # since when those up to a tag have been arriving
+        self._since_s: list[float] = []
+        self._tags: list[int] = []  # the last of those that have arrived since then, up to the next moment
 
     def note(self, now_s: float, last: int) -> None:
         """Deliveries up to tag ``last`` have arrived by ``now_s``."""
-        arrived = self._arrived
-        since_s = arrived.pop()[0] if arrived and now_s - arrived[-1][0] < _APART_S else now_s
-        arrived.append((since_s, last))
+        if self._since_s and now_s - self._since_s[-1] < _APART_S:
+            self._tags[-1] = last
+        else:
+            self._since_s.append(now_s)
+            self._tags.append(last)
 
     def before(self, then_s: float) -> int:
-        """The last tag of those that arrived up to ``then_s``, or in the second after; 0 where none did.
+        """The last tag of those that arrived up to ``then_s``, or in the second after; 0 where none did."""
+        found = bisect_right(self._since_s, then_s)
+        return self._tags[found - 1] if found else 0
 
-        Asked with a moment that only grows: what is told of once is forgotten.
-        """
-        last = 0
-        while self._arrived and self._arrived[0][0] <= then_s:
-            last = self._arrived.popleft()[1]
-        return last
+    def forget(self, then_s: float) -> None:
+        """What arrived before ``then_s`` is asked for no more, but for its last tag."""
+        found = bisect_right(self._since_s, then_s) - 1
+        if found > 0:
+            del self._since_s[:found], self._tags[:found]
 
 
 def ack_limit_s(timeout_s: float | None, version: str, queue_type: str) -> float | None:

@@ -220,7 +220,7 @@ class Consumer:
 
     def _look_at_ages(self) -> None:
         self._settler.look_at_ages(time.monotonic())
-        self._settler.give_back(self._slots.take_back(up_to=self._settler.overdue))
+        self._settler.give_back(self._slots.take_back(up_to=(self._epoch, self._settler.waited_tag)))
         self._io.loop.call_later(LOOK_AT_AGES_S, self._look_at_ages)
 
     def _change_prefetch(self, prefetch: int) -> None:

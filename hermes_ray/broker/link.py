@@ -51,8 +51,10 @@ class IoThread:
         try:
             self.loop.start()
         except Exception:
-            log.exception("%s: the I/O thread failed", self._thread.name)
-            self._on_crash()
+            try:
+                log.exception("%s: the I/O thread failed", self._thread.name)
+            finally:
+                self._on_crash()
         else:
             self.loop.close()
 
@@ -91,6 +93,7 @@ class Link:
         self._attempts = 0
         self._wanted = False
         self._on_closed: Callable[[], None] | None = None
+        self._channel: Channel | None = None
         self._is_ready = False
         self._reason = ""
         self.reconnect_count = 0
@@ -155,11 +158,12 @@ class Link:
     def _on_channel_open(self, channel: Channel) -> None:
         channel.add_on_close_callback(self._on_channel_closed)
         self._is_ready = False
-        self._loop.call_later(SET_UP_S, lambda: self._give_up_unless_ready(connection_of=channel))
+        self._channel = channel
+        self._loop.call_later(SET_UP_S, lambda: self._give_up_unless_ready(channel))
         self._on_open(channel)
 
-    def _give_up_unless_ready(self, connection_of: Channel) -> None:
-        if connection_of.connection is self._connection and not self._is_ready:
+    def _give_up_unless_ready(self, channel: Channel) -> None:
+        if channel is self._channel and not self._is_ready:
             self.reset(f"the broker did not answer within {SET_UP_S:.0f} s")
 
     def _on_channel_closed(self, channel: Channel, error: Exception) -> None:
@@ -177,6 +181,7 @@ class Link:
         reason = self._reason or _text(error)
         if self._on_refused is not None and getattr(error, "reply_code", None) in _OVER_A_FRAME:
             self._on_refused(reason)
+            self._attempts = 0  # what it was over is told: the next connection is for the others
         self._lost(reason)
 
     def _lost(self, reason: str) -> None:

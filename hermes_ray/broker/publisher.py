@@ -6,6 +6,7 @@ import logging
 import re
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pika.adapters.select_connection import IOLoop
@@ -25,6 +26,10 @@ OnAnswer = Callable[["Answer", str], None]
 _TOO_LARGE = re.compile(r"message size \d+ (?:bytes )?is larger than (?:the )?configured max(?:imum)? size (\d+)")
 
 
+_DEATHS_BYTES = 1_000  # of x-death and its like, which the broker adds where a message waits: the frame is to hold both
+_TO_A_CONNECTION = "amq.rabbitmq.reply-to."  # whoever waits there is found by the rest of the name, or the channel dies
+
+
 class Answer(StrEnum):
     """What the broker said to one publish."""
 
@@ -34,14 +39,25 @@ class Answer(StrEnum):
     REFUSED = "refused"  # by what the message itself is: it closes the channel, or would, each time it is sent
 
 
+@dataclass(slots=True)
+class _Entry:
+    """One publish, for as long as somebody waits for its answer."""
+
+    message: Outgoing
+    on_answer: OnAnswer
+    is_wanted: Callable[[], bool]
+    is_suspect: bool = False
+
+
 class Publisher:
     """Publishes on a connection of its own, opened at the first use; lives in the I/O thread of ``loop``.
 
     Every publish is mandatory and confirmed. One that was sent when the connection broke is sent again on the next:
     its first copy may have arrived. A blocked connection (a broker's alarm) only makes the answers late.
 
-    Where the broker closes the channel over one of those that it has not answered, they are suspects: they are sent
-    again one at a time, so that it closes the next channel over one that is known, and the others go through.
+    What may close the channel is sent alone, in turns with all that waits meanwhile: a first message to a queue that
+    has to be declared, and suspects, which had no answer when the broker closed a channel over one of them. So it
+    closes the next channel over one that is known, and nobody else is hurt.
 
     ``wait_rungs_ms``: the delays of the retries that found their wait queue, for any thread to read. A delay leaves it
     when its queue is gone, until that is declared again.
@@ -53,35 +69,48 @@ class Publisher:
             loop, urls, name=name, on_open=self._on_open, on_lost=self._on_lost, on_refused=self._on_refused, wire=wire
         )
         self._channel: Channel | None = None
-        self._waiting: deque[tuple[Outgoing, OnAnswer]] = deque()
-        self._suspects: deque[tuple[Outgoing, OnAnswer]] = deque()
-        self._is_testing = False  # what is on its way is one suspect
-        self._sent: OrderedDict[int, tuple[Outgoing, OnAnswer]] = OrderedDict()
+        self._waiting: deque[_Entry] = deque()
+        self._alone: deque[_Entry] = deque()
+        self._is_one = False  # what is on its way is one of those
+        self._sent: OrderedDict[int, _Entry] = OrderedDict()
         self._returned: Counter[tuple[str, str | None]] = Counter()
         self._declared: set[str] = set()
         self._refused: set[str] = set()
         self._next_tag = 1
         self._most_body_bytes: int | None = None
-        self.lost_reason: str | None = None
+        self._lost_reason: str | None = None
         self.wait_rungs_ms: frozenset[int] = frozenset()
 
-    def publish(self, message: Outgoing, on_answer: OnAnswer) -> None:
+    @property
+    def lost_reason(self) -> str | None:
+        """Why what waits cannot be sent; None where it can, or nothing waits. For any thread."""
+        return self._lost_reason if self._waiting or self._alone else None
+
+    def publish(self, message: Outgoing, on_answer: OnAnswer, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Send ``message``; ``on_answer`` is called in the I/O thread with what the broker has answered, and its words.
 
-        What it raises is logged and has no other effect.
+        What it raises is logged and has no other effect. What is not ``is_wanted`` any more when its turn comes, or at
+        ``withdraw``, is not sent.
         """
-        self._waiting.append((message, on_answer))
+        entry = _Entry(message, on_answer, is_wanted)
+        (self._alone if self._may_close(message) else self._waiting).append(entry)
         if self._channel is None:
             self._link.open()
         else:
             self._go_on()
 
+    def withdraw(self) -> None:
+        """Forget what waits and is not wanted any more: there is no connection, and copies would become more."""
+        self._waiting = deque(entry for entry in self._waiting if entry.is_wanted())
+        self._alone = deque(entry for entry in self._alone if entry.is_wanted())
+
     def forget(self) -> None:
         """Drop what has no answer yet: the deliveries it belongs to went back to the broker."""
         self._waiting.clear()
-        self._suspects.clear()
+        self._alone.clear()
         # Their answers still come, and must not be taken for those of later copies with the same ids.
-        self._sent = OrderedDict((tag, (message, _ignore)) for tag, (message, _) in self._sent.items())
+        for entry in self._sent.values():
+            entry.on_answer = _ignore
 
     def close(self, on_closed: Callable[[], None]) -> None:
         """Close the connection; publishes without an answer never get one."""
@@ -95,35 +124,50 @@ class Publisher:
         self._channel = channel
         self._next_tag = 1
         self._declared.clear()
-        if not self._waiting and not self._suspects:
+        self._lost_reason = None
+        if not self._waiting and not self._alone:
             self._link.working()
         self._go_on()
 
-    def _go_on(self) -> None:
-        """Send the next suspect, once the one before has its answer; else all that waits."""
-        while (channel := self._channel) is not None and not (self._is_testing and self._sent):
-            self._is_testing = bool(self._suspects)
-            queue = self._suspects or self._waiting
-            if not queue:
-                return
-            self._send(channel, *queue.popleft())
+    def _may_close(self, message: Outgoing) -> bool:
+        """Whether the broker may close the channel over it, though nothing is wrong with the message."""
+        is_first = message.declare is not None and message.queue not in self._declared | self._refused
+        return is_first or message.queue.startswith(_TO_A_CONNECTION)
 
-    def _send(self, channel: Channel, message: Outgoing, on_answer: OnAnswer) -> None:
-        why = self._too_large(channel, message)
+    def _go_on(self) -> None:
+        """Send all that waits; but what is sent alone, and what waits meanwhile, each when the other is answered."""
+        while self._channel is not None and not (self._sent and (self._is_one or self._alone)):
+            while self._alone and not (self._alone[0].is_suspect or self._may_close(self._alone[0].message)):
+                self._waiting.append(self._alone.popleft())
+            if self._alone and not (self._is_one and self._waiting):
+                self._is_one = True
+                self._send(self._channel, self._alone.popleft())
+            else:
+                self._is_one = False
+                if not self._waiting:
+                    return
+                for _ in range(len(self._waiting)):
+                    if self._channel is not None:
+                        self._send(self._channel, self._waiting.popleft())
+
+    def _send(self, channel: Channel, entry: _Entry) -> None:
+        if not entry.is_wanted():
+            return
+        why = self._too_large(channel, entry.message)
         if not why and not channel.is_open:  # it is closing: what is not sent comes with the next
-            self._waiting.append((message, on_answer))
+            self._waiting.append(entry)
             self._channel = None
             return
         try:
             if not why:
-                self._put_on_wire(channel, message)
+                self._put_on_wire(channel, entry.message)
         except Exception as error:
             why = f"it cannot be sent: {error}"
         if why:
             # Not at once: who is answered publishes something else, and many of those would call each other for ever.
-            self._loop.call_later(0, lambda: self._answer(message, on_answer, Answer.REFUSED, why))
+            self._loop.call_later(0, lambda: self._answer(entry, Answer.REFUSED, why))
         else:
-            self._sent[self._next_tag] = (message, on_answer)
+            self._sent[self._next_tag] = entry
             self._next_tag += 1
 
     def _put_on_wire(self, channel: Channel, message: Outgoing) -> None:
@@ -137,6 +181,8 @@ class Publisher:
         size, most, room = len(message.body), self._most_body_bytes, room_bytes(channel)
         if most is not None and size > most:
             return f"its body of {size} bytes is larger than the broker's max_message_size of {most}"
+        if message.delay_ms is not None:
+            room -= _DEATHS_BYTES
         if len(message.properties.raw) > room:
             return f"its headers of {len(message.properties.raw)} bytes are more than the {room} of a frame"
         return ""
@@ -151,15 +197,16 @@ class Publisher:
         if not is_multiple:
             entry = self._sent.pop(tag, None)
             if entry is not None:
-                self._answer(*entry, answer)
+                self._answer(entry, answer)
         else:
             while self._sent and next(iter(self._sent)) <= tag:
                 _, entry = self._sent.popitem(last=False)
-                self._answer(*entry, answer)
-        if self._is_testing:
+                self._answer(entry, answer)
+        if self._is_one or self._alone:
             self._go_on()
 
-    def _answer(self, message: Outgoing, on_answer: OnAnswer, answer: Answer, words: str = "") -> None:
+    def _answer(self, entry: _Entry, answer: Answer, words: str = "") -> None:
+        message = entry.message
         if self._returned:
             key = (message.queue, message.properties.get("message_id"))
             if self._returned[key] > 0:
@@ -172,7 +219,7 @@ class Publisher:
         if message.delay_ms is not None and answer is not Answer.REFUSED:
             self._note_wait_queue(message.delay_ms, exists=answer is not Answer.RETURNED)
         try:
-            on_answer(answer, words)
+            entry.on_answer(answer, words)
         except Exception:
             # pika would end the connection, and all that has no answer yet would be sent again on the next.
             log.exception("what waited for the answer to a publish to %s failed", message.queue)
@@ -190,22 +237,24 @@ class Publisher:
         declared = {queue for queue in self._declared if _is_about(reason, queue)}
         self._refused.update(declared)
         is_one, sent = len(self._sent) == 1, self._take_sent()  # those that nobody waits for may be to blame too
-        is_known = bool(declared) or (size is not None and any(len(m.body) > int(size[1]) for m, _ in sent))
+        is_known = bool(declared) or (size is not None and any(len(each.message.body) > int(size[1]) for each in sent))
         if is_one and sent and not declared:
-            self._answer(*sent[0], Answer.REFUSED, reason)
+            self._answer(sent[0], Answer.REFUSED, reason)
         else:
-            (self._waiting if is_known else self._suspects).extendleft(reversed(sent))
+            for each in sent:
+                each.is_suspect = not is_known
+            (self._waiting if is_known else self._alone).extendleft(reversed(sent))
 
     def _on_lost(self, reason: str) -> None:
-        self.lost_reason = reason
+        self._lost_reason = reason
         self._most_body_bytes = None  # the next broker may take more
-        (self._suspects if self._is_testing else self._waiting).extendleft(reversed(self._take_sent()))
+        (self._alone if self._is_one else self._waiting).extendleft(reversed(self._take_sent()))
 
-    def _take_sent(self) -> list[tuple[Outgoing, OnAnswer]]:
+    def _take_sent(self) -> list[_Entry]:
         """What has no answer, and gets none on this channel any more."""
         self._channel = None
         self._returned.clear()
-        sent = [entry for entry in self._sent.values() if entry[1] is not _ignore]
+        sent = [entry for entry in self._sent.values() if entry.on_answer is not _ignore]
         self._sent.clear()
         return sent
 

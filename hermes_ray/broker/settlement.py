@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
@@ -20,9 +19,10 @@ from pika.channel import Channel
 from hermes_ray.broker.ack_ledger import AckLedger
 from hermes_ray.broker.ages import Ages
 from hermes_ray.broker.delivery import Delivery
-from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, reduced, retry
+from hermes_ray.broker.following import Following, Kind
+from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, retry
 from hermes_ray.broker.properties import Properties
-from hermes_ray.broker.publisher import Answer, Publisher
+from hermes_ray.broker.publisher import Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.broker.topology import dead_queue, queue_arguments, wait_arguments, wait_queue
@@ -34,9 +34,8 @@ __all__ = ["Settler"]
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["acked", "retried", "dead_lettered_permanent", "dead_lettered_attempts"]
-
-REPUBLISH_DELAY_S = 1.0  # after the broker had no room for a retry or dead letter
+WAITED_RATIO = 0.1  # of the time there is for a delivery, before a handler begins
+LEFT_RATIO = 0.05  # of that time, for the confirm of what was given up on at its end
 LEAST_ROOM_BYTES = 4_000  # of the smallest frame that AMQP has
 HOLD_S = 0.9 * 1800  # where a broker waits for ever: so long is it by default
 
@@ -52,9 +51,9 @@ class Settler:
     ) -> None:
         self.counts = SettlementCounts()
         self.held_bytes = 0  # of the bodies of what is open
-        self._loop = loop
+        self.loop = loop
         self._spec = spec
-        self._publisher = publisher
+        self.publisher = publisher
         self._on_due = on_due
         self._wire = wire
         self._channel: Channel | None = None
@@ -62,10 +61,11 @@ class Settler:
         self._ledger = AckLedger()
         self._ages = Ages()
         self._due: Counter[Kind] = Counter()  # settled, and counted when the acks are on the wire: else they come again
-        self._held: dict[int, tuple[Delivery, str]] = {}  # by tag, with why they can be moved nowhere
-        self._following: dict[int, _Following] = {}  # by tag, those that wait for confirms
+        self._held: dict[int, str] = {}  # by tag, why they can be moved nowhere
+        self.following: dict[int, Following] = {}  # by tag, those that wait for confirms
         self._is_ending = False
-        self.overdue = (0, 0)
+        self.overdue_tag = 0
+        self.waited_tag = 0
         self.ack_limit_s: float | None = HOLD_S
         self.on_held: Callable[[], None] = lambda: None
 
@@ -86,7 +86,7 @@ class Settler:
     @property
     def held(self) -> tuple[str, ...]:
         """Why deliveries that the broker takes back in no form are held, a reason each."""
-        return tuple(why for _, why in list(self._held.values()))
+        return tuple(self._held.values())
 
     def begin(self, channel: Channel) -> int:
         """Deliveries are of this channel from now on; returns its epoch."""
@@ -94,18 +94,19 @@ class Settler:
         self._epoch += 1
         self._ledger = AckLedger()
         self._ages = Ages()
+        self.overdue_tag = self.waited_tag = 0
         return self._epoch
 
     def lose(self) -> None:
         """The channel is gone, and the broker has requeued all that was open on it."""
         self._channel = None
         self._held.clear()
-        self._following.clear()
+        self.following.clear()
         self._due.clear()
         self.held_bytes = 0
         self.counts.given_back += self._ledger.open_count
         self._ledger = AckLedger()
-        self._publisher.forget()
+        self.publisher.forget()
 
     def receive(self, batch: Sequence[Delivery]) -> None:
         """Deliveries of the current channel arrived."""
@@ -148,10 +149,13 @@ class Settler:
         channel = self._channel
         for delivery in deliveries:
             if channel is not None and channel.is_open and self.ours(delivery):
-                channel.basic_nack(delivery.tag, requeue=True)
-                self._ledger.give_back(delivery.tag)
+                self._nack(channel, delivery.tag)
                 self.held_bytes -= len(delivery.body)
-                self.counts.given_back += 1
+
+    def _nack(self, channel: Channel, tag: int) -> None:
+        channel.basic_nack(tag, requeue=True)
+        self._ledger.give_back(tag)
+        self.counts.given_back += 1
 
     def send_acks(self) -> None:
         """Put the acks that are due on the wire."""
@@ -165,7 +169,7 @@ class Settler:
     def _leave_behind(self, delivery: Delivery, outcome: Done | Retry | DeadLetter) -> None:
         match outcome:
             case Done(publishes=publishes):
-                _Following(self, delivery, [self._made_by_handler(publish) for publish in publishes], "acked", outcome)
+                Following(self, delivery, [self._made_by_handler(publish) for publish in publishes], "acked", outcome)
             case Retry(error=error, traceback=traceback, reason=reason):
                 if attempt_of(Properties(delivery.raw)) < self._spec.max_attempts:
                     self._retry_later(delivery, outcome)
@@ -189,7 +193,7 @@ class Settler:
             delay_ms=delay_ms,
             declare=wait_arguments(spec.queue, spec.queue_type, delay_ms) if spec.declare else None,
         )
-        _Following(self, delivery, [message], "retried", outcome)
+        Following(self, delivery, [message], "retried", outcome)
 
     def bury(self, delivery: Delivery, letter: DeadLetter) -> None:
         """Move ``delivery`` to the dead-letter queue."""
@@ -202,12 +206,30 @@ class Settler:
             declare=queue_arguments(spec.queue_type) if spec.declare else None,
         )
         kind: Kind = "dead_lettered_attempts" if letter.reason in ("attempts", "timeout") else "dead_lettered_permanent"
-        _Following(self, delivery, [message], kind, letter)
+        Following(self, delivery, [message], kind, letter)
 
-    def hold(self, delivery: Delivery, why: str) -> None:
-        """Keep ``delivery``, which the broker takes back in no form, until shortly before it would take offence."""
+    def settled(self, delivery: Delivery, kind: Kind) -> None:
+        """What ``delivery`` has left behind has arrived: its ack is due."""
+        self._due[kind] += 1
+        self._ledger.settle(delivery.tag)
+        self.held_bytes -= len(delivery.body)
+        self._on_due()
+
+    def hold(self, delivery: Delivery, kind: Kind, why: str) -> None:
+        """Keep ``delivery``, which the broker takes back in no form, until shortly before it would take offence.
+
+        Where the queue has a dead-letter exchange of its own, the broker moves it there itself.
+        """
+        if "x-dead-letter-exchange" in self._spec.arguments and self._channel is not None and self._channel.is_open:
+            log.warning("a message is rejected to the dead-letter exchange of %s: %s", self._spec.queue, why)
+            self._channel.basic_reject(delivery.tag, requeue=False)
+            self._ledger.give_back(delivery.tag)
+            self.held_bytes -= len(delivery.body)
+            setattr(self.counts, kind, getattr(self.counts, kind) + 1)
+            return
         log.warning("a message can be moved nowhere and stays in %s: %s", self._spec.queue, why)
-        self._held[delivery.tag] = (delivery, why)
+        self._held[delivery.tag] = why  # without the body: there may be many
+        self.held_bytes -= len(delivery.body)
         if self._is_ending:
             self.let_go()
         else:
@@ -219,16 +241,23 @@ class Settler:
         self._let_go_of(list(self._held))
 
     def look_at_ages(self, now_s: float) -> None:
-        """Note in ``overdue`` up to which tag of which epoch the broker soon takes deliveries back, at ``now_s``.
+        """Note in ``overdue_tag`` up to which tag the broker soon takes deliveries back, at ``now_s``.
 
-        What is held, or waits for confirms, is given back before; a retry that is confirmed after all is another copy.
+        What is held, or has waited for confirms, is given back before; a retry that is confirmed after all is another
+        copy. In ``waited_tag``: up to where a handler should not begin any more, since too little time is left for it.
         """
-        if tag := self._ages.before(now_s - (self.ack_limit_s or HOLD_S)):
-            self._let_go_of([each for each in self._held if each <= tag])
-            if self.ack_limit_s is not None:
-                self.overdue = (self._epoch, tag)
-                for each in [each for each in self._following if each <= tag]:
-                    self._following.pop(each).give_up()
+        limit_s = self.ack_limit_s or HOLD_S
+        overdue = self._ages.before(now_s - limit_s)
+        self._let_go_of([tag for tag in self._held if tag <= overdue])
+        self._ages.forget(now_s - limit_s)
+        if self.ack_limit_s is None:
+            return
+        self.overdue_tag, self.waited_tag = overdue, self._ages.before(now_s - WAITED_RATIO * limit_s)
+        late = [each for tag, each in self.following.items() if tag <= overdue]
+        for each in late:
+            each.give_up_unless_new(now_s, LEFT_RATIO * limit_s)
+        if late:
+            self.publisher.withdraw()
 
     def is_overdue(self, delivery: Delivery, running_s: float) -> bool:
         """Whether ``delivery``, in a handler for ``running_s``, is to be given up on; for any thread.
@@ -236,93 +265,11 @@ class Settler:
         Of a channel that is gone the broker has it back long since; who is at it still can only be told by the time.
         """
         if delivery.epoch == self._epoch:
-            return (delivery.epoch, delivery.tag) <= self.overdue
+            return delivery.tag <= self.overdue_tag
         return self.ack_limit_s is not None and running_s > self.ack_limit_s
 
     def _let_go_of(self, tags: Iterable[int]) -> None:
-        self.give_back([self._held.pop(tag)[0] for tag in tags])
-
-
-class _Following:
-    """The publishes of one delivery, which is settled when all are confirmed.
-
-    A retry or dead letter for which there is no room is sent again for as long as the delivery is ours: nothing is lost
-    while a queue is missing or full. What the broker refuses for what it is is not sent again: a retry becomes a dead
-    letter, a dead letter loses headers. A handler's publish that does not arrive fails the delivery.
-    """
-
-    __slots__ = ("_delivery", "_is_reduced", "_kind", "_missing", "_outcome", "_settler")
-
-    def __init__(
-        self,
-        settler: Settler,
-        delivery: Delivery,
-        messages: Sequence[Outgoing],
-        kind: Kind,
-        outcome: Done | Retry | DeadLetter,
-    ) -> None:
-        self._settler = settler
-        self._delivery = delivery
-        self._kind = kind
-        self._outcome = outcome
-        self._missing = len(messages)
-        self._is_reduced = False
-        settler._following[delivery.tag] = self
-        for message in messages:
-            self._send(message)
-
-    def _send(self, message: Outgoing) -> None:
-        if self._missing > 0 and self._settler.ours(self._delivery):
-            self._settler._publisher.publish(message, lambda answer, words: self._on_answer(message, answer, words))
-
-    def _on_answer(self, message: Outgoing, answer: Answer, words: str) -> None:
-        if self._missing <= 0 or not self._settler.ours(self._delivery):
-            return
-        if answer is Answer.CONFIRMED or (answer is Answer.RETURNED and message.may_be_lost):
-            self._missing -= 1
-            if not self._missing:
-                self._settle()
-        elif answer is Answer.REFUSED:
-            self._refused(message, words)
-        elif answer is Answer.RETURNED and self._kind == "acked":
-            self._fail(f"there is no queue {message.queue}")
-        else:
-            log.warning("publish to %s was %s; trying again", message.queue, answer)
-            self._settler._loop.call_later(REPUBLISH_DELAY_S, lambda: self._send(message))
-
-    def _refused(self, message: Outgoing, words: str) -> None:
-        settler, delivery, outcome = self._settler, self._delivery, self._outcome
-        if isinstance(outcome, Done):
-            self._fail(f"to {message.queue}: {words}")
-        elif isinstance(outcome, Retry):
-            self._close()
-            error = f"{outcome.error} (and its retry was refused: {words})"
-            settler.bury(delivery, DeadLetter(reason="refused", error=error, traceback=outcome.traceback))
-        elif not self._is_reduced:
-            self._is_reduced = True
-            self._send(reduced(message, settler.room_bytes))
-        else:
-            self._close()
-            settler.hold(delivery, words)
-
-    def give_up(self) -> None:
-        """The confirms come too late: back to the queue."""
-        self._close()
-        self._settler.give_back([self._delivery])
-
-    def _close(self) -> None:
-        self._missing = 0
-        self._settler._following.pop(self._delivery.tag, None)
-
-    def _fail(self, why: str) -> None:
-        """A publish of the handler's does not arrive: as if the handler had raised."""
-        self._close()
-        self._settler.apply([(self._delivery, Retry(error=f"publish failed: {why}", traceback=""))])
-
-    def _settle(self) -> None:
-        self._close()
-        settler = self._settler
-        settler._due[self._kind] += 1
-        settler._ledger.settle(self._delivery.tag)
-        settler.held_bytes -= len(self._delivery.body)
-        settler._on_due()
+        for tag in tags:
+            del self._held[tag]
+            if self._channel is not None and self._channel.is_open:
+                self._nack(self._channel, tag)

@@ -64,9 +64,9 @@ def build(raw: Any, *, need_topics: bool) -> Config:
     for name, topic in config.topics.items():
         _check_topic(dotted("topics", name), topic)
         check_timeout(dotted("topics", name), topic.worker.timeout_s, config.broker.ack_timeout_s)
+        check_queue(dotted("topics", name), config.queue_of(name), topic)
     if problem := tls_problem(config.broker.tls, config.broker.urls):
         raise UserMistake(problem)
-        check_queue(dotted("topics", name), config.queue_of(name), topic)
     check_exchanges(config)
     _check_queues({name: topic.get("queue") or name for name, topic in raw.get("topics", {}).items()})
     return config

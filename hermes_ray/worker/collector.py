@@ -47,8 +47,11 @@ def _watch(resident_bytes: Callable[[], int], sleep: Callable[[float], object]) 
     after = resident_bytes()
     while True:
         sleep(_LOOK_EVERY_S)
-        now = resident_bytes()
+        try:
+            now = resident_bytes()
+        except OSError:  # a moment in which a handler has all the files that the process may open
+            continue
         after = min(after, now)
         if now - after > max(_MOST_GROWTH_BYTES, _MOST_GROWTH_RATIO * after):
             gc.collect()
-            after = resident_bytes()
+            after = now  # at most, and soon less

@@ -130,12 +130,15 @@ def _cause(error: BaseException, options: Mapping[str, Any]) -> BaseException | 
 def _trace_of(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:  # of what an error may have in its place, such as notes or a line that are none
+    except BaseException:  # of what an error may have in its place, such as notes or a line that are none
         return ""
 
 
 def _said(error: BaseException) -> str:
-    name = type(error).__name__
+    try:
+        name = type(error).__name__
+    except BaseException:  # of a name that its class makes up
+        return "an error without a name"
     try:
         return f"{name}: {error}" if str(error) else name
     except BaseException:  # of its __str__: an exit there would take the slot away for good

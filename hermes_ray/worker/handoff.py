@@ -36,21 +36,29 @@ class Handoff:
 
     def __iter__(self) -> Iterator[Delivery]:
         buffer, idle = self._buffer, self._idle
+        delivery: Delivery | None
         asleep = threading.Lock()
         asleep.acquire()
-        while True:
-            try:
-                delivery = buffer.popleft()
-            except IndexError:
-                idle.append(asleep)
-                # A put between popleft and idle.append found no idle thread and woke none: look once more.
-                if not buffer or not _withdraw(idle, asleep):
-                    asleep.acquire()
-                    self._waking = False
-                continue
-            if idle and buffer and not self._waking:
+        try:
+            while True:
+                try:
+                    delivery = buffer.popleft()
+                except IndexError:
+                    delivery = None  # while this thread waits its last message would be kept
+                    idle.append(asleep)
+                    # A put between popleft and idle.append found no idle thread and woke none: look once more.
+                    if not buffer or not _withdraw(idle, asleep):
+                        asleep.acquire()
+                        self._waking = False
+                    continue
+                if idle and buffer and not self._waking:
+                    self._wake_one()
+                yield delivery
+        finally:  # an exception that a handler has left for its thread: whoever was to be woken here is not
+            _withdraw(idle, asleep)
+            self._waking = False
+            if buffer:
                 self._wake_one()
-            yield delivery
 
     def _wake_one(self) -> None:
         while True:

@@ -28,6 +28,7 @@ class IncomingMessage(Message):
         self._headers = None
         self._check = check
         self._publishes = None
+        self._twins = None
 
     @property
     def _read(self) -> Properties:

@@ -3,23 +3,18 @@
 A slot task drives the handler's coroutine itself, in a context copied per message, so that no task is created per
 message and ``asyncio.timeout`` still works.
 
-Handlers that seldom wait take turns with those that do, and with timers: after ``TURN_S`` of one round of the event
-loop a slot takes no further message before the next. (Without, a sleep of 10 ms took 3.1 s under 12,000 messages.)
-
 A handler that cancels its task, now or later, cancels what it does itself: never the slot's next message.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import replace
 from time import monotonic
 from types import CoroutineType
@@ -32,13 +27,14 @@ from hermes_ray.worker.event_loop import run_for_ever
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import take_back
 from hermes_ray.worker.incoming import IncomingMessage
+from hermes_ray.worker.loop_blocks import LoopBlocks
 from hermes_ray.worker.results import result_of
 from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
+from hermes_ray.worker.slot_task import Asker, HandlerThreads, SlotTask
 from hermes_ray.worker.standstill import Standstill
+from hermes_ray.worker.turns import Turns
 
 __all__ = ["LoopSlots"]
-
-TURN_S = 0.005
 
 
 class LoopSlots:
@@ -52,10 +48,13 @@ class LoopSlots:
         self._buffer: deque[Delivery] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._interrupted: dict[Slot, Retry] = {}  # what becomes of the messages whose handlers were told to stop
-        self._tasks: dict[Slot, _SlotTask] = {}
+        self._tasks: dict[Slot, SlotTask] = {}
         self._loop = asyncio.new_event_loop()
         self._wake_pending = False
-        self._turn_s: float | None = None  # since when messages are taken in this round of the event loop
+        self._turns = Turns(self._loop.call_soon)
+        self._threads = HandlerThreads(concurrency)
+        self._left: deque[tuple[float, Asker]] = deque()  # messages whose handlers were stopped, and when
+        self._blocks = LoopBlocks(self._loop.call_soon_threadsafe, self._holder)
 
     def start(self, settle: Settle) -> None:
         """Start handling; ``settle`` is called in the loop's thread with each delivery and its outcome."""
@@ -80,8 +79,33 @@ class LoopSlots:
 
     def trace(self, slot: Slot) -> str:
         """Where the handler in ``slot`` is, as far as it keeps the event loop."""
-        frame = None if slot in self._interrupted else sys._current_frames().get(self._thread.ident or 0)
+        frame = sys._current_frames().get(self._thread.ident or 0) if self._holder() is slot else None
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+    def look(self, now_s: float) -> None:
+        """Note what keeps the event loop; called often, by one thread."""
+        self._blocks.look(now_s)
+
+    def held_up_s(self, slot: Slot, since_s: float) -> float:
+        """For how long since ``since_s`` the handler in ``slot`` could not go on, as another kept the event loop."""
+        return self._blocks.within_s(slot, since_s)
+
+    def has_left_threads(self, before_s: float) -> bool:
+        """Whether a thread still works for a handler that was stopped before ``before_s``; told once of each."""
+        found = False
+        while self._left and self._left[0][0] < before_s:
+            found |= self._threads.is_at_work_for(self._left.popleft()[1])
+        return found
+
+    def _holder(self) -> Slot | None:
+        """The slot whose handler the event loop is at."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        while frame is not None:
+            if frame.f_code is _WORK:
+                slot: Slot = frame.f_locals["slot"]
+                return slot
+            frame = frame.f_back
+        return None
 
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""
@@ -92,8 +116,9 @@ class LoopSlots:
         asyncio.run_coroutine_threadsafe(result_of(awaitable), self._loop).result()
 
     def _run_loop(self, settle: Settle) -> None:
+        self._loop.set_default_executor(self._threads)
         for slot in self.slots:
-            self._tasks[slot] = _SlotTask(self._work(slot, settle), loop=self._loop)
+            self._tasks[slot] = SlotTask(self._work(slot, settle), loop=self._loop)
         run_for_ever(self._loop)
 
     def _wake(self) -> None:
@@ -117,6 +142,7 @@ class LoopSlots:
         call, topic, check = self._handler.call, self._topic, self._check
         task = self._tasks[slot]
         outcome: Outcome
+        step: Any
         while True:
             delivery = self._take()
             if delivery is None:
@@ -135,28 +161,28 @@ class LoopSlots:
                     result = stop.value
                 else:
                     self._wake_one()
-                    result = await _Rest(step, coroutine, waited_for)
+                    result = await _Rest(self._turns, step, coroutine, waited_for)
                 if result is not None:
                     await self._finish(step, result)
+                message.seal()
                 outcome = Done(publishes=message.publishes) if message.has_published else None
             except BaseException as error:  # CancelledError too: a task that ends takes its slot away for good
+                message.seal()
                 outcome = failure(error, self._handler)
-            message.seal()
             if not slot.end():
                 return  # it was counted out: this worker is being replaced
             settle(delivery, self._told(slot, outcome) if self._interrupted else outcome)
+            del delivery, message
+            step = coroutine = result = waited_for = outcome = None  # which would be kept while the slot is idle
             task.message = None
-            if task.cancelling():  # what an earlier handler asked for would hit what comes next
+            if task.is_asked:  # what was asked for might hit what comes next
+                task.is_asked = False
                 await self._next_turn()
 
     def _take(self) -> Delivery | None:
         """The next message; None where there is none, or others have waited for their turn."""
-        if self._turn_s is None:
-            self._begin_turn()
-        elif monotonic() - self._turn_s > TURN_S:
-            return None
         try:
-            return self._buffer.popleft()
+            return None if self._turns.is_over() else self._buffer.popleft()
         except IndexError:
             return None
 
@@ -171,22 +197,16 @@ class LoopSlots:
         except StopIteration:
             return
         self._wake_one()
-        await _Rest(step, coroutine, waited_for)
+        await _Rest(self._turns, step, coroutine, waited_for)
 
     def _told(self, slot: Slot, outcome: Outcome) -> Outcome:
         """What becomes of a message whose handler may have been told to stop: where it was then is in its traceback."""
         told = self._interrupted.pop(slot, None)
         if told is None:
             return outcome
+        if (message := self._tasks[slot].message) is not None:
+            self._left.append((monotonic(), message))
         return replace(told, traceback=getattr(outcome, "traceback", ""))
-
-    def _begin_turn(self) -> None:
-        # What is asked for now comes in the next round, before all who ask later: so it ends this one.
-        self._turn_s = monotonic()
-        self._loop.call_soon(self._end_turn)
-
-    def _end_turn(self) -> None:
-        self._turn_s = None
 
     async def _next_turn(self) -> None:
         with suppress(asyncio.CancelledError):  # which a handler asked for that has returned before it came
@@ -206,41 +226,26 @@ class LoopSlots:
             _forget_cancellation()
 
 
-_asked_by: ContextVar[object] = ContextVar("the message whose handler, or what it has left behind, runs now")
-
-
-class _SlotTask(asyncio.Task[None]):
-    """The task of a slot, which handlers take for their own; ``message`` stands for the one that it handles now."""
-
-    message: object = None
-
-    def of_next_message(self) -> Callable[..., Any]:
-        """A handler is called next; returns what runs each step of it in a context of its own."""
-        self.message = message = object()
-        run = contextvars.copy_context().run
-        run(_asked_by.set, message)
-        return run
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel, unless a handler asks that has returned: a task of its own would be over."""
-        return _asked_by.get(self.message) is self.message and super().cancel(msg)
-
-
 class _Rest:
     """Awaits what is left of ``coroutine``, which waits for ``waited_for``, with every step taken by ``step``."""
 
-    __slots__ = ("_coroutine", "_step", "_waited_for")
+    __slots__ = ("_coroutine", "_step", "_turns", "_waited_for")
 
-    def __init__(self, step: Callable[..., Any], coroutine: Coroutine[Any, Any, Any], waited_for: Any) -> None:
+    def __init__(
+        self, turns: Turns, step: Callable[..., Any], coroutine: Coroutine[Any, Any, Any], waited_for: Any
+    ) -> None:
+        self._turns = turns
         self._step = step
         self._coroutine = coroutine
         self._waited_for = waited_for
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        step, coroutine, waited_for = self._step, self._coroutine, self._waited_for
+        step, coroutine, waited_for, turns = self._step, self._coroutine, self._waited_for, self._turns
         while True:
             try:
                 value = yield waited_for
+                if waited_for is None and turns.is_over():
+                    yield from turns.wait()
             except BaseException as error:
                 resume: Callable[[Any], Any] = coroutine.throw
                 argument: Any = error
@@ -250,6 +255,9 @@ class _Rest:
                 waited_for = step(resume, argument)
             except StopIteration as stop:
                 return stop.value
+
+
+_WORK = LoopSlots._work.__code__
 
 
 def _forget_cancellation() -> None:

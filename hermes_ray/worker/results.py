@@ -7,6 +7,7 @@ import inspect
 import threading
 from concurrent.futures import Future
 from contextlib import AsyncContextDecorator, ContextDecorator
+from itertools import islice
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
@@ -14,12 +15,24 @@ from hermes_ray.worker.event_loop import run_for_ever
 
 __all__ = ["PassedOn", "is_unfinished", "result_of"]
 
-_NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator)
+_NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip)
+_MANY = (list, tuple, set)
+_MOST_LOOKED_AT = 1_000
 
 
 def is_unfinished(result: Any) -> bool:
     """Whether ``result``, a handler's, means work that may not have been done yet: then ``result_of`` it is to run."""
-    return isinstance(result, (*_NEVER_RUN, Future)) or inspect.isawaitable(result)
+    if isinstance(result, _MANY):
+        return any(_is_one_unfinished(each) for each in islice(result, _MOST_LOOKED_AT))
+    return _is_one_unfinished(result)
+
+
+def _is_one_unfinished(result: Any) -> bool:
+    return isinstance(result, (*_NEVER_RUN, Future)) or inspect.isawaitable(result) or _is_of_process_pool(result)
+
+
+def _is_of_process_pool(result: Any) -> bool:
+    return type(result).__module__ == "multiprocessing.pool" and hasattr(result, "wait")
 
 
 async def result_of(result: Any) -> None:
@@ -27,11 +40,30 @@ async def result_of(result: Any) -> None:
 
     Raises what they raise, and ``TypeError`` for a generator or a context manager: nothing of it has run.
     """
-    while is_unfinished(result):
+    if isinstance(result, _MANY):
+        for each in result:
+            await result_of(each)
+        return
+    while _is_one_unfinished(result):
         if isinstance(result, _NEVER_RUN):
             kind = type(result).__name__
             raise TypeError(f"the handler returned a {kind}, of which nothing has run: return its result")
-        result = await (asyncio.wrap_future(result) if isinstance(result, Future) else result)
+        if isinstance(result, Future):
+            result = await _of_pool(result)
+        else:
+            result = await (asyncio.to_thread(result.get) if _is_of_process_pool(result) else result)
+
+
+async def _of_pool(future: Future[Any]) -> Any:
+    """Its result; a StopIteration too, which no future of asyncio can hold."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    future.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
+    try:
+        await done.wait()
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+    return future.result()
 
 
 class PassedOn:

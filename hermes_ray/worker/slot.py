@@ -27,6 +27,10 @@ Run = tuple[float, Delivery]
 """When a handler was called, monotonic, and with what."""
 
 
+_MOST_ERRORS = 1_000  # that led to one another or are grouped: to write more of them down takes too long
+_FIRST_MS = 946_684_800_000  # the year 2000: a sender that says an earlier time knows none
+
+
 class Slot:
     """Counts of one slot, written by that slot alone: no lock, no lost update.
 
@@ -49,7 +53,7 @@ class Slot:
     def begin(self, delivery: Delivery) -> None:
         """The handler is called with ``delivery`` now."""
         eligible_ms = eligible_ms_of(delivery.raw)
-        if eligible_ms is not None:
+        if eligible_ms is not None and eligible_ms > _FIRST_MS:
             wait_s = max(0.0, time.time() - eligible_ms / 1000)  # clocks of two machines may disagree
             self.wait[bucket(wait_s)] += 1
             self.wait_s += wait_s
@@ -123,22 +127,33 @@ def figures_of(slots: Sequence[Slot]) -> SlotFigures:
 
 
 def failure(error: BaseException, handler: Handler) -> Outcome:
-    """What becomes of a message whose handler raised ``error``."""
-    text, trace = handler.sentence_of(error), handler.trace_of(error)
-    if _is_permanent(error):
+    """What becomes of a message whose handler raised ``error``; never raises, whatever an error of its own kind does.
+
+    Nothing of the traceback is kept: an error that is raised again and again would gather all its messages in it.
+    """
+    try:
+        is_permanent = any(isinstance(each, PermanentError) for each in _together_with(error, causes=False))
+        is_short = len(_together_with(error, once=False)) < _MOST_ERRORS
+        text, trace = handler.sentence_of(error), handler.trace_of(error) if is_short else ""
+        for each in _together_with(error):
+            each.__traceback__ = None
+    except BaseException:
+        is_permanent, text, trace = False, "the handler raised what cannot be told", ""
+    if is_permanent:
         return DeadLetter(reason="permanent", error=text, traceback=trace)
     return Retry(error=text, traceback=trace)
 
 
-def _is_permanent(error: BaseException) -> bool:
-    """Whether no retry can help: so it is where one of a group's errors says it."""
-    looked_at = [error]
-    for each in looked_at:
-        if isinstance(each, PermanentError):
-            return True
-        if isinstance(each, BaseExceptionGroup):
-            looked_at += BaseExceptionGroup.exceptions.__get__(each)
-    return False
+def _together_with(error: BaseException, *, causes: bool = True, once: bool = True) -> list[BaseException]:
+    """``error``, what it groups and, with ``causes``, what has led to it; ``once`` each, or as often as it is told."""
+    found, seen = [error], {id(error)}
+    for each in found:
+        inner = list(BaseExceptionGroup.exceptions.__get__(each)) if isinstance(each, BaseExceptionGroup) else []
+        for more in inner + ([each.__cause__, each.__context__] if causes else []):
+            if more is not None and len(found) < 10 * _MOST_ERRORS and not (once and id(more) in seen):
+                seen.add(id(more))
+                found.append(more)
+    return found
 
 
 def _together(counts: Iterable[Sequence[int]]) -> tuple[int, ...]:

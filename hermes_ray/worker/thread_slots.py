@@ -58,6 +58,17 @@ class ThreadSlots:
         frame = sys._current_frames().get(self._threads.get(slot) or 0)
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
+    def look(self, now_s: float) -> None:
+        """Threads do not keep each other."""
+
+    def held_up_s(self, slot: Slot, since_s: float) -> float:
+        """For how long another handler has kept this one: never."""
+        return 0.0
+
+    def has_left_threads(self, before_s: float) -> bool:
+        """Whether a thread still works for a handler that was stopped: none can be."""
+        return False
+
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""
         return figures_of(self.slots)
@@ -67,20 +78,37 @@ class ThreadSlots:
         self._passed_on.run(awaitable)
 
     def _work(self, slot: Slot, settle: Settle) -> None:
-        call, topic, check = self._handler.call, self._topic, self._check
-        outcome: Outcome
-        for delivery in self._handoff:
-            slot.begin(delivery)
-            message = IncomingMessage(delivery, topic, check)
+        while True:
             try:
-                run = contextvars.copy_context().run
-                result = run(call, message)
-                if result is not None and is_unfinished(result):
-                    run(self._passed_on.run, result)
-                outcome = Done(publishes=message.publishes) if message.has_published else None
-            except BaseException as error:
-                outcome = failure(error, self._handler)
+                self._work_until_counted_out(slot, settle)
+                return  # this worker is being replaced
+            except BaseException as error:  # that a handler has left for its thread, and that came after its return
+                outcome, run = failure(error, self._handler), slot.run
+                if run is not None and slot.end():
+                    settle(run[1], outcome)
+
+    def _work_until_counted_out(self, slot: Slot, settle: Settle) -> None:
+        for delivery in self._handoff:
+            if not self._handle(slot, delivery, settle):
+                return
+            del delivery  # while the slot is idle it would be kept
+
+    def _handle(self, slot: Slot, delivery: Delivery, settle: Settle) -> bool:
+        """Whether the slot goes on: its message was not counted out meanwhile."""
+        outcome: Outcome
+        slot.begin(delivery)
+        message = IncomingMessage(delivery, self._topic, self._check)
+        try:
+            run = contextvars.copy_context().run
+            result = run(self._handler.call, message)
+            if result is not None and is_unfinished(result):
+                run(self._passed_on.run, result)
             message.seal()
-            if not slot.end():
-                return  # it was counted out: this worker is being replaced
-            settle(delivery, outcome)
+            outcome = Done(publishes=message.publishes) if message.has_published else None
+        except BaseException as error:
+            message.seal()
+            outcome = failure(error, self._handler)
+        if not slot.end():
+            return False
+        settle(delivery, outcome)
+        return True

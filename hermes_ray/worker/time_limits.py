@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -52,6 +53,15 @@ class Limited(Protocol):
     def trace(self, slot: Slot) -> str:
         """Where the handler in ``slot`` is."""
 
+    def look(self, now_s: float) -> None:
+        """Note what keeps handlers from going on; called often."""
+
+    def held_up_s(self, slot: Slot, since_s: float) -> float:
+        """For how long since ``since_s`` another handler has kept this one from going on."""
+
+    def has_left_threads(self, before_s: float) -> bool:
+        """Whether a thread still works for a handler that was stopped before ``before_s``; told once of each."""
+
 
 def is_hung(running_s: float, mean_s: float | None, finished_meanwhile: int) -> bool:
     """Whether a handler hangs: for a minute, and for 20 times as long as others took, of which some finished meanwhile.
@@ -93,10 +103,15 @@ class TimeLimits:
 
     def look(self, now_s: float) -> None:
         """Stop what is beyond its time at ``now_s``, monotonic."""
+        self._slots.look(now_s)
+        if self._slots.has_left_threads(now_s - CANCEL_S):
+            self._on_counted_out()
         finished = sum(slot.finished for slot in self._slots.slots)
         for slot in self._slots.slots:
             run = slot.run
             if run is None:
+                self._since.pop(slot, None)
+                self._told.pop(slot, None)
                 continue
             if slot not in self._since or self._since[slot][0] is not run:
                 self._since[slot] = run, finished
@@ -126,11 +141,13 @@ class TimeLimits:
         pause_s = min(most_s, max(least_s, pause_s))
         while True:
             time.sleep(pause_s)
-            self.look(time.monotonic())
+            with suppress(Exception):  # of a logging handler: all other slots are looked at next time
+                self.look(time.monotonic())
 
     def _why(self, slot: Slot, run: Run) -> str | None:
         started_s, delivery = run
-        if self._timeout_s is not None and slot.working_s(started_s) > self._timeout_s:
+        worked_s = slot.working_s(started_s) - self._slots.held_up_s(slot, started_s)
+        if self._timeout_s is not None and worked_s > self._timeout_s:
             return f"timeout: the handler ran for longer than worker.timeout_s ({self._timeout_s:g} s)"
         if self._is_overdue(delivery, time.monotonic() - started_s):
             return (
@@ -144,10 +161,12 @@ class TimeLimits:
             self._told[slot] = run, now_s
             if self._slots.interrupt(slot, run, outcome):
                 return
-        elif now_s - told[1] <= CANCEL_S:
+        elif now_s - told[1] - self._slots.held_up_s(slot, told[1]) <= CANCEL_S:
             return
         trace = self._handler.shown(self._slots.trace(slot)[-SHOWN_CHARACTERS:])
         if slot.count_out(run):
-            log.warning("%s; it goes on, and its worker is replaced", outcome.error)
             self._settle(run[1], replace(outcome, traceback=trace))
             self._on_counted_out()
+            # Elsewhere: the handler may hang in the log, and hold it.
+            said = "%s; it goes on, and its worker is replaced", outcome.error
+            threading.Thread(target=log.warning, args=said, name="log", daemon=True).start()

@@ -212,12 +212,12 @@ def test_a_prefetch_replaced_under_load_loses_and_repeats_nothing(vhost_url: str
 
     with working(vhost_url, handle, concurrency=4, prefetch=10) as worker:
         ids = publish(vhost_url, 2000)
-        for prefetch in (200, 4, 100, 1, 50) * 4:
+        for prefetch in (200, 4, 100, 1, 10) * 4:
             worker.worker._consumer.set_prefetch(prefetch)
             until(partial(goes_on, len(ledger.handled())), "it goes on")
         until(lambda: len(ledger.handled()) == 2000 and worker["held"] == 0, "all are handled")
         assert ledger.handled() == dict.fromkeys(ids, 1)
-        assert worker["prefetch"] == 50
+        until(lambda: worker["prefetch"] == 10, "the last one counts, which is what the worker itself wants")
 
 
 def test_long_handlers_get_one_message_per_slot(vhost_url: str, ledger: Ledger) -> None:
