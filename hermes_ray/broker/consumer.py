@@ -69,7 +69,7 @@ class Consumer:
         wire = wire_of(broker.decoder)
         self.prefetch = prefetch
         self.consuming = False
-        self.lost_reason: str | None = None
+        self._lost_reason: str | None = None
         self._spec = spec
         self._slots = slots
         self._prefetch_bytes = prefetch_bytes
@@ -144,6 +144,13 @@ class Consumer:
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Hand deliveries that no handler saw back to the broker, at once and with no attempt used."""
         self._io.call(lambda: self._settler.give_back(deliveries))
+
+    @property
+    def lost_reason(self) -> str | None:
+        """Why there is no connection, or none to publish on for what waits to be published; None where all is well."""
+        if self._lost_reason is None and (reason := self._publisher.lost_reason) is not None:
+            return f"cannot publish: {reason}"
+        return self._lost_reason
 
     @property
     def counts(self) -> SettlementCounts:
@@ -239,7 +246,7 @@ class Consumer:
         if not self._ending:
             self._link.working()
             self.consuming = True
-            self.lost_reason = None
+            self._lost_reason = None
             self._on_change()
 
     def _on_lost(self, reason: str) -> None:
@@ -250,7 +257,7 @@ class Consumer:
         self._slots.take_back()  # the broker hands them to others now
         self._settler.lose()
         self.consuming = False
-        self.lost_reason = reason
+        self._lost_reason = reason
         self._batch = []
         self._on_cancelled()
         self._on_change()

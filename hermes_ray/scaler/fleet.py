@@ -94,6 +94,8 @@ class Fleet:
             return f"silent for {silent_s:.0f} s: {ends}"
         if record.not_consuming_since_s is not None and record.report is not None:
             return record.report.lost_reason or "does not consume"
+        if record.report is not None and record.report.lost_reason:
+            return record.report.lost_reason
         if record.report is not None and record.report.hung_count:
             message = "a message without an id" if record.report.hung_id is None else f"message {record.report.hung_id}"
             return f"a handler has been at {message} for {record.report.hung_s:.0f} s, and does not return"
