@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -58,6 +59,31 @@ def test_tags_that_never_reached_us_stand_in_nobodys_way() -> None:
         made.settle(tag)
     assert made.open_count == 4
     assert made.flush() == [(6, True)]
+
+
+def test_what_is_kept_does_not_grow_with_what_comes_after_one_that_runs_for_hours() -> None:
+    made, prefetch = AckLedger(), 500
+    made.add(1, prefetch)
+
+    def settle_beyond_the_first(first: int, last: int) -> None:
+        for tag in range(first, last, 100):
+            for each in range(tag, tag + 100):
+                made.settle(each)
+            assert made.flush() == [(each, False) for each in range(tag, tag + 100)]
+            made.add(tag + prefetch - 1, tag + prefetch + 98)
+
+    settle_beyond_the_first(2, 1_002)
+    tracemalloc.start()
+    try:
+        settle_beyond_the_first(1_002, 201_002)
+        kept_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert made.open_count == prefetch
+    assert kept_bytes < 200 * prefetch
+    made.settle(1)
+    made.settle(201_002)
+    assert made.flush() == [(201_002, True)]
 
 
 def test_the_rungs_of_the_worked_example() -> None:
