@@ -1,6 +1,6 @@
 # `make` lists what there is to do. Everything installs what it needs first, once.
 .DEFAULT_GOAL := help
-.PHONY: help install broker demo test test-all test-ray-up check fix format lint imports types unit docs clean distclean constraints
+.PHONY: help install broker demo test test-all test-ray-up check fix format lint imports types unit docs clean distclean constraints bench-peers
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -84,6 +84,16 @@ types:
 
 unit:
 	@$(PYTEST) --numprocesses=2 tests/unit tests/property
+
+bench-peers: install $(VENV)/.peers ## the CPU of a message beside Celery, Dramatiq, FastStream, Taskiq, pika and C: a quarter of an hour
+	@test -e /usr/include/amqp.h || .ci/apt-install gcc libc6-dev librabbitmq-dev || true
+	$(BIN)/python -m benchmarks.peers
+
+$(VENV)/.peers: benchmarks/peers/constraints.txt | $(INSTALLED)
+	$(BIN)/python -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check --constraint benchmarks/peers/constraints.txt \
+	    celery dramatiq 'faststream[rabbit]' pika taskiq taskiq-aio-pika
+	@touch $@
 
 docs: install ## docs/metrics.md anew, from the definitions
 	$(BIN)/python -m hermes_ray.telemetry.metrics_page > docs/metrics.md
