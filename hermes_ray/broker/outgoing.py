@@ -14,7 +14,7 @@ from typing import Any
 
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.fields import encode, encode_entry
-from hermes_ray.broker.properties import Properties, number_of, persistent, properties
+from hermes_ray.broker.properties import Properties, number_at, number_of, persistent, properties
 from hermes_ray.outcome import DeadLetter, is_for_broker
 
 __all__ = ["ATTEMPT", "DUE_MS", "ORIGINAL", "PUBLISHED_MS", "Outgoing"]
@@ -29,6 +29,7 @@ _ERROR, _TRACEBACK, _TOPIC, _CUT = (f"x-hermes-{word}" for word in ("error", "tr
 
 _REASON_KEY = b"%c%b" % (len(REASON), REASON.encode())
 _STAMP = encode_entry(PUBLISHED_MS, b"l")
+_STAMP_ALONE = (len(_STAMP) + 8).to_bytes(4, "big") + _STAMP  # headers, from their size on, that are nothing else
 _ELIGIBLE_KEYS = tuple(b"%c%bl" % (len(key), key.encode()) for key in (DUE_MS, PUBLISHED_MS))
 
 _ERROR_MAX_BYTES = 500
@@ -123,6 +124,8 @@ def eligible_ms_of(raw: bytes) -> int | None:
 
     Nobody does of a dead letter that was moved back: what it waited before that is no wait for a worker.
     """
+    if raw.startswith(_STAMP_ALONE, 2) and raw[0] & 0xE0 == 0x20:  # most of ours: 0.3 µs instead of 1
+        return number_at(raw, 2 + len(_STAMP_ALONE))
     return None if _REASON_KEY in raw else number_of(raw, _ELIGIBLE_KEYS)
 
 

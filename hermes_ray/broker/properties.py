@@ -13,7 +13,7 @@ from typing import Any
 
 from hermes_ray.broker.fields import decode, encode_entry, entries, key_of, text_of
 
-__all__ = ["FIELDS", "NO_PROPERTIES", "Properties", "number_of", "persistent", "properties"]
+__all__ = ["FIELDS", "NO_PROPERTIES", "Properties", "number_at", "number_of", "persistent", "properties"]
 
 NO_PROPERTIES = b"\0\0"
 
@@ -71,17 +71,18 @@ def number_of(raw: bytes, keys: Iterable[bytes]) -> int | None:
     for key in keys:
         if raw.startswith(key, _FIRST_HEADER):
             if not raw[0] & 0xC0:
-                return _number_at(raw, _FIRST_HEADER + len(key))
+                return number_at(raw, _FIRST_HEADER + len(key))
         elif key not in raw:
             continue
         start, end = _table_span(raw)
         for _name, first, last in entries(raw, start, end):
             if last - first == 9 and raw.startswith(key, first + 1 - len(key)):
-                return _number_at(raw, first + 1)
+                return number_at(raw, first + 1)
     return None
 
 
-def _number_at(raw: bytes, at: int) -> int | None:
+def number_at(raw: bytes, at: int) -> int | None:
+    """The 64-bit number at ``at``; None where ``raw`` ends before it does."""
     value: int | None = _INT64.unpack_from(raw, at)[0] if at + 8 <= len(raw) else None
     return value
 

@@ -20,6 +20,7 @@ from hermes_ray.broker.outgoing import (
     Outgoing,
     attempt_of,
     dead_letter,
+    eligible_ms_of,
     encode_headers,
     fresh,
     reduced,
@@ -265,3 +266,10 @@ def test_headers_without_number_are_cut_in_one_go() -> None:
     made = reduced(bury(foreign(**theirs)), 10_000)
     assert len(made.properties.raw) <= 10_000
     assert headers_of(made)["x-hermes-reason"] == "attempts"
+
+
+@pytest.mark.parametrize("table", [b"", encode_headers({"a": 1})])
+def test_when_a_message_could_have_been_handled_is_read_off_its_stamp(table: bytes) -> None:
+    made = fresh("q", b"", table=table).properties
+    assert eligible_ms_of(made.raw) == made.header(PUBLISHED_MS)
+    assert eligible_ms_of(made.raw[:34]) is None, "cut short"
