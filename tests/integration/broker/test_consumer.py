@@ -210,7 +210,7 @@ def test_a_prefetch_replaced_under_load_loses_and_repeats_nothing(vhost_url: str
     def goes_on(seen: int) -> bool:
         return len(ledger.handled()) > seen
 
-    with working(vhost_url, handle, concurrency=4, prefetch=50) as worker:  # which the worker goes back to by itself
+    with working(vhost_url, handle, concurrency=4, prefetch=10) as worker:
         ids = publish(vhost_url, 2000)
         for prefetch in (200, 4, 100, 1, 10) * 4:
             worker.worker._consumer.set_prefetch(prefetch)
