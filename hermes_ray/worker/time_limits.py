@@ -168,5 +168,9 @@ class TimeLimits:
             self._settle(run[1], replace(outcome, traceback=trace))
             self._on_counted_out()
             # Elsewhere: the handler may hang in the log, and hold it.
-            said = "%s; it goes on, and its worker is replaced", outcome.error
-            threading.Thread(target=log.warning, args=said, name="log", daemon=True).start()
+            threading.Thread(target=_log, args=(outcome.error,), name="log", daemon=True).start()
+
+
+def _log(error: str) -> None:
+    with suppress(Exception):  # of what a user has the log go to
+        log.warning("%s; it goes on, and its worker is replaced", error)

@@ -1,0 +1,208 @@
+"""Handlers that leave their slot, their thread or the log in a bad way: the next message is handled all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hermes_ray import Message, PermanentError
+from hermes_ray.outcome import DeadLetter, Retry
+from hermes_ray.worker import time_limits
+from tests.support.ledger import until
+from tests.support.slot_rig import Function, Rig
+from tests.unit.worker.test_time_limits import Watched, gate
+
+__all__ = ["gate"]
+
+
+def exit_now(_it: Any) -> Any:
+    raise SystemExit(3)
+
+
+Nameless = type("Nameless", (type,), {"__name__": property(exit_now)})
+WithoutName = Nameless("WithoutName", (Exception,), {})
+WithOddNotes = type("WithOddNotes", (Exception,), {"__notes__": property(exit_now)})
+WithoutClass = type("WithoutClass", (Exception,), {"__class__": property(exit_now)})
+
+
+def nested(levels: int) -> Exception:
+    """A group of two that are one, which is a group of two..."""
+    error: Exception = ValueError("x")
+    for _ in range(levels):
+        error = ExceptionGroup("g", [error, error])
+    return error
+
+
+ODD = {"no name": WithoutName, "odd notes": WithOddNotes, "no class": WithoutClass, "shared groups": lambda: nested(22)}
+
+
+def as_kind(kind: str, function: Function) -> Function:
+    async def handler(message: Message) -> Any:
+        return function(message)
+
+    return handler if kind == "async" else function
+
+
+KINDS = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+@KINDS
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+def test_an_error_of_any_make_fails_its_message_and_no_other(kind: str, make: Callable[[], Exception]) -> None:
+    error = make()
+
+    def handler(message: Message) -> None:
+        if message.body == b"bad":
+            raise error
+
+    bad, good = Rig(as_kind(kind, handler)).handle(b"bad", b"good")
+    assert isinstance(bad, Retry)
+    assert good is None
+
+
+@KINDS
+def test_an_error_that_is_raised_again_and_again_keeps_no_message(kind: str) -> None:
+    error = PermanentError("no such player")
+
+    def handler(_message: Message) -> None:
+        raise error
+
+    outcomes = Rig(as_kind(kind, handler)).handle(*[b""] * 50)
+    assert all(isinstance(outcome, DeadLetter) for outcome in outcomes)
+    assert error.__traceback__ is None
+
+
+class Result:
+    """What a handler may return."""
+
+
+@KINDS
+def test_an_idle_slot_keeps_nothing_of_its_last_message(kind: str) -> None:
+    kept: list[weakref.ref[Any]] = []
+
+    def handler(message: Message) -> Any:
+        result = Result()
+        kept.extend((weakref.ref(result), weakref.ref(message)))
+        return result
+
+    made = Watched(as_kind(kind, handler))
+    made.handle(b"a")
+    until(lambda: gc.collect() >= 0 and not any(each() for each in kept), "it is forgotten")
+
+
+def test_an_exception_that_comes_late_for_a_slots_thread_ends_no_slot() -> None:
+    """As some libraries of time-outs raise it in the thread, when their handler has just returned."""
+
+    def handler(message: Message) -> None:
+        if message.body == b"late":
+            thread, error = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(TimeoutError)
+            raises = ctypes.pythonapi.PyThreadState_SetAsyncExc
+            threading.Timer(0.05, raises, (thread, error)).start()
+
+    made = Rig(handler, concurrency=2)
+    for _ in range(5):
+        made.handle(b"late")
+        time.sleep(0.1)  # until it is raised, in a thread that waits
+        assert made.handle(b"a", b"b", b"c") == [None] * 3
+
+
+@pytest.fixture
+def log_server() -> Iterator[dict[str, Any]]:
+    """A handler of the log that does what a test says with a record."""
+    does: dict[str, Any] = {}
+
+    class ToServer(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            does["emit"](record)
+
+    handler = ToServer()
+    logging.getLogger().addHandler(handler)
+    yield does
+    logging.getLogger().removeHandler(handler)
+
+
+def test_a_handler_that_hangs_in_the_log_is_counted_out_and_so_are_others(
+    log_server: dict[str, Any], gate: threading.Event
+) -> None:
+    log_server["emit"] = lambda record: gate.wait(60) if record.name == "users" else None
+
+    def handler(message: Message) -> None:
+        if message.body == b"logs":
+            logging.getLogger("users").warning("to a server that is away")
+        gate.wait(60)
+
+    outcomes = Watched(handler, concurrency=2).handle(b"logs", b"hangs")
+    assert all(isinstance(outcome, Retry) and outcome.reason == "timeout" for outcome in outcomes)
+
+
+def test_a_log_that_raises_keeps_nobody_from_being_counted_out(
+    log_server: dict[str, Any], gate: threading.Event
+) -> None:
+    def refuse(_record: logging.LogRecord) -> None:
+        raise RuntimeError("the log server is away")
+
+    log_server["emit"] = refuse
+    made = Watched(lambda _message: gate.wait(60), concurrency=2)
+    assert all(isinstance(outcome, Retry) for outcome in made.handle(b"a", b"b"))
+    until(lambda: len(made.replaced) == 2, "their worker is to be replaced")
+
+
+def block_for_long() -> None:
+    time.sleep(2.0)
+
+
+def test_who_waits_while_another_keeps_the_event_loop_is_not_charged_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
+
+    async def handler(message: Message) -> None:
+        await asyncio.sleep(0.1)
+        if message.body == b"blocks":
+            block_for_long()
+
+    made = Watched(handler, timeout_s=0.5, concurrency=4)
+    *others, blocks = made.handle(b"a", b"b", b"c", b"blocks")
+    assert others == [None] * 3
+    assert isinstance(blocks, Retry)
+    assert "block_for_long" in blocks.traceback
+
+
+def test_threads_that_cancelled_handlers_leave_behind_let_others_work_and_their_worker_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, gate: threading.Event
+) -> None:
+    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
+
+    async def handler(message: Message) -> None:
+        await asyncio.to_thread(gate.wait, 60 if message.body == b"hangs" else 0)
+
+    made = Watched(handler, concurrency=16, timeout_s=0.3)
+    assert all(isinstance(outcome, Retry) for outcome in made.handle(*[b"hangs"] * 8))
+    assert made.handle(*[b"good"] * 20) == [None] * 20
+    until(lambda: made.replaced, "it is to be replaced")
+
+
+def test_a_control_message_may_cancel_the_task_of_another() -> None:
+    tasks: dict[bytes, asyncio.Task[Any] | None] = {}
+    is_there = asyncio.Event()
+
+    async def handler(message: Message) -> None:
+        tasks[message.body] = asyncio.current_task()
+        if message.body == b"work":
+            is_there.set()
+            await asyncio.sleep(60)
+        await asyncio.wait_for(is_there.wait(), 20)
+        task = tasks[b"work"]
+        assert task is not None
+        task.cancel()
+
+    work, stop = Rig(handler, concurrency=2).handle(b"work", b"stop")
+    assert isinstance(work, Retry)
+    assert stop is None
