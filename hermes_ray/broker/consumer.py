@@ -18,11 +18,12 @@ from hermes_ray.broker.ages import ack_limit_s, ack_timeout_of, consume_argument
 from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.declaring import declare_main
 from hermes_ray.broker.delivery import Delivery
-from hermes_ray.broker.link import IoThread, Link
+from hermes_ray.broker.link import IoThread, Link, outlast
 from hermes_ray.broker.publisher import Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.settlement import Settler
 from hermes_ray.broker.settlement_counts import SettlementCounts
+from hermes_ray.broker.subscription import Subscription
 from hermes_ray.broker.wire import wire_of
 from hermes_ray.outcome import Outcome
 
@@ -31,9 +32,7 @@ __all__ = ["Buffer", "Consumer"]
 FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
 AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
 BURST_COUNT = 4  # deliveries of one read from which the next are waited for
-_MOST_PREFETCH = 65_535
 LOOK_AT_AGES_S = 0.2
-CLOSING_ROUNDS, CLOSING_PAUSE_S = 5, 0.05
 
 
 class Buffer(Protocol):
@@ -68,13 +67,11 @@ class Consumer:
         on_crash: Callable[[], None],
     ) -> None:
         wire = wire_of(broker.decoder)
-        self.prefetch = prefetch
         self.consuming = False
         self._lost_reason: str | None = None
         self._spec = spec
         self._slots = slots
         self._prefetch_bytes = prefetch_bytes
-        self._wire = wire
         self._ack_timeout_s = broker.ack_timeout_s
         self._on_change = on_change
         self._concurrency = concurrency
@@ -90,14 +87,20 @@ class Consumer:
         )
         self._publisher = Publisher(self._io.loop, broker.urls, name=f"{name}/publish", wire=wire)
         self._settler = Settler(self._io.loop, spec, self._publisher, self._wake, wire)
-        self._settler.on_held = lambda: self._change_prefetch(self._next_prefetch or self.prefetch)
+        self._subscription = Subscription(
+            wire,
+            spec.queue,
+            prefetch,
+            on_deliveries=self._on_deliveries,
+            on_consuming=self._on_consuming,
+            between=self._give_back_beyond,
+            beside_count=lambda: len(self._settler.held),
+        )
+        self._settler.on_held = self._subscription.change
         self._channel: Channel | None = None
         self._epoch = 0
         self._version = ""
         self._mean_bytes = 0.0
-        self._next_prefetch: int | None = None  # once the consumer that there is has been cancelled
-        self._consumer_tag = ""
-        self._after_cancel: list[Callable[[], None]] = []
         self._batch: list[Delivery] = []
         self._settlements: deque[tuple[Delivery, Outcome]] = deque()
         self._wake_pending = False
@@ -119,11 +122,13 @@ class Consumer:
             self._wake()
 
     def set_prefetch(self, prefetch: int) -> None:
-        """Change the prefetch: basic.qos counts for new consumers only, so the consumer is replaced.
+        """Change the prefetch; what is held beyond a lower one goes back."""
+        self._io.call(lambda: self._subscription.change(prefetch))
 
-        What is held beyond a lower one goes back in between: while it consumes it would be handed straight back.
-        """
-        self._io.call(lambda: self._change_prefetch(prefetch))
+    @property
+    def prefetch(self) -> int:
+        """How many deliveries the broker leaves open for us."""
+        return self._subscription.prefetch
 
     def adapt(self, spec: QueueSpec) -> None:
         """Retry and publish by ``spec``, of the same queue, from now on."""
@@ -137,7 +142,7 @@ class Consumer:
             self._ending = True
             self.consuming = False
             self._settler.let_go()
-            self._cancel(stopped.set)
+            self._subscription.end(stopped.set)
 
         self._io.call(stop)
         return stopped
@@ -209,39 +214,18 @@ class Consumer:
         self._settler.ack_limit_s = ack_limit_s(self._ack_timeout_s, self._version, self._spec.queue_type)
         channel.add_on_cancel_callback(lambda _frame: self._link.reset("the broker cancelled the consumer"))
         declare_main(channel, self._spec)
-        self._consume(self.prefetch)
-
-    def _consume(self, prefetch: int) -> None:
-        self.prefetch = prefetch
-        channel = self._channel
-        if channel is not None and channel.is_open and not self._ending:
-            # What can be moved nowhere is held beside it: it would take the place of messages that can be handled.
-            channel.basic_qos(prefetch_count=min(_MOST_PREFETCH, prefetch + len(self._settler.held)))
-            self._consumer_tag = self._wire.consume(
-                channel,
-                self._spec.queue,
-                self._epoch,
-                self._on_deliveries,
-                callback=lambda _frame: self._on_consuming(),
-                arguments=consume_arguments(self._ack_timeout_s, self._version, self._spec.queue_type),
-            )
+        arguments = consume_arguments(self._ack_timeout_s, self._version, self._spec.queue_type)
+        self._subscription.begin(channel, self._epoch, arguments)
 
     def _look_at_ages(self) -> None:
         self._settler.look_at_ages(time.monotonic())
         self._settler.give_back(self._slots.take_back(up_to=(self._epoch, self._settler.waited_tag)))
         self._io.loop.call_later(LOOK_AT_AGES_S, self._look_at_ages)
 
-    def _change_prefetch(self, prefetch: int) -> None:
-        is_under_way, self._next_prefetch = self._next_prefetch is not None, prefetch
-        if not is_under_way:  # else the one that is would be followed by a second consumer
-            self._cancel(self._consume_anew)
-
-    def _consume_anew(self) -> None:
-        prefetch, self._next_prefetch = self._next_prefetch or self.prefetch, None
+    def _give_back_beyond(self, prefetch: int) -> None:
         beyond = self._settler.open_count - len(self._settlements) - len(self._settler.held) - prefetch
         if beyond > 0:
             self._settler.give_back(self._slots.take_back(beyond))
-        self._consume(prefetch)
 
     def _on_consuming(self) -> None:
         if not self._ending:
@@ -260,21 +244,8 @@ class Consumer:
         self.consuming = False
         self._lost_reason = reason
         self._batch = []
-        self._on_cancelled()
+        self._subscription.lose()
         self._on_change()
-
-    def _cancel(self, then: Callable[[], None]) -> None:
-        self._after_cancel.append(then)
-        channel = self._channel
-        if channel is None or not channel.is_open or self._consumer_tag not in channel.consumer_tags:
-            self._on_cancelled()
-        elif len(self._after_cancel) == 1:
-            channel.basic_cancel(self._consumer_tag, callback=lambda _frame: self._on_cancelled())
-
-    def _on_cancelled(self) -> None:
-        waiting, self._after_cancel = self._after_cancel, []
-        for then in waiting:
-            then()
 
     def _on_deliveries(self, deliveries: list[Delivery]) -> None:
         if not self._batch:
@@ -310,7 +281,7 @@ class Consumer:
         held, count = self._settler.held_bytes, self._settler.open_count
         self._mean_bytes = held / max(1, count)
         if held > self._prefetch_bytes and self.prefetch > self.most_by_bytes:
-            self._change_prefetch(self.most_by_bytes)
+            self._subscription.change(self.most_by_bytes)
 
     def _wake(self) -> None:
         # Settlements are queued before this flag is read, and it is cleared before they are taken: none is missed.
@@ -348,20 +319,4 @@ class Consumer:
         def close_connections() -> None:
             self._publisher.close(lambda: self._link.close(then))
 
-        self._outlast(CLOSING_ROUNDS, close_connections)
-
-    def _outlast(self, rounds: int, then: Callable[[], None]) -> None:
-        """Call ``then`` after ``rounds`` round trips with a pause each, or when the channel is gone.
-
-        On a quorum queue the broker's side of the channel sends settlements on at once only while fewer than 32 wait to
-        be written; the rest, acks after a drain's burst of nacks among them, it keeps and would lose with the channel.
-        """
-        channel = self._channel
-        if rounds == 0 or channel is None or not channel.is_open:
-            then()
-            return
-
-        def pause(_frame: object) -> None:
-            self._io.loop.call_later(CLOSING_PAUSE_S, lambda: self._outlast(rounds - 1, then))
-
-        channel.basic_qos(prefetch_count=1, callback=pause)
+        outlast(self._io.loop, self._channel, close_connections)

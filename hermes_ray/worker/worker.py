@@ -177,7 +177,9 @@ class Worker:
             recent.note(now_s, runs.finished, runs.busy_s)
             wanted = chosen or prefetch_count(recent.service_s(), self._concurrency)
             wanted = min(wanted, self._consumer.most_by_bytes)
-            is_due = now_s - changed_s > (PREFETCH_LOWER_AFTER_S if wanted < now else PREFETCH_RAISE_AFTER_S)
+            # Fewer than slots are held for their size alone: once that has passed the slots are not to wait.
+            is_soon = wanted < now or now < self._concurrency
+            is_due = now_s - changed_s > (PREFETCH_LOWER_AFTER_S if is_soon else PREFETCH_RAISE_AFTER_S)
             if is_due and not 1 / PREFETCH_CHANGE_RATIO < wanted / now < PREFETCH_CHANGE_RATIO:
                 changed_s = now_s
                 self._consumer.set_prefetch(wanted)

@@ -69,6 +69,29 @@ def test_large_messages_are_held_up_to_a_number_of_bytes(vhost_url: str, gate: t
         assert worker["reconnects"] == 0
 
 
+def test_after_one_large_message_the_slots_are_in_use_again_soon(vhost_url: str) -> None:
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def handle(_message: Message) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.05)
+        with lock:
+            running -= 1
+
+    declare(vhost_url, "q", queue_arguments("classic"))
+    put_raw(vhost_url, (b"x" * 3_000_000, raw_of(message_id="large")))
+    with working(vhost_url, handle, queue_type="classic", concurrency=8, prefetch_bytes=1_000_000) as worker:
+        until(lambda: worker["prefetch"] == 1, "one such message is held at a time")
+        most = 0
+        publish(vhost_url, 1500)
+        until(lambda: most == 8, "all slots are in use, 15 s before prefetches are raised")
+        assert worker["acked"] < 1000
+
+
 def test_one_message_beyond_the_bytes_is_handled_all_the_same(vhost_url: str) -> None:
     declare(vhost_url, "q", queue_arguments("classic"))
     put_raw(vhost_url, *[(b"x" * 3_000_000, raw_of(message_id=str(n))) for n in range(5)])

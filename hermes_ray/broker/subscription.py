@@ -1,0 +1,101 @@
+"""One consumer at a time on one channel at a time, and what a changed prefetch takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pika.channel import Channel
+
+from hermes_ray.broker.wire import OnDeliveries, Wire
+
+__all__ = ["Subscription"]
+
+_MOST_PREFETCH = 65_535
+
+
+class Subscription:
+    """The consumer of ``queue``, with ``prefetch`` of its deliveries open; lives in the I/O thread.
+
+    basic.qos counts for new consumers only, so a changed prefetch replaces the consumer: ``between`` is called with it
+    when the former one has been cancelled, and what goes back then is not handed straight back. ``beside_count``:
+    deliveries that are open beside it, since they can be moved nowhere: they would take the place of others.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        queue: str,
+        prefetch: int,
+        *,
+        on_deliveries: OnDeliveries,
+        on_consuming: Callable[[], None],
+        between: Callable[[int], None],
+        beside_count: Callable[[], int],
+    ) -> None:
+        self.prefetch = prefetch
+        self._wire = wire
+        self._queue = queue
+        self._on_deliveries = on_deliveries
+        self._on_consuming = on_consuming
+        self._between = between
+        self._beside_count = beside_count
+        self._channel: Channel | None = None
+        self._epoch = 0
+        self._arguments: Mapping[str, Any] = {}
+        self._tag = ""
+        self._next: int | None = None  # the prefetch of the next one, once the one that there is has been cancelled
+        self._after_cancel: list[Callable[[], None]] = []
+        self._is_ending = False
+
+    def begin(self, channel: Channel, epoch: int, arguments: Mapping[str, Any]) -> None:
+        """Consume on ``channel`` from now on."""
+        self._channel, self._epoch, self._arguments = channel, epoch, arguments
+        self._consume()
+
+    def change(self, prefetch: int | None = None) -> None:
+        """Replace the consumer by one with ``prefetch``, or with as much as now or as is under way."""
+        is_under_way, self._next = self._next is not None, prefetch or self._next or self.prefetch
+        if not is_under_way:  # else the one that is would be followed by a second consumer
+            self._cancel(self._consume_anew)
+
+    def end(self, then: Callable[[], None]) -> None:
+        """Consume no more; ``then`` is called once the broker agreed or the channel is gone."""
+        self._is_ending = True
+        self._cancel(then)
+
+    def lose(self) -> None:
+        """The channel is gone, and with it the consumer."""
+        self._channel = None
+        self._on_cancelled()
+
+    def _consume_anew(self) -> None:
+        self.prefetch, self._next = self._next or self.prefetch, None
+        self._between(self.prefetch)
+        self._consume()
+
+    def _consume(self) -> None:
+        channel = self._channel
+        if channel is not None and channel.is_open and not self._is_ending:
+            channel.basic_qos(prefetch_count=min(_MOST_PREFETCH, self.prefetch + self._beside_count()))
+            self._tag = self._wire.consume(
+                channel,
+                self._queue,
+                self._epoch,
+                self._on_deliveries,
+                callback=lambda _frame: self._on_consuming(),
+                arguments=self._arguments,
+            )
+
+    def _cancel(self, then: Callable[[], None]) -> None:
+        self._after_cancel.append(then)
+        channel = self._channel
+        if channel is None or not channel.is_open or self._tag not in channel.consumer_tags:
+            self._on_cancelled()
+        elif len(self._after_cancel) == 1:
+            channel.basic_cancel(self._tag, callback=lambda _frame: self._on_cancelled())
+
+    def _on_cancelled(self) -> None:
+        waiting, self._after_cancel = self._after_cancel, []
+        for then in waiting:
+            then()
