@@ -245,24 +245,28 @@ class Message:
         raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
         reply_to = "" if topic is not None else self._text("reply_to")
         told = table or repr(sorted(passed_on.items(), key=repr)).encode("utf-8", "backslashreplace")
-        child = self._child_id(topic or reply_to, raw, told + repr(sorted(said.items())).encode())
-        made = Publish(topic=topic, body=raw, headers=passed_on, id=child, table=table, fields=said, reply_to=reply_to)
+        first = self._first_child(topic or reply_to, raw, told + repr(sorted(said.items())).encode())
         with _SEALING:
             if self._check is _too_late:
                 _too_late(topic, passed_on)
-            self._publishes[child] = made
+            child = self._next_twin(first)
+            self._publishes[child] = Publish(
+                topic=topic, body=raw, headers=passed_on, id=child, table=table, fields=said, reply_to=reply_to
+            )
 
-    def _child_id(self, place: str, body: bytes, told: bytes) -> str:
+    def _first_child(self, place: str, body: bytes, told: bytes) -> uuid.UUID:
         if self.id is None:
-            return str(uuid.uuid4())
+            return uuid.uuid4()
         digest = hashlib.blake2b(digest_size=16)
         for part in (self.id.encode(), place.encode(), body, told):
             digest.update(b"%d:" % len(part))
             digest.update(part)
-        first = uuid.UUID(bytes=digest.digest())
+        return uuid.UUID(bytes=digest.digest())
+
+    def _next_twin(self, first: uuid.UUID) -> str:
+        """The n-th publish of the same content is a message of its own."""
         self._twins = self._twins or Counter()
         self._twins[first] += 1
-        # The n-th publish of the same content is a message of its own.
         return str(first if self._twins[first] == 1 else uuid.uuid5(first, f"twin {self._twins[first]}"))
 
     def __repr__(self) -> str:

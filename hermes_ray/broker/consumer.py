@@ -6,6 +6,7 @@ only, with at most one wake-up of the I/O thread outstanding.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -33,6 +34,7 @@ FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
 AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
 BURST_COUNT = 4  # deliveries of one read from which the next are waited for
 LOOK_AT_AGES_S = 0.2
+LOST_AFTER_S = 2.0
 
 
 class Buffer(Protocol):
@@ -106,6 +108,7 @@ class Consumer:
         self._wake_pending = False
         self._flush_pending = False
         self._ending = False
+        self._at_work_s = math.inf
 
     # From any thread
 
@@ -198,6 +201,7 @@ class Consumer:
         What is held when time runs out goes back to the broker with the connection.
         """
         empty, closed = threading.Event(), threading.Event()
+        self._at_work_s = time.monotonic()
         self._io.call(lambda: self._when_empty(empty.set))
         all_settled = empty.wait(timeout_s)
         self._io.call(lambda: self._begin_close(closed.set))
@@ -310,7 +314,11 @@ class Consumer:
 
     def _when_empty(self, then: Callable[[], None]) -> None:
         self._flush()
-        if self._channel is None or self._settler.open_count == 0:
+        now_s = time.monotonic()
+        if self._settlements or self._settler.is_waiting:
+            self._at_work_s = now_s
+        # No handler runs any more: what is open, and nobody is about to settle, goes back with the connection.
+        if self._channel is None or self._settler.open_count == 0 or now_s - self._at_work_s > LOST_AFTER_S:
             then()
         else:
             self._io.loop.call_later(0.01, lambda: self._when_empty(then))

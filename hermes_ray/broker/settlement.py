@@ -79,6 +79,11 @@ class Settler:
         return self._ledger.open_count
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether deliveries wait for confirms."""
+        return bool(self.following)
+
+    @property
     def room_bytes(self) -> int:
         """What the properties of one message may take."""
         return LEAST_ROOM_BYTES if self._channel is None else room_bytes(self._channel)

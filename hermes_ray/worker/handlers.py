@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 ASYNC_CONCURRENCY = 32
 SYNC_CONCURRENCY = 4
+_MOST_FRAMES = -100  # the last ones
 SHOWN_CHARACTERS = 8_000  # of an error; a dead letter keeps half, and to look for secrets takes time
 
 
@@ -129,7 +130,7 @@ def _cause(error: BaseException, options: Mapping[str, Any]) -> BaseException | 
 
 def _trace_of(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(error, limit=_MOST_FRAMES))
     except BaseException:  # of what an error may have in its place, such as notes or a line that are none
         return ""
 

@@ -28,7 +28,7 @@ from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import take_back
 from hermes_ray.worker.incoming import IncomingMessage
 from hermes_ray.worker.loop_blocks import LoopBlocks
-from hermes_ray.worker.results import result_of
+from hermes_ray.worker.results import is_unfinished, result_of
 from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
 from hermes_ray.worker.slot_task import Asker, HandlerThreads, SlotTask
 from hermes_ray.worker.standstill import Standstill
@@ -53,6 +53,8 @@ class LoopSlots:
         self._wake_pending = False
         self._turns = Turns(self._loop.call_soon)
         self._threads = HandlerThreads(concurrency)
+        self._by_frame: dict[Any, Slot] = {}  # of the tasks; a look into a frame for its slot would keep what it holds
+        self._is_worn = False
         self._left: deque[tuple[float, Asker]] = deque()  # messages whose handlers were stopped, and when
         self._blocks = LoopBlocks(self._loop.call_soon_threadsafe, self._holder)
 
@@ -90,9 +92,13 @@ class LoopSlots:
         """For how long since ``since_s`` the handler in ``slot`` could not go on, as another kept the event loop."""
         return self._blocks.within_s(slot, since_s)
 
-    def has_left_threads(self, before_s: float) -> bool:
-        """Whether a thread still works for a handler that was stopped before ``before_s``; told once of each."""
-        found = False
+    def is_worn(self, before_s: float) -> bool:
+        """Whether handlers have left the slots in a bad way: told once each.
+
+        A thread still works for one that was stopped before ``before_s``, many threads do for such as are over, or an
+        exception that one has left behind came between two messages.
+        """
+        found, self._is_worn = self._is_worn or self._threads.are_kept, False
         while self._left and self._left[0][0] < before_s:
             found |= self._threads.is_at_work_for(self._left.popleft()[1])
         return found
@@ -101,8 +107,7 @@ class LoopSlots:
         """The slot whose handler the event loop is at."""
         frame = sys._current_frames().get(self._thread.ident or 0)
         while frame is not None:
-            if frame.f_code is _WORK:
-                slot: Slot = frame.f_locals["slot"]
+            if (slot := self._by_frame.get(frame)) is not None:
                 return slot
             frame = frame.f_back
         return None
@@ -118,8 +123,24 @@ class LoopSlots:
     def _run_loop(self, settle: Settle) -> None:
         self._loop.set_default_executor(self._threads)
         for slot in self.slots:
-            self._tasks[slot] = SlotTask(self._work(slot, settle), loop=self._loop)
+            self._begin(slot, settle)
         run_for_ever(self._loop)
+
+    def _begin(self, slot: Slot, settle: Settle) -> None:
+        work: Any = self._work(slot, settle)
+        self._by_frame[work.cr_frame] = slot
+        self._tasks[slot] = task = SlotTask(work, loop=self._loop)
+        task.add_done_callback(lambda _: self._begin_anew(slot, work.cr_frame, task, settle))
+
+    def _begin_anew(self, slot: Slot, frame: Any, task: SlotTask, settle: Settle) -> None:
+        """Unless it was counted out: an exception that a handler has left behind came between two messages."""
+        error = None if task.cancelled() else task.exception()
+        if error is None and not task.cancelled():
+            return
+        run, self._is_worn = slot.run, True
+        if run is not None and slot.end():
+            settle(run[1], failure(error or asyncio.CancelledError(), self._handler))
+        self._begin(slot, settle)
 
     def _wake(self) -> None:
         self._wake_pending = False
@@ -144,9 +165,8 @@ class LoopSlots:
         outcome: Outcome
         step: Any
         while True:
-            delivery = self._take()
+            delivery = self._take() or await self._wait()
             if delivery is None:
-                await self._pause()
                 continue
             slot.begin(delivery)
             message = IncomingMessage(delivery, topic, check)
@@ -162,7 +182,7 @@ class LoopSlots:
                 else:
                     self._wake_one()
                     result = await _Rest(self._turns, step, coroutine, waited_for)
-                if result is not None:
+                if result is not None and is_unfinished(result):
                     await self._finish(step, result)
                 message.seal()
                 outcome = Done(publishes=message.publishes) if message.has_published else None
@@ -186,8 +206,15 @@ class LoopSlots:
         except IndexError:
             return None
 
-    async def _pause(self) -> None:
-        await (self._next_turn() if self._buffer else self._next())
+    async def _wait(self) -> Delivery | None:
+        """The next message once there is one, in its turn; None if another slot has taken it."""
+        if not self._buffer:
+            await self._next()
+            return None
+        with suppress(asyncio.CancelledError):
+            await _Turn(self._turns)
+        _forget_cancellation()
+        return self._buffer.popleft() if self._buffer else None
 
     async def _finish(self, step: Callable[..., Any], result: Any) -> None:
         """Await what a handler has returned, where that is work which has not been done yet."""
@@ -226,6 +253,16 @@ class LoopSlots:
             _forget_cancellation()
 
 
+class _Turn:
+    """Awaits the next turn."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    def __await__(self) -> Generator[None, None, None]:
+        return self._turns.wait()
+
+
 class _Rest:
     """Awaits what is left of ``coroutine``, which waits for ``waited_for``, with every step taken by ``step``."""
 
@@ -255,9 +292,6 @@ class _Rest:
                 waited_for = step(resume, argument)
             except StopIteration as stop:
                 return stop.value
-
-
-_WORK = LoopSlots._work.__code__
 
 
 def _forget_cancellation() -> None:

@@ -18,6 +18,7 @@ __all__ = ["PassedOn", "is_unfinished", "result_of"]
 _NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip)
 _MANY = (list, tuple, set)
 _MOST_LOOKED_AT = 1_000
+_MOST_STEPS = 100  # of what an awaitable returns, which may be another
 
 
 def is_unfinished(result: Any) -> bool:
@@ -42,9 +43,13 @@ async def result_of(result: Any) -> None:
     """
     if isinstance(result, _MANY):
         for each in result:
-            await result_of(each)
+            if _is_one_unfinished(each):
+                await result_of(each)
         return
-    while _is_one_unfinished(result):
+    for _ in range(_MOST_STEPS):
+        if not _is_one_unfinished(result):
+            return
+        former = result
         if isinstance(result, _NEVER_RUN):
             kind = type(result).__name__
             raise TypeError(f"the handler returned a {kind}, of which nothing has run: return its result")
@@ -52,6 +57,8 @@ async def result_of(result: Any) -> None:
             result = await _of_pool(result)
         else:
             result = await (asyncio.to_thread(result.get) if _is_of_process_pool(result) else result)
+        if result is former:  # a pool, say, that is itself what it is awaited for
+            return
 
 
 async def _of_pool(future: Future[Any]) -> Any:

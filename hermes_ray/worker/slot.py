@@ -27,7 +27,7 @@ Run = tuple[float, Delivery]
 """When a handler was called, monotonic, and with what."""
 
 
-_MOST_ERRORS = 1_000  # that led to one another or are grouped: to write more of them down takes too long
+_MOST_ERRORS, _MOST_TOLD = 10_000, 100  # that led to one another or are grouped: to write more down takes too long
 _FIRST_MS = 946_684_800_000  # the year 2000: a sender that says an earlier time knows none
 
 
@@ -133,10 +133,10 @@ def failure(error: BaseException, handler: Handler) -> Outcome:
     """
     try:
         is_permanent = any(isinstance(each, PermanentError) for each in _together_with(error, causes=False))
-        is_short = len(_together_with(error, once=False)) < _MOST_ERRORS
+        is_short = len(_together_with(error, once=False)) < _MOST_TOLD
         text, trace = handler.sentence_of(error), handler.trace_of(error) if is_short else ""
         for each in _together_with(error):
-            each.__traceback__ = None
+            BaseException.with_traceback(each, None)
     except BaseException:
         is_permanent, text, trace = False, "the handler raised what cannot be told", ""
     if is_permanent:
@@ -150,7 +150,7 @@ def _together_with(error: BaseException, *, causes: bool = True, once: bool = Tr
     for each in found:
         inner = list(BaseExceptionGroup.exceptions.__get__(each)) if isinstance(each, BaseExceptionGroup) else []
         for more in inner + ([each.__cause__, each.__context__] if causes else []):
-            if more is not None and len(found) < 10 * _MOST_ERRORS and not (once and id(more) in seen):
+            if more is not None and len(found) < _MOST_ERRORS and not (once and id(more) in seen):
                 seen.add(id(more))
                 found.append(more)
     return found

@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["HandlerThreads", "SlotTask"]
 
-Asker = tuple[asyncio.Task[None], int]
+Asker = tuple["SlotTask", int]
 """A message of a slot: its handler, and all that it leaves behind, runs in a context that names it."""
 
 _asked_by: ContextVar[Asker] = ContextVar("the message whose handler, or what it has left behind, runs now")
@@ -62,6 +62,13 @@ class HandlerThreads(ThreadPoolExecutor):
             self._count(asker, 1)
             future.add_done_callback(lambda _: self._count(asker, -1))
         return future
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether half of them are at work for messages that are over."""
+        with self._lock_of_counts:
+            kept = sum(count for asker, count in self._at_work.items() if asker[0].message is not asker)
+        return kept >= self._max_workers // 2
 
     def is_at_work_for(self, message: Asker) -> bool:
         """Whether a thread still does what its handler has asked for."""

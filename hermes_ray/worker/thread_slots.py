@@ -33,6 +33,7 @@ class ThreadSlots:
         self._handoff = Handoff()
         self._threads: dict[Slot, int | None] = {}
         self._passed_on = PassedOn()
+        self._is_worn = False
 
     def start(self, settle: Settle) -> None:
         """Start handling; ``settle`` is called by the slot with each delivery and its outcome."""
@@ -65,9 +66,10 @@ class ThreadSlots:
         """For how long another handler has kept this one: never."""
         return 0.0
 
-    def has_left_threads(self, before_s: float) -> bool:
-        """Whether a thread still works for a handler that was stopped: none can be."""
-        return False
+    def is_worn(self, before_s: float) -> bool:
+        """Whether an exception that a handler has left for its thread came between two messages: told once."""
+        found, self._is_worn = self._is_worn, False
+        return found
 
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""
@@ -83,8 +85,11 @@ class ThreadSlots:
                 self._work_until_counted_out(slot, settle)
                 return  # this worker is being replaced
             except BaseException as error:  # that a handler has left for its thread, and that came after its return
+                self._is_worn = True
                 outcome, run = failure(error, self._handler), slot.run
-                if run is not None and slot.end():
+                if run is not None:
+                    if not slot.end():
+                        return
                     settle(run[1], outcome)
 
     def _work_until_counted_out(self, slot: Slot, settle: Settle) -> None:

@@ -59,8 +59,8 @@ class Limited(Protocol):
     def held_up_s(self, slot: Slot, since_s: float) -> float:
         """For how long since ``since_s`` another handler has kept this one from going on."""
 
-    def has_left_threads(self, before_s: float) -> bool:
-        """Whether a thread still works for a handler that was stopped before ``before_s``; told once of each."""
+    def is_worn(self, before_s: float) -> bool:
+        """Whether handlers, such as were stopped before ``before_s``, have left the slots in a bad way: told once."""
 
 
 def is_hung(running_s: float, mean_s: float | None, finished_meanwhile: int) -> bool:
@@ -104,7 +104,7 @@ class TimeLimits:
     def look(self, now_s: float) -> None:
         """Stop what is beyond its time at ``now_s``, monotonic."""
         self._slots.look(now_s)
-        if self._slots.has_left_threads(now_s - CANCEL_S):
+        if self._slots.is_worn(now_s - CANCEL_S):
             self._on_counted_out()
         finished = sum(slot.finished for slot in self._slots.slots)
         for slot in self._slots.slots:
@@ -128,7 +128,8 @@ class TimeLimits:
             run, seen = slot.run, self._since.get(slot)
             if run is None or seen is None or seen[0] is not run:
                 continue
-            if is_hung(slot.working_s(run[0]), finished_s / max(1, finished), finished - seen[1]):
+            worked_s = slot.working_s(run[0]) - self._slots.held_up_s(slot, run[0])
+            if is_hung(worked_s, finished_s / max(1, finished), finished - seen[1]):
                 found.append(run)
         if not found:
             return Hung()
