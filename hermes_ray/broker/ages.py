@@ -11,13 +11,14 @@ from bisect import bisect_right
 
 from hermes_ray.config.settings import ACK_LIMIT_RATIO
 
-__all__ = ["Ages", "ack_limit_s", "ack_timeout_of", "consume_arguments"]
+__all__ = ["Ages", "ack_limit_s", "ack_timeout_of", "consume_arguments", "is_refusal_of_classic"]
 
 _APART_S = 1.0
 _BY_CONSUMER = (
     4,
     3,
 )  # the version from which on quorum queues are told by their consumers, and classic ones wait for ever
+_FOR_EVER_MS = 10**12  # 31 years; 2^62 ends the leader of the queue (4.3.6)
 _TIMED_OUT = re.compile(r"delivery acknowledgement .*timed out.*?Timeout value used: (\d+) ms", re.DOTALL)
 
 
@@ -48,21 +49,30 @@ class Ages:
             del self._since_s[:found], self._tags[:found]
 
 
-def ack_limit_s(timeout_s: float | None, version: str, queue_type: str) -> float | None:
+def ack_limit_s(timeout_s: float | None, version: str, *, is_classic: bool) -> float | None:
     """Within which a delivery is to be settled where the broker waits for ``timeout_s``: 0.9 of it; None: no limit.
 
     30 minutes: within 27. From RabbitMQ 4.3 on nobody waits for those of a classic queue.
     """
-    if timeout_s is None or (queue_type != "quorum" and _number(version) >= _BY_CONSUMER):
+    if timeout_s is None or (is_classic and _number(version) >= _BY_CONSUMER):
         return None
     return ACK_LIMIT_RATIO * timeout_s
 
 
-def consume_arguments(timeout_s: float | None, version: str, queue_type: str) -> dict[str, int]:
-    """What a consumer is declared with, so that the broker waits for ``timeout_s``: from RabbitMQ 4.3 on it listens."""
-    if timeout_s is None or queue_type != "quorum" or _number(version) < _BY_CONSUMER:
+def consume_arguments(timeout_s: float | None, version: str, *, is_classic: bool) -> dict[str, int]:
+    """What a consumer is declared with, so that the broker waits for ``timeout_s``: from RabbitMQ 4.3 on it listens.
+
+    Without a time of ours the broker's own would count there, and it does not tell it. A classic queue refuses the
+    argument: see ``is_refusal_of_classic``.
+    """
+    if is_classic or _number(version) < _BY_CONSUMER:
         return {}
-    return {"x-consumer-timeout": round(1000 * timeout_s)}
+    return {"x-consumer-timeout": _FOR_EVER_MS if timeout_s is None else round(1000 * timeout_s)}
+
+
+def is_refusal_of_classic(reason: str) -> bool:
+    """Whether the broker has refused the argument above: so it does where a queue is none of quorum type."""
+    return "x-consumer-timeout" in reason
 
 
 def ack_timeout_of(reason: str) -> float | None:

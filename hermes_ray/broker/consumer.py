@@ -15,16 +15,18 @@ from typing import Protocol
 
 from pika.channel import Channel
 
-from hermes_ray.broker.ages import ack_limit_s, ack_timeout_of, consume_arguments
+from hermes_ray.broker.ages import ack_limit_s, ack_timeout_of, consume_arguments, is_refusal_of_classic
 from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.declaring import declare_main
 from hermes_ray.broker.delivery import Delivery
+from hermes_ray.broker.delivery_watch import DeliveryWatch
 from hermes_ray.broker.link import IoThread, Link, outlast
 from hermes_ray.broker.publisher import Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.settlement import Settler
 from hermes_ray.broker.settlement_counts import SettlementCounts
 from hermes_ray.broker.subscription import Subscription
+from hermes_ray.broker.topology import main_arguments
 from hermes_ray.broker.wire import wire_of
 from hermes_ray.outcome import Outcome
 
@@ -32,7 +34,8 @@ __all__ = ["Buffer", "Consumer"]
 
 FLUSH_DELAY_S = 0.003  # acks of this span share a frame; the promise is 10 ms
 AMPLE_PREFETCH = 4  # deliveries per slot from which the broker has sent the next ones long before they are needed
-BURST_COUNT = 4  # deliveries of one read from which the next are waited for
+BURST_COUNT = 4  # deliveries of one read from which the next are waited for ...
+BURST_BYTES = 1 << 15  # ... unless they have filled it: then more are there already
 LOOK_AT_AGES_S = 0.2
 LOST_AFTER_S = 2.0
 
@@ -102,6 +105,7 @@ class Consumer:
         self._channel: Channel | None = None
         self._epoch = 0
         self._version = ""
+        self._is_classic = main_arguments(spec) is not None and spec.queue_type == "classic"  # as far as it is known
         self._mean_bytes = 0.0
         self._batch: list[Delivery] = []
         self._settlements: deque[tuple[Delivery, Outcome]] = deque()
@@ -109,6 +113,13 @@ class Consumer:
         self._flush_pending = False
         self._ending = False
         self._at_work_s = math.inf
+        self._watch = DeliveryWatch(
+            self._io.loop,
+            spec.queue,
+            idle_channel=lambda: self._channel if self.consuming and not self._settler.open_count else None,
+            received=lambda: self._settler.counts.received,
+            on_forgotten=lambda: self._link.reset("messages wait, and none is delivered"),
+        )
 
     # From any thread
 
@@ -117,6 +128,7 @@ class Consumer:
         self._io.start()
         self._io.call(self._link.open)
         self._io.call(self._look_at_ages)
+        self._io.call(self._watch.look)
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """What became of ``delivery``; of a channel that is gone it is dropped: the broker has requeued it."""
@@ -215,10 +227,10 @@ class Consumer:
         self._channel = channel
         self._epoch = self._settler.begin(channel)
         self._version = str(channel.connection.server_properties.get("version", ""))
-        self._settler.ack_limit_s = ack_limit_s(self._ack_timeout_s, self._version, self._spec.queue_type)
+        self._settler.ack_limit_s = ack_limit_s(self._ack_timeout_s, self._version, is_classic=self._is_classic)
         channel.add_on_cancel_callback(lambda _frame: self._link.reset("the broker cancelled the consumer"))
-        declare_main(channel, self._spec)
-        arguments = consume_arguments(self._ack_timeout_s, self._version, self._spec.queue_type)
+        declare_main(channel, self._spec, self._lost_reason)
+        arguments = consume_arguments(self._ack_timeout_s, self._version, is_classic=self._is_classic)
         self._subscription.begin(channel, self._epoch, arguments)
 
     def _look_at_ages(self) -> None:
@@ -240,9 +252,10 @@ class Consumer:
 
     def _on_lost(self, reason: str) -> None:
         self._channel = None
+        self._is_classic = self._is_classic or is_refusal_of_classic(reason)
         if timeout_s := ack_timeout_of(reason):
             self._ack_timeout_s = timeout_s
-            self._settler.ack_limit_s = ack_limit_s(timeout_s, self._version, self._spec.queue_type)
+            self._settler.ack_limit_s = ack_limit_s(timeout_s, self._version, is_classic=self._is_classic)
         self._slots.take_back()  # the broker hands them to others now
         self._settler.lose()
         self.consuming = False
@@ -259,11 +272,12 @@ class Consumer:
 
     def _hand_over(self) -> None:
         batch, self._batch = self._batch, []
-        self._settler.receive(batch)
+        size = self._settler.receive(batch)
         if self._ending:
             self._settler.give_back(batch)
         elif batch:
-            is_burst = len(batch) >= BURST_COUNT and self.prefetch > AMPLE_PREFETCH * self._concurrency
+            is_ample = self.prefetch > AMPLE_PREFETCH * self._concurrency and size < BURST_BYTES
+            is_burst = is_ample and len(batch) >= BURST_COUNT
             if is_burst:
                 self._wake_pending = True  # slots need not wake who comes by itself
             self._slots.put(batch)
@@ -282,7 +296,7 @@ class Consumer:
 
     def _keep_within_bytes(self) -> None:
         """RabbitMQ ignores a prefetch in bytes: give back at once what is beyond, which was on its way."""
-        held, count = self._settler.held_bytes, self._settler.open_count
+        held, count = self._settler.held_bytes, self._settler.open_count - len(self._settler.held)
         self._mean_bytes = held / max(1, count)
         if held > self._prefetch_bytes and self.prefetch > self.most_by_bytes:
             self._subscription.change(self.most_by_bytes)
@@ -303,7 +317,7 @@ class Consumer:
             self._io.loop.call_later(FLUSH_DELAY_S, self._flush)
 
     def _slots_may_starve(self) -> bool:
-        in_hand = self._settler.open_count - len(self._settlements)
+        in_hand = self._settler.in_slots_count - len(self._settlements)
         return in_hand < self._concurrency and self.prefetch <= AMPLE_PREFETCH * self._concurrency
 
     def _flush(self) -> None:

@@ -16,10 +16,11 @@ __all__ = ["declare_main"]
 log = logging.getLogger(__name__)
 
 
-def declare_main(channel: Channel, spec: QueueSpec) -> None:
+def declare_main(channel: Channel, spec: QueueSpec, lost_reason: str | None = None) -> None:
     """Declare the main queue, unless it is taken as it is, so that one that was deleted is back, bindings and all.
 
-    The queue is bound on a channel of its own: a binding that the broker refuses takes no consumer away.
+    The queue is bound on a channel of its own: a binding that the broker refuses takes no consumer away. Where the last
+    connection was lost, for ``lost_reason``, over one channel too many, it is not bound again.
     """
     arguments = main_arguments(spec)
     if arguments is None:
@@ -27,9 +28,11 @@ def declare_main(channel: Channel, spec: QueueSpec) -> None:
     channel.queue_declare(spec.queue, durable=True, arguments=arguments)
     if spec.bindings:
         try:
+            if "number of channels" in (lost_reason or ""):
+                raise NoFreeChannels
             channel.connection.channel(on_open_callback=lambda beside: _bind_beside(beside, spec, arguments))
         except NoFreeChannels:
-            log.warning("the queue %s was not bound again: the broker allows this user one channel", spec.queue)
+            log.warning("the queue %s was not bound again: the broker allows this user no further channel", spec.queue)
 
 
 def _bind_beside(channel: Channel, spec: QueueSpec, arguments: Arguments) -> None:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Kind = Literal["acked", "retried", "dead_lettered_permanent", "dead_lettered_attempts"]
 
 REPUBLISH_DELAY_S = 1.0  # after the broker had no room for a retry or dead letter
-PUBLISH_TRIES = 4  # of a handler's publish to a queue that is full: then its delivery waits with the retries
+PUBLISH_TRIES = 3  # of a handler's publish to a queue that is full: then its delivery waits with the retries
 
 
 class Following:

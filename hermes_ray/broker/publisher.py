@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pika.channel import Channel
 from hermes_ray.broker.link import Link
 from hermes_ray.broker.outgoing import Outgoing
 from hermes_ray.broker.properties import Properties
+from hermes_ray.broker.refusals import is_about, may_break
 from hermes_ray.broker.wire import DIRECT, Wire, room_bytes
 
 __all__ = ["Answer", "Publisher"]
@@ -27,7 +29,8 @@ _TOO_LARGE = re.compile(r"message size \d+ (?:bytes )?is larger than (?:the )?co
 
 
 _DEATHS_BYTES = 1_000  # of x-death and its like, which the broker adds where a message waits: the frame is to hold both
-_TO_A_CONNECTION = "amq.rabbitmq.reply-to."  # whoever waits there is found by the rest of the name, or the channel dies
+_MOST_TURN_S = 0.5  # for the confirms of one turn, before the next begins all the same
+_FIRST_PAUSE_S, _MOST_PAUSE_S = 1.0, 30.0  # before a queue that cannot be declared is asked for again
 
 
 class Answer(StrEnum):
@@ -76,6 +79,11 @@ class Publisher:
         self._returned: Counter[tuple[str, str | None]] = Counter()
         self._declared: set[str] = set()
         self._refused: set[str] = set()
+        self._absent: dict[str, tuple[float, float]] = {}  # queues that could not be made: until when, after what pause
+        self._sent_s = 0.0
+        self._is_looking = False  # whether somebody looks when the turn has taken its time
+        self._connection: object = None
+        self._blocked_by: str | None = None
         self._next_tag = 1
         self._most_body_bytes: int | None = None
         self._lost_reason: str | None = None
@@ -84,7 +92,7 @@ class Publisher:
     @property
     def lost_reason(self) -> str | None:
         """Why what waits cannot be sent; None where it can, or nothing waits. For any thread."""
-        return self._lost_reason if self._waiting or self._alone else None
+        return self._blocked_by or (self._lost_reason if self._waiting or self._alone else None)
 
     def publish(self, message: Outgoing, on_answer: OnAnswer, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Send ``message``; ``on_answer`` is called in the I/O thread with what the broker has answered, and its words.
@@ -103,6 +111,7 @@ class Publisher:
         """Forget what waits and is not wanted any more: there is no connection, and copies would become more."""
         self._waiting = deque(entry for entry in self._waiting if entry.is_wanted())
         self._alone = deque(entry for entry in self._alone if entry.is_wanted())
+        self._go_on()
 
     def forget(self) -> None:
         """Drop what has no answer yet: the deliveries it belongs to went back to the broker."""
@@ -117,6 +126,12 @@ class Publisher:
         self._link.close(on_closed)
 
     def _on_open(self, channel: Channel) -> None:
+        if channel.connection is not self._connection:
+            self._connection, self._blocked_by = channel.connection, None
+            channel.connection.add_on_connection_blocked_callback(
+                lambda _, frame: self._on_blocked(frame.method.reason)
+            )
+            channel.connection.add_on_connection_unblocked_callback(lambda _, _frame: self._on_blocked(None))
         self._wire.hear_answers(channel, self._on_return, self._on_confirm, lambda _frame: self._on_ready(channel))
 
     def _on_ready(self, channel: Channel) -> None:
@@ -125,6 +140,8 @@ class Publisher:
         self._next_tag = 1
         self._declared.clear()
         self._lost_reason = None
+        self._alone.extend(entry for entry in self._waiting if self._may_close(entry.message))
+        self._waiting = deque(entry for entry in self._waiting if not self._may_close(entry.message))
         if not self._waiting and not self._alone:
             self._link.working()
         self._go_on()
@@ -132,30 +149,55 @@ class Publisher:
     def _may_close(self, message: Outgoing) -> bool:
         """Whether the broker may close the channel over it, though nothing is wrong with the message."""
         is_first = message.declare is not None and message.queue not in self._declared | self._refused
-        return is_first or message.queue.startswith(_TO_A_CONNECTION)
+        return is_first or may_break(message.queue)
+
+    def _on_blocked(self, reason: str | None) -> None:
+        """What is written while the broker reads nothing could not be withdrawn any more."""
+        self._blocked_by = None if reason is None else f"the broker takes no publishes now: {reason}"
+        self._go_on()
+
+    def _is_turn_of_others(self) -> bool:
+        """Whether answers are waited for before anything else is sent; not for ever, as one may never come."""
+        if not (self._sent and (self._is_one or self._alone)):
+            return False
+        left_s = self._sent_s + _MOST_TURN_S - time.monotonic()
+        if left_s > 0 and not self._is_looking:
+            self._is_looking = True
+            self._loop.call_later(left_s, self._look_again)
+        return left_s > 0
+
+    def _look_again(self) -> None:
+        self._is_looking = False
+        self._go_on()
 
     def _go_on(self) -> None:
         """Send all that waits; but what is sent alone, and what waits meanwhile, each when the other is answered."""
-        while self._channel is not None and not (self._sent and (self._is_one or self._alone)):
+        while self._channel is not None and self._blocked_by is None and not self._is_turn_of_others():
             while self._alone and not (self._alone[0].is_suspect or self._may_close(self._alone[0].message)):
                 self._waiting.append(self._alone.popleft())
             if self._alone and not (self._is_one and self._waiting):
                 self._is_one = True
-                self._send(self._channel, self._alone.popleft())
+                self._send(self._channel, self._alone.popleft(), self._alone)
             else:
                 self._is_one = False
                 if not self._waiting:
                     return
                 for _ in range(len(self._waiting)):
                     if self._channel is not None:
-                        self._send(self._channel, self._waiting.popleft())
+                        self._send(self._channel, self._waiting.popleft(), self._waiting)
 
-    def _send(self, channel: Channel, entry: _Entry) -> None:
+    def _send(self, channel: Channel, entry: _Entry, came_from: deque[_Entry]) -> None:
         if not entry.is_wanted():
+            return
+        if (
+            entry.message.declare is not None
+            and time.monotonic() < self._absent.get(entry.message.queue, (0.0, 0.0))[0]
+        ):
+            self._loop.call_later(0, lambda: self._answer(entry, Answer.RETURNED))
             return
         why = self._too_large(channel, entry.message)
         if not why and not channel.is_open:  # it is closing: what is not sent comes with the next
-            self._waiting.append(entry)
+            came_from.appendleft(entry)
             self._channel = None
             return
         try:
@@ -169,6 +211,7 @@ class Publisher:
         else:
             self._sent[self._next_tag] = entry
             self._next_tag += 1
+            self._sent_s = time.monotonic()
 
     def _put_on_wire(self, channel: Channel, message: Outgoing) -> None:
         if message.declare is not None and message.queue not in self._declared | self._refused:
@@ -202,7 +245,7 @@ class Publisher:
             while self._sent and next(iter(self._sent)) <= tag:
                 _, entry = self._sent.popitem(last=False)
                 self._answer(entry, answer)
-        if self._is_one or self._alone:
+        if self._is_one or self._alone or self._waiting:
             self._go_on()
 
     def _answer(self, entry: _Entry, answer: Answer, words: str = "") -> None:
@@ -213,9 +256,14 @@ class Publisher:
                 self._returned[key] -= 1
                 answer = Answer.RETURNED
                 self._declared.discard(message.queue)
-                self._refused.discard(message.queue)
+                if message.queue in self._refused:
+                    self._refused.discard(message.queue)
+                    pause_s = min(_MOST_PAUSE_S, 2 * self._absent.get(message.queue, (0.0, _FIRST_PAUSE_S / 2))[1])
+                    self._absent[message.queue] = time.monotonic() + pause_s, pause_s
             if not self._returned[key]:
                 del self._returned[key]
+        if answer is Answer.CONFIRMED and self._absent:
+            self._absent.pop(message.queue, None)
         if message.delay_ms is not None and answer is not Answer.REFUSED:
             self._note_wait_queue(message.delay_ms, exists=answer is not Answer.RETURNED)
         try:
@@ -234,7 +282,7 @@ class Publisher:
         if size := _TOO_LARGE.search(reason):
             self._most_body_bytes = int(size[1])
         # A queue that exists in another form is used as it is; with each refusal all that was on its way is sent again.
-        declared = {queue for queue in self._declared if _is_about(reason, queue)}
+        declared = {queue for queue in self._declared if is_about(reason, queue)}
         self._refused.update(declared)
         is_one, sent = len(self._sent) == 1, self._take_sent()  # those that nobody waits for may be to blame too
         is_known = bool(declared) or (size is not None and any(len(each.message.body) > int(size[1]) for each in sent))
@@ -246,7 +294,7 @@ class Publisher:
             (self._waiting if is_known else self._alone).extendleft(reversed(sent))
 
     def _on_lost(self, reason: str) -> None:
-        self._lost_reason = reason
+        self._lost_reason, self._blocked_by = reason, None
         self._most_body_bytes = None  # the next broker may take more
         (self._alone if self._is_one else self._waiting).extendleft(reversed(self._take_sent()))
 
@@ -257,15 +305,6 @@ class Publisher:
         sent = [entry for entry in self._sent.values() if entry.on_answer is not _ignore]
         self._sent.clear()
         return sent
-
-
-def _is_about(reason: str, queue: str) -> bool:
-    """Whether the broker refuses something about ``queue``; its text ends with dots after 255 bytes, in a name too."""
-    _, found, rest = reason.partition("queue '")
-    if f"{queue}'" == rest[: len(queue) + 1]:
-        return True
-    name, is_cut, _ = rest.rpartition("...")
-    return bool(found and is_cut) and queue.startswith(name.rstrip("\N{REPLACEMENT CHARACTER}"))
 
 
 def _ignore(_answer: Answer, _words: str) -> None:

@@ -84,6 +84,11 @@ class Settler:
         return bool(self.following)
 
     @property
+    def in_slots_count(self) -> int:
+        """Deliveries that are in a handler or wait for one, or whose outcome nobody has applied yet."""
+        return self._ledger.open_count - self._ledger.due_count - len(self.following) - len(self._held)
+
+    @property
     def room_bytes(self) -> int:
         """What the properties of one message may take."""
         return LEAST_ROOM_BYTES if self._channel is None else room_bytes(self._channel)
@@ -113,10 +118,10 @@ class Settler:
         self._ledger = AckLedger()
         self.publisher.forget()
 
-    def receive(self, batch: Sequence[Delivery]) -> None:
-        """Deliveries of the current channel arrived."""
+    def receive(self, batch: Sequence[Delivery]) -> int:
+        """Deliveries of the current channel arrived; returns the bytes of their bodies."""
         if not batch:
-            return
+            return 0
         first, last = batch[0].tag, batch[-1].tag
         if last - first + 1 == len(batch):
             self._ledger.add(first, last)
@@ -125,7 +130,9 @@ class Settler:
                 self._ledger.add(delivery.tag, delivery.tag)
         self._ages.note(time.monotonic(), last)
         self.counts.received += len(batch)
-        self.held_bytes += sum([len(delivery.body) for delivery in batch])
+        size = sum([len(delivery.body) for delivery in batch])
+        self.held_bytes += size
+        return size
 
     def ours(self, delivery: Delivery) -> bool:
         """Whether ``delivery`` is of the channel there is, so that it can still be settled."""

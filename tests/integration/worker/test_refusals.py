@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from hermes_ray import Message
+from hermes_ray.broker.bindings import Binding
 from hermes_ray.broker.fields import encode, encode_entry
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.properties import Properties, properties
@@ -16,7 +18,7 @@ from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import main_arguments, queue_arguments
 from hermes_ray.errors import OperationFailed
 from tests.support.deliveries import raw_of
-from tests.support.ledger import declare, publish, ready_count, until
+from tests.support.ledger import channel_to, declare, publish, ready_count, until
 from tests.support.rabbitmqctl import ctl
 from tests.support.raw_client import put_raw, take_raw
 from tests.support.workers import working
@@ -207,3 +209,91 @@ def test_the_counts_balance_after_lost_connections(vhost_url: str, broker: Local
             return bool(said["held"] == 0 and said["received"] == settled + said["given_back"])
 
         until(is_balanced, "what has come is settled or given back, once each")
+
+
+def test_a_queue_that_confirms_nothing_holds_up_no_other_publish_or_retry(
+    vhost_url: str, broker: LocalBroker, vhost: str
+) -> None:
+    def handle(message: Message) -> None:
+        if message.body == b"stalled":
+            message.publish("other", b"x")
+        elif message.body == b"fails" and message.attempt == 1:
+            raise RuntimeError("the database is away")
+        elif message.body == b"third":
+            message.publish("third", b"x")
+
+    for name in ("q", "other.q", "third.q"):
+        declare(vhost_url, name, queue_arguments("quorum"))
+    third = [(b"third", raw_of(message_id=f"third {n}")) for n in range(20)]
+    routes = {"t": "q", "other": "other.q", "third": "third.q"}
+    leader = f"whereis('{vhost}_other.q')"
+    with working(vhost_url, handle, rungs_ms=(50,), concurrency=8, routes=routes) as worker:
+        put_raw(vhost_url, (b"stalled", raw_of(message_id="before")))
+        until(lambda: worker["acked"] == 1, "all is well before")
+        ctl(broker, "eval", f"sys:suspend({leader}).")
+        try:
+            put_raw(
+                vhost_url, (b"stalled", raw_of(message_id="stalled")), (b"fails", raw_of(message_id="fails")), *third
+            )
+            until(lambda: worker["acked"] == 22, "the others go on")
+            assert worker["held"] == 1
+        finally:
+            ctl(broker, "eval", f"sys:resume({leader}).")
+        until(lambda: worker["acked"] == 23, "the last is confirmed")
+
+
+def test_under_an_alarm_of_the_broker_copies_do_not_gather_and_it_is_told(vhost_url: str, broker: LocalBroker) -> None:
+    seen: Counter[str | None] = Counter()
+    is_on = threading.Event()
+
+    def handle(message: Message) -> None:
+        seen[message.id] += 1
+        if message.attempt == 1:
+            is_on.wait(20)
+            raise RuntimeError("the database is away")
+
+    declare(vhost_url, "q", queue_arguments("classic"))
+    settings = {"rungs_ms": (50,), "ack_timeout_s": 4.0, "queue_type": "classic", "concurrency": 8}
+    with working(vhost_url, handle, **settings) as worker:
+        is_on.set()
+        put_raw(vhost_url, (b"first", raw_of(message_id="first")))
+        until(lambda: worker["acked"] == 1, "the publisher is connected")
+        is_on.clear()
+        put_raw(vhost_url, *GOOD[:5])
+        before = ctl(broker, "eval", "vm_memory_monitor:get_vm_memory_high_watermark().").strip()
+        ctl(broker, "set_vm_memory_high_watermark", "0")
+        try:
+            is_on.set()
+            until(lambda: worker["given_back"] >= 15, "they go back, and come again", 60)
+            until(lambda: "takes no publishes" in (worker["lost_reason"] or ""), "the reason is told")
+        finally:
+            ctl(broker, "set_vm_memory_high_watermark", before)
+        until(lambda: worker["held"] == 0 and ready_count(vhost_url) == 0, "all is handled", 60)
+        assert worker["acked"] <= 1 + 2 * 5, "those that were on their way may have arrived, and no others"
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x-max-length": 1000}], ids=["the same", "another form"])
+def test_a_queue_that_is_deleted_and_made_anew_is_consumed_again(vhost_url: str, arguments: dict[str, int]) -> None:
+    declare(vhost_url, "q", queue_arguments("quorum"))
+    publish(vhost_url, 1)
+    with working(vhost_url, lambda _message: None, is_existing=True) as worker:
+        until(lambda: worker["acked"] == 1, "it consumes")
+        with channel_to(vhost_url) as channel:
+            channel.queue_delete("q")
+            channel.queue_declare("q", durable=True, arguments={**queue_arguments("quorum"), **arguments})
+        publish(vhost_url, 20)
+        until(lambda: worker["acked"] == 21, "the new one is consumed", 150)
+
+
+def test_a_user_who_may_open_one_channel_consumes_all_the_same(
+    vhost_url: str, broker: LocalBroker, request: pytest.FixtureRequest
+) -> None:
+    binding = Binding(key="topics.t.bindings[0]", exchange="amq.topic", routing_key="#")
+    ctl(broker, "add_user", "narrow", "narrow")
+    request.addfinalizer(lambda: ctl(broker, "delete_user", "narrow"))
+    ctl(broker, "set_permissions", "-p", vhost_url.rpartition("/")[2], "narrow", ".*", ".*", ".*")
+    ctl(broker, "set_user_limits", "narrow", '{"max-channels": 1}')
+    publish_url, narrow_url = vhost_url, vhost_url.replace("guest:guest", "narrow:narrow")
+    with working(narrow_url, lambda _message: None, bindings=(binding,)) as worker:
+        publish(publish_url, 5)
+        until(lambda: worker["acked"] == 5, "its messages are handled")

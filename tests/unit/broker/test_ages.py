@@ -35,7 +35,7 @@ def test_a_day_of_deliveries_is_kept_to_the_second() -> None:
         (1800.0, "4.3.0-rc.1", "quorum", 1620.0, {"x-consumer-timeout": 1_800_000}),
         (0.5, "5.0.1", "quorum", 0.45, {"x-consumer-timeout": 500}),
         (1800.0, "4.3.0", "classic", None, {}),
-        (None, "4.3.0", "quorum", None, {}),
+        (None, "4.3.0", "quorum", None, {"x-consumer-timeout": 10**12}),
         (None, "3.10.8", "quorum", None, {}),
         (1800.0, "", "quorum", 1620.0, {}),
         (1800.0, "of my own", "classic", 1620.0, {}),
@@ -44,8 +44,8 @@ def test_a_day_of_deliveries_is_kept_to_the_second() -> None:
 def test_the_limit_and_what_a_consumer_says_follow_the_brokers_version(
     timeout_s: float | None, version: str, queue_type: str, limit_s: float | None, arguments: dict[str, int]
 ) -> None:
-    assert ack_limit_s(timeout_s, version, queue_type) == limit_s
-    assert consume_arguments(timeout_s, version, queue_type) == arguments
+    assert ack_limit_s(timeout_s, version, is_classic=queue_type == "classic") == limit_s
+    assert consume_arguments(timeout_s, version, is_classic=queue_type == "classic") == arguments
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
-from hermes_ray.broker.publisher import _is_about
+from hermes_ray.broker.refusals import is_about, may_break
 
 LONG = "q" * 200 + ".wait.1000"
 SAID = "406 PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue '{}' in vhost '/': received none"
@@ -24,4 +26,25 @@ SAID = "406 PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue '{}
     ],
 )
 def test_a_refusal_is_about_the_queue_it_names_as_far_as_its_text_goes(reason: str, queue: str, expected: bool) -> None:
-    assert _is_about(reason, queue) is expected
+    assert is_about(reason, queue) is expected
+
+
+PID = b"\x83gw\x10hermes@localhost" + bytes(9)
+NEW_PID = b"\x83Xd\0\x10hermes@localhost" + bytes(12)
+
+
+@pytest.mark.parametrize(
+    ("queue", "expected"),
+    [
+        ("q", False),
+        ("amq.rabbitmq.reply-to", False),
+        (f"amq.rabbitmq.reply-to.{base64.b64encode(PID).decode()}.key==", False),
+        (f"amq.rabbitmq.reply-to.{base64.b64encode(NEW_PID).decode()}.key==", False),
+        ("amq.rabbitmq.reply-to.g2gCZAANcmFiYml0QGxvY2FsAAA=.x", True),
+        (f"amq.rabbitmq.reply-to.{base64.b64encode(PID[:-1]).decode()}.key==", True),
+        ("amq.rabbitmq.reply-to.", True),
+        ("amq.rabbitmq.reply-to.\u00fc.x", True),
+    ],
+)
+def test_a_reply_to_a_connection_is_sent_with_others_if_its_name_is_of_one(queue: str, expected: bool) -> None:
+    assert may_break(queue) is expected

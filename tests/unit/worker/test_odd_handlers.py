@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
 import gc
 import logging
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -156,23 +158,19 @@ def test_a_log_that_raises_keeps_nobody_from_being_counted_out(
     until(lambda: len(made.replaced) == 2, "their worker is to be replaced")
 
 
-def block_for_long() -> None:
-    time.sleep(2.0)
-
-
 def test_who_waits_while_another_keeps_the_event_loop_is_not_charged_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
 
     async def handler(message: Message) -> None:
         await asyncio.sleep(0.1)
         if message.body == b"blocks":
-            block_for_long()
+            block(2.0)
 
     made = Watched(handler, timeout_s=0.5, concurrency=4)
     *others, blocks = made.handle(b"a", b"b", b"c", b"blocks")
     assert others == [None] * 3
     assert isinstance(blocks, Retry)
-    assert "block_for_long" in blocks.traceback
+    assert "block(2.0)" in blocks.traceback
 
 
 def test_threads_that_cancelled_handlers_leave_behind_let_others_work_and_their_worker_is_replaced(
@@ -206,3 +204,146 @@ def test_a_control_message_may_cancel_the_task_of_another() -> None:
     work, stop = Rig(handler, concurrency=2).handle(b"work", b"stop")
     assert isinstance(work, Retry)
     assert stop is None
+
+
+@pytest.mark.parametrize("is_first_long", [True, False], ids=["after another", "alone"])
+def test_who_hangs_in_the_event_loop_is_counted_out_whoever_kept_it_before(
+    monkeypatch: pytest.MonkeyPatch, gate: threading.Event, is_first_long: bool
+) -> None:
+    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
+    together = asyncio.Event()
+
+    async def handler(message: Message) -> None:
+        if message.body == b"opens":
+            together.set()
+            return
+        await together.wait()
+        if message.body == b"first" and is_first_long:
+            block(0.4)
+        if message.body == b"hangs":
+            gate.wait(60)
+
+    made = Watched(handler, timeout_s=1.0, concurrency=4)
+    first, hangs = made.put(b"first", b"hangs")
+    until(lambda: made.slots.figures().running_count == 2, "both wait")
+    made.put(b"opens")
+    until(lambda: hangs in made.outcomes, "it is counted out")
+    assert isinstance(made.outcomes[hangs], Retry)
+    gate.set()
+    until(lambda: first in made.outcomes, "the other goes on")
+    assert made.outcomes[first] is None
+
+
+def block(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def test_a_task_that_keeps_the_event_loop_charges_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
+
+    async def blocks() -> None:
+        block(1.5)
+
+    async def handler(message: Message) -> None:
+        if message.body == b"starts":
+            async with asyncio.TaskGroup() as group:
+                group.create_task(blocks())
+        await asyncio.sleep(0.3)
+
+    made = Watched(handler, timeout_s=1.0, concurrency=4)
+    assert made.handle(b"a", b"starts", b"b", b"c") == [None] * 4
+    assert not made.replaced
+
+
+def spin(seconds: float) -> None:
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        pass
+
+
+def test_a_message_is_taken_while_others_only_let_each_other_by() -> None:
+    is_over = threading.Event()
+
+    async def handler(message: Message) -> None:
+        while message.body == b"polls" and not is_over.is_set():
+            spin(0.001)
+            await asyncio.sleep(0)
+
+    made = Rig(handler, concurrency=32)
+    made.put(*[b"polls"] * 12)
+    until(lambda: made.slots.figures().running_count == 12, "they poll")
+    assert made.handle(b"a", b"b", b"c") == [None] * 3
+    is_over.set()
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(PermanentError):
+    player: int
+
+
+@KINDS
+def test_an_error_that_takes_no_attributes_is_what_it_is(kind: str) -> None:
+    def handler(_message: Message) -> None:
+        raise Frozen(7)
+
+    (outcome,) = Rig(as_kind(kind, handler)).handle(b"a")
+    assert isinstance(outcome, DeadLetter)
+    assert (outcome.reason, outcome.error) == ("permanent", "Frozen: 7")
+
+
+class Pool:
+    """What is awaited to be opened, and is itself what comes of it."""
+
+    def __await__(self) -> Generator[Any, None, Pool]:
+        yield from asyncio.sleep(0).__await__()
+        return self
+
+
+LARGE: list[Any] = [0] * 1_000_000
+NESTED: list[Any] = []
+NESTED.append(NESTED)
+
+
+@KINDS
+@pytest.mark.parametrize("result", [Pool(), LARGE, NESTED], ids=["a pool", "many rows", "a list in itself"])
+def test_what_a_handler_returns_does_not_matter(kind: str, result: Any) -> None:
+    assert Rig(as_kind(kind, lambda _message: result)).handle(b"a", b"b") == [None] * 2
+
+
+@pytest.fixture
+def frequent_switches() -> Iterator[None]:
+    """Threads take turns all the time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_equal_publishes_of_several_threads_are_messages_of_their_own(frequent_switches: None) -> None:
+    message = Message(b"", id="m")
+
+    def publish() -> None:
+        for _ in range(50):
+            message.publish("t", b"x")
+
+    threads = [threading.Thread(target=publish) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({publish.id for publish in message.publishes}) == 200
+
+
+def test_slots_that_stray_exceptions_end_begin_anew(frequent_switches: None) -> None:
+    """At any place between two messages: those that come later are handled, and the worker is to be replaced."""
+    before = set(threading.enumerate())
+    made = Rig(lambda message: message.body, concurrency=4)
+    threads = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("slot")]
+    for n in range(50):
+        raises, thread = ctypes.pythonapi.PyThreadState_SetAsyncExc, threads[n % len(threads)]
+        raises(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError))
+        made.put(*[b"x"] * 20)
+        time.sleep(0.002)  # for it to be raised at another place each time
+    time.sleep(0.1)
+    assert made.handle(*[b"y"] * 50) == [None] * 50
+    assert made.slots.is_worn(0.0)
