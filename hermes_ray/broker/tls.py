@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
+import stat
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
 import pika
 
+from hermes_ray.config.secrets import mask_url
+from hermes_ray.config.sentences import shown
 from hermes_ray.config.urls import TLS_QUERY
 from hermes_ray.errors import UserMistake
 
 __all__ = ["split_tls", "tls_options"]
+
+_LONGEST_PATH = 255  # characters of one that is told whole
 
 
 def split_tls(url: str) -> tuple[str, dict[str, str]]:
@@ -52,12 +57,15 @@ def _trusting(ca: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=path)
     except ssl.SSLError:
-        raise _mistake(f"{path} holds no PEM certificate", "broker.tls.ca") from None
+        raise _mistake(f"{_told(path)} holds no PEM certificate", "broker.tls.ca") from None
+    except OSError as error:
+        raise _unreadable(_told(path), error, "broker.tls.ca") from None
 
 
 def _identify(context: ssl.SSLContext, certificate: str, key: str | None, password: str | None) -> None:
     certificate = _readable(certificate, "broker.tls.cert")
     key = certificate if key is None else _readable(key, "broker.tls.key")
+    told_key, told_certificate = _told(key), _told(certificate)
     is_encrypted = False
 
     def passphrase() -> str:  # without one OpenSSL would ask at the terminal
@@ -69,21 +77,43 @@ def _identify(context: ssl.SSLContext, certificate: str, key: str | None, passwo
         context.load_cert_chain(certificate, key, passphrase)
     except (ssl.SSLError, ValueError) as error:
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-            raise _mistake(f"the private key in {key} is not that of {certificate}", "broker.tls.key") from None
+            of_another = f"the private key in {told_key} is not that of {told_certificate}"
+            raise _mistake(of_another, "broker.tls.key") from None
         if is_encrypted:
             opens = "needs its password" if password is None else "does not open with the password there is"
-            raise _mistake(f"the private key in {key} {opens}", "broker.tls.password") from None
-        held = certificate if key == certificate else f"{certificate} and {key}"
+            raise _mistake(f"the private key in {told_key} {opens}", "broker.tls.password") from None
+        held = told_certificate if key == certificate else f"{told_certificate} and {told_key}"
         raise _mistake(f"{held}: no PEM certificate with its private key", "broker.tls.cert and key") from None
+    except OSError as error:
+        held = told_certificate if key == certificate else f"{told_certificate} or {told_key}"
+        raise _unreadable(held, error, "broker.tls.cert and key") from None
 
 
 def _readable(path: str, key: str) -> str:
+    """``path`` without ``~``, once something was read of it; to open or to read what is no file may take for ever."""
     path = os.path.expanduser(path)
     try:
-        with Path(path).open("rb"):
-            return path
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        with open(path, "rb", buffering=0) as file:
+            file.read(1)
     except OSError as error:
-        raise _mistake(f"{path} cannot be read ({error.strerror}): put it there", key, also=True) from None
+        raise _unreadable(_told(path), error, key) from None
+    return path
+
+
+def _told(path: str) -> str:
+    """``path`` in one line; one in a URL may have swallowed a parameter, such as a password behind a ``;``."""
+    masked = mask_url(path)
+    return masked if masked.isprintable() and len(masked) <= _LONGEST_PATH else shown(path)
+
+
+def _unreadable(told: str, error: OSError, key: str) -> UserMistake:
+    why = error.strerror or type(error).__name__
+    return _mistake(f"{told} cannot be read ({why}): put it there", key, also=True)
 
 
 def _mistake(what: str, key: str, *, also: bool = False) -> UserMistake:
