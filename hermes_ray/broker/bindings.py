@@ -10,6 +10,7 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
+from hermes_ray.broker.reason import told
 from hermes_ray.errors import HermesError, OperationFailed, UserMistake
 
 __all__ = ["Binding", "bind", "bind_all", "look_at_exchanges"]
@@ -88,12 +89,13 @@ def _missing(binding: Binding) -> str:
     return f"{binding.key}.exchange is {binding.exchange!r}, an exchange that does not exist"
 
 
-_INEQUIVALENT = re.compile(r"inequivalent arg '(?P<arg>[^']+)'.* but current is (?P<found>.*)")
+_INEQUIVALENT = re.compile(r"inequivalent arg '(?P<arg>[^']+)'(?:.* but current is (?P<found>.*))?", re.DOTALL)
+_TYPED = re.compile(r"none|(?:the value )?'(?P<value>.*?)'(?: of type '[^']*)?'?", re.DOTALL)
 
 
 def _refusal(binding: Binding, queue: str, code: int, text: str) -> HermesError:
     """Why the exchange was not declared or the queue not bound, and what to do."""
-    exchange = f"the exchange {binding.exchange!r}"
+    exchange, text = f"the exchange {binding.exchange!r}", told(text)
     if code == _NOT_FOUND and "no exchange" in text:
         return UserMistake(f"{_missing(binding)}: create it, or set exchange_type on the binding")
     if code == _REFUSED and "reserved prefix" in text:
@@ -112,8 +114,12 @@ def _difference(binding: Binding, exchange: str, text: str) -> str:
     match = _INEQUIVALENT.search(text)
     if match is None:
         return f"the broker refuses {binding.key}, {exchange}: {text}: correct it"
-    found, arg = match["found"].strip("'"), match["arg"]
-    as_it_is = f"as a {found} exchange" if arg == "type" else f"with {arg} {found}"
+    typed, arg = _TYPED.fullmatch(match["found"] or ""), match["arg"]
+    if typed is None:  # the broker's answer had no room for all of it
+        as_it_is = f"with another {arg}"
+    else:
+        found = typed["value"] or typed[0]
+        as_it_is = f"as a {found} exchange" if arg == "type" else f"with {arg} {found}"
     return (
         f"{binding.key}.exchange_type is {binding.exchange_type!r}, but {exchange} exists {as_it_is}: leave "
         "exchange_type out, or name another exchange"

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pika.adapters.blocking_connection import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 
+from hermes_ray.broker.inequivalence import Inequivalence, inequivalence
+from hermes_ray.broker.reason import told
 from hermes_ray.broker.topology import (
     DIFFERS,
     Arguments,
     TopicTopology,
     cannot_work,
-    inequivalence,
     main_arguments,
     survey,
 )
@@ -28,7 +29,7 @@ from hermes_ray.errors import UserMistake
 __all__ = ["QueueLook", "has_single_active_consumer", "look_at"]
 
 _TYPE = "x-queue-type"
-_IMPOSSIBLE = "hermes_ray asks"
+_IMPOSSIBLE = "?"  # short, because an answer repeats it and is cut at 255 bytes
 _MOST_ROUNDS = 30
 
 
@@ -38,13 +39,16 @@ class QueueLook:
 
     ready_counts: dict[str, int | None]
     single_active: bool
+    untold: str = ""
+    """Why the broker does not tell what the main queue is like; "" where it does, or where we declare it."""
 
 
 def look_at(connection: BlockingConnection, topology: TopicTopology) -> QueueLook:
     """What there is of a topic's queues, created nothing; raises what declaring and consuming them would."""
     counts = survey(connection, topology)
     if main_arguments(topology) is None:
-        return QueueLook(ready_counts=counts, single_active=has_single_active_consumer(connection, topology))
+        single_active, untold = _form(connection, topology)
+        return QueueLook(ready_counts=counts, single_active=single_active, untold=untold)
     return QueueLook(ready_counts=counts, single_active=topology.arguments.get(SINGLE_ACTIVE) is True)
 
 
@@ -53,13 +57,20 @@ def has_single_active_consumer(connection: BlockingConnection, topology: TopicTo
 
     Creates nothing. Raises ``UserMistake`` for a queue that cannot be consumed as topics are, whatever declares it.
     """
+    return _form(connection, topology)[0]
+
+
+def _form(connection: BlockingConnection, topology: TopicTopology) -> tuple[bool, str]:
+    """Whether the main queue has a single active consumer, and why what it is like is not told, "" if it is."""
     known: Arguments = {}
     asked: Arguments = {_TYPE: _IMPOSSIBLE, SINGLE_ACTIVE: _IMPOSSIBLE}
     for _ in range(_MOST_ROUNDS):
         answer = _refused(connection, topology.queue, known | asked)
-        if answer is None:
-            break
-        name, found = answer
+        if isinstance(answer, str):
+            return known.get(SINGLE_ACTIVE) is True, answer
+        name, found = answer.argument, answer.found_as_told
+        if found is None:
+            return known.get(SINGLE_ACTIVE) is True, f"the broker's answer has no room for its {name}"
         if why := cannot_work(name, found):
             raise UserMistake(f"the queue {topology.queue!r} of topic {topology.topic!r} {why}")
         asked.pop(name, None)
@@ -67,20 +78,20 @@ def has_single_active_consumer(connection: BlockingConnection, topology: TopicTo
         if value is not None:
             known[name] = value
         if not asked:
-            break
-    return known.get(SINGLE_ACTIVE) is True
+            return known.get(SINGLE_ACTIVE) is True, ""
+    return known.get(SINGLE_ACTIVE) is True, f"the broker names another argument each of {_MOST_ROUNDS} times"
 
 
-def _refused(connection: BlockingConnection, queue: str, arguments: Arguments) -> tuple[str, str] | None:
-    """The argument that differs and what it is on the queue that is there; None if the broker does not say so."""
+def _refused(connection: BlockingConnection, queue: str, arguments: Arguments) -> Inequivalence | str:
+    """What differs on the queue that is there; the broker's words where it says something else."""
     channel = connection.channel()
     try:
         channel.queue_declare(queue, durable=True, arguments=arguments)
     except ChannelClosedByBroker as error:
-        differs = inequivalence(error.reply_text) if error.reply_code == DIFFERS else None
-        return None if differs is None else (differs.argument, differs.found_as_told)
+        text = told(error.reply_text)
+        return (inequivalence(text) if error.reply_code == DIFFERS else None) or f"{error.reply_code} {text}"
     channel.close()
-    return None
+    return "the broker takes any argument for it"
 
 
 _VALUE = re.compile(r"(?:the value )?'(?P<value>.*)'(?: of type '(?P<type>[^']*)')?", re.DOTALL)

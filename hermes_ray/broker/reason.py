@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import re
 import socket
@@ -16,7 +17,7 @@ from pika.exceptions import ConnectionOpenAborted, IncompatibleProtocolError
 from hermes_ray.broker.tls import split_tls
 from hermes_ray.config.secrets import mask_url
 
-__all__ = ["NO_AMQP", "Failure", "address", "failure_of", "reason_of", "sentence"]
+__all__ = ["NO_AMQP", "Failure", "address", "failure_of", "reason_of", "sentence", "told"]
 
 _NOBODY = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 NO_AMQP = "the broker sent what is no AMQP"
@@ -63,6 +64,14 @@ def reason_of(error: BaseException) -> str:
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
     return " ".join(str(part) for part in cause.args) or type(cause).__name__
+
+
+def told(text: str) -> str:
+    """What the broker said; where that was cut within a character pika has bytes, and makes ``b'...'`` of them."""
+    if re.match(r"b['\"]", text) is None:
+        return text
+    raw: bytes = ast.literal_eval(text)
+    return raw.decode("utf-8", "ignore")
 
 
 def _cause(error: BaseException) -> BaseException:

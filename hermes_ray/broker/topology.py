@@ -13,13 +13,15 @@ from pika.adapters.blocking_connection import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 
 from hermes_ray.broker.bindings import Binding, bind_all, look_at_exchanges
+from hermes_ray.broker.inequivalence import Inequivalence, inequivalence, plain_value
 from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.broker.reason import told
 from hermes_ray.config.queue_arguments import KNOWN
 from hermes_ray.config.sentences import dotted
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["DIFFERS", "NOT_FOUND", "Arguments", "Inequivalence", "TopicTopology", "cannot_work", "dead_queue"]
-__all__ += ["ensure", "inequivalence", "main_arguments", "queue_arguments", "queue_exists", "refusal", "survey"]
+__all__ = ["DIFFERS", "NOT_FOUND", "Arguments", "TopicTopology", "cannot_work", "dead_queue"]
+__all__ += ["ensure", "main_arguments", "queue_arguments", "queue_exists", "refusal", "survey"]
 __all__ += ["wait_arguments", "wait_queue"]
 
 DELIVERY_LIMIT_COUNT = 1_000_000  # the broker's own default of 20 drops messages that only saw connections close
@@ -192,54 +194,26 @@ def _ready_count(connection: BlockingConnection, topology: TopicTopology, name: 
 
 def refusal(topology: TopicTopology, name: str, code: int, text: str) -> OperationFailed | UserMistake:
     """The error that says in one sentence why the broker did not declare the queue ``name``, and what to do."""
-    at = f"the queue {name!r} of topic {topology.topic!r}"
+    at, text = f"the queue {name!r} of topic {topology.topic!r}", told(text)
     if code == DIFFERS:
-        return UserMistake(_difference(topology, name, text))
+        return _precondition(topology, name, text)
     if code == LOCKED:
         return UserMistake(f"{at} is exclusive to another connection: delete it or set another queue for the topic")
+    if code == REFUSED and (exchange := _REFUSED_EXCHANGE.search(text)):
+        may = "grant this user the permissions to write to it and to read the queue"
+        return UserMistake(f"the broker refuses {at} for its exchange {exchange['name']!r}: {may}")
     if code == REFUSED:
         return UserMistake(f"the broker refuses {at}: grant this user the permissions to configure, write and read it")
     return OperationFailed(f"the broker could not give us {at}: {code} {text}")
 
 
-@dataclass(frozen=True, slots=True)
-class Inequivalence:
-    """What a 406 says of a queue: its ``argument`` is ``found``, not as ``wanted``; "none" where there is none."""
-
-    argument: str
-    wanted: str
-    found: str
-    found_as_told: str
-
-
-_INEQUIVALENT = re.compile(
-    r"inequivalent arg '(?P<arg>[^']+)'.*?: received (?P<wanted>.*?) but current is (?P<found>.*)", re.DOTALL
-)
-_TYPED = re.compile(r"^(?:the value )?'?(?P<value>.*?)'?(?: of type '[^']*')?$", re.DOTALL)
+_REFUSED_EXCHANGE = re.compile(r"access to exchange '(?P<name>.*)' in vhost ", re.DOTALL)
 _INVALID = re.compile(r"invalid arg '(?P<arg>[^']+)'")
-
-
-def inequivalence(text: str) -> Inequivalence | None:
-    """What a 406 means, None if it says something else.
-
-    Its text: ``PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but
-    current is 'classic'``; where one side has none the other is ``the value 'quorum' of type 'longstr'``. One beyond
-    255 bytes is cut.
-    """
-    match = _INEQUIVALENT.search(text)
-    if match is None:
-        return None
-    return Inequivalence(match["arg"], _value(match["wanted"]), _value(match["found"]), match["found"])
-
-
-def _value(text: str) -> str:
-    match = _TYPED.match(text.strip())
-    return match["value"] if match else text
 
 
 def cannot_work(argument: str, found: str) -> str | None:
     """Why no topic can consume a queue whose ``argument`` the broker told to be ``found``; None if one can."""
-    value = _value(found)
+    value = plain_value(found)
     why = None
     if argument == "x-queue-type" and value not in ("classic", "quorum", "none"):
         why = f"exists as a {value} queue, from which no topic can consume: messages that are done would not leave it"
@@ -252,18 +226,27 @@ def cannot_work(argument: str, found: str) -> str | None:
     return why and f"{why}: set another queue for the topic, or delete this one"
 
 
-def _difference(topology: TopicTopology, name: str, text: str) -> str:
-    """What a 406 to our declare means, and what to do."""
+def _precondition(topology: TopicTopology, name: str, text: str) -> OperationFailed | UserMistake:
+    """What a 406 to our declare means: the queue is there and differs, or it is not declared for another reason."""
+    at = f"the queue {name!r} of topic {topology.topic!r}"
+    if (differs := inequivalence(text)) is not None:
+        return UserMistake(_difference(topology, name, differs))
+    invalid = _INVALID.search(text)
+    if invalid and name == topology.queue and invalid["arg"] in topology.arguments:
+        key = dotted(f"{dotted('topics', topology.topic)}.queue_arguments", invalid["arg"])
+        return UserMistake(f"the broker refuses {key} for {at} ({text}): correct it or leave it out")
+    return OperationFailed(f"the broker does not declare {at}: {text}")
+
+
+def _difference(topology: TopicTopology, name: str, differs: Inequivalence) -> str:
+    """What it means that the queue is there in another form, and what to do."""
     at, topic = f"the queue {name!r} of topic {topology.topic!r}", dotted("topics", topology.topic)
     is_main = name == topology.queue
     otherwise = f"{topic}.topology={'existing' if is_main else 'passive'}"
-    differs, invalid = inequivalence(text), _INVALID.search(text)
-    if differs is None and invalid and is_main and invalid["arg"] in topology.arguments:
-        key = dotted(f"{topic}.queue_arguments", invalid["arg"])
-        return f"the broker refuses {key} for {at} ({text}): correct it or leave it out"
-    if differs is None:
-        return f"{at} exists in another form ({text}): move its messages and delete it, or set {otherwise}"
     argument, wanted, found = differs.argument, differs.wanted, differs.found
+    if found is None:
+        untold = f"{at} exists with another {argument} than wanted, and the broker's answer has no room to tell which"
+        return f"{untold}: look at the queue, then set {otherwise} or another queue for the topic"
     if is_main and (why := cannot_work(argument, found)):
         return f"{at} {why}"
     if argument == "x-queue-type":
