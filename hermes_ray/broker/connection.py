@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pika
 from pika.adapters.blocking_connection import BlockingConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ConnectionClosedByBroker
 
 from hermes_ray import __version__
-from hermes_ray.broker.reason import Failure, failure_of, sentence
+from hermes_ray.broker.reason import Failure, failure_of, reason_of, sentence, told
 from hermes_ray.broker.tls import split_tls, tls_options
 from hermes_ray.config.secrets import refused_url
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["backoff_s", "connect", "parameters"]
+__all__ = ["backoff_s", "closing", "connect", "parameters"]
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
@@ -81,3 +82,18 @@ def connect(urls: Sequence[str], *, name: str, wait_s: float = 0, heartbeat_s: i
             raise OperationFailed(sentence(failures, wait_s))
         time.sleep(min(left_s, WAITING_PAUSE_S, backoff_s(attempt, random.random)))
         attempt += 1
+
+
+@contextlib.contextmanager
+def closing(connection: BlockingConnection) -> Iterator[BlockingConnection]:
+    """Close ``connection`` at the end, if the broker has not; ``OperationFailed`` with its words where that is why."""
+    try:
+        yield connection
+    except ConnectionClosedByBroker as error:
+        raise OperationFailed(f"the broker ended the connection: {error.reply_code} {told(error.reply_text)}") from None
+    except AMQPError as error:
+        raise OperationFailed(f"the connection to the broker failed: {reason_of(error)}") from None
+    finally:
+        if connection.is_open:
+            with contextlib.suppress(AMQPError):  # it may end while it is closed, and what was wanted is done by then
+                connection.close()

@@ -7,14 +7,14 @@ import contextlib
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import click
 
-from hermes_ray.broker.connection import connect
+from hermes_ray.broker.connection import closing, connect
 from hermes_ray.broker.queue_form import QueueLook, look_at
 from hermes_ray.broker.reason import address
 from hermes_ray.cli.working_directory import import_from_here, load_here
@@ -174,18 +174,19 @@ def _queues(config: Config, no_broker: str | None) -> Iterator[Finding]:
     if no_broker is not None:
         yield Finding(about="broker", topic=None, ok=False, text=no_broker)
         return
-    connection = connect(config.broker.urls, name=f"{config.deployment.name}/check")
-    with contextlib.closing(connection):
-        urls = " or ".join(map(address, config.broker.urls))
-        yield Finding(about="broker", topic=None, ok=True, text=f"{urls} answers")
-        unknown = list(unknown_arguments(config))
-        for topic in config.topics:
-            try:
-                look = look_at(connection, topology_of(config, topic))
-                text, ok = "; ".join([_holdings(look), *(said for of, said in unknown if of == topic)]), True
-            except HermesError as error:
-                text, ok = str(error), False
-            yield Finding(about="queue", topic=topic, ok=ok, text=text)
+    urls = " or ".join(map(address, config.broker.urls))
+    yield Finding(about="broker", topic=None, ok=True, text=f"{urls} answers")
+    unknown, waiting = list(unknown_arguments(config)), deque(config.topics)
+    while waiting:
+        try:
+            with closing(connect(config.broker.urls, name=f"{config.deployment.name}/check")) as connection:
+                while waiting:
+                    look = look_at(connection, topology_of(config, waiting[0]))
+                    topic = waiting.popleft()
+                    text = "; ".join([_holdings(look), *(said for of, said in unknown if of == topic)])
+                    yield Finding(about="queue", topic=topic, ok=True, text=text)
+        except HermesError as error:  # over what one topic asks for the broker may end the connection too
+            yield Finding(about="queue", topic=waiting.popleft(), ok=False, text=str(error))
 
 
 def _holdings(look: QueueLook) -> str:
@@ -194,7 +195,8 @@ def _holdings(look: QueueLook) -> str:
         for name, n in look.ready_counts.items()
     )
     single = "its single active consumer keeps the topic at one worker and a standby"
-    return f"{counts}; {single}" if look.single_active else counts
+    untold = f"its form is not told: {look.untold}"
+    return "; ".join([counts, *([single] if look.single_active else []), *([untold] if look.untold else [])])
 
 
 def _cluster(config: Config) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from hermes_ray.broker.connection import connect
+from hermes_ray.broker.connection import closing, connect
 from hermes_ray.broker.link import IoThread
 from hermes_ray.broker.outgoing import Outgoing, fresh
 from hermes_ray.broker.publisher import Answer, Publisher
@@ -90,7 +90,7 @@ def _can_be_queue(name: str) -> bool:
 def _refuse_without(queue: str, topic: str, config: Config) -> None:
     """Wait up to 30 s for the broker; raises ``UserMistake`` if it has no such queue: all messages would come back."""
     connection = connect(config.broker.urls, name=f"{config.deployment.name}/publish", wait_s=CONNECT_WAIT_S)
-    with contextlib.closing(connection):
+    with closing(connection):
         if queue_exists(connection, queue):
             return
     if topic in config.topics:

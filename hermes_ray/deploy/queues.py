@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 
-from hermes_ray.broker.connection import connect
+from hermes_ray.broker.connection import closing, connect
 from hermes_ray.broker.queue_form import has_single_active_consumer
 from hermes_ray.broker.topology import ensure
 from hermes_ray.config.queue_arguments import SINGLE_ACTIVE, unknown
@@ -21,7 +20,7 @@ BROKER_WAIT_S = 30.0
 def declare_queues(config: Config) -> None:
     """Make sure every topic's queues exist and are bound; waits up to 30 s for the broker."""
     connection = connect(config.broker.urls, name=f"{config.deployment.name}/serve", wait_s=BROKER_WAIT_S)
-    with contextlib.closing(connection):
+    with closing(connection):
         ensure(connection, [topology_of(config, topic) for topic in config.topics])
 
 
@@ -34,7 +33,7 @@ def single_active_topics(config: Config) -> frozenset[str]:
     theirs = [name for name, topic in config.topics.items() if topic.topology != "declare"]
     if theirs:
         connection = connect(config.broker.urls, name=f"{config.deployment.name}/serve", wait_s=BROKER_WAIT_S)
-        with contextlib.closing(connection):
+        with closing(connection):
             said |= {name for name in theirs if has_single_active_consumer(connection, topology_of(config, name))}
     return frozenset(said)
 

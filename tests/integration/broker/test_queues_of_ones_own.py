@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from pika import BasicProperties
 from pika.adapters.blocking_connection import BlockingConnection
 
@@ -17,7 +18,11 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_form import has_single_active_consumer, look_at
 from hermes_ray.broker.topology import TopicTopology, ensure, queue_arguments, survey, wait_arguments
-from hermes_ray.errors import UserMistake
+from hermes_ray.cli.check import _queues
+from hermes_ray.cli.main import cli
+from hermes_ray.config.loading import load
+from hermes_ray.deploy.queues import declare_queues
+from hermes_ray.errors import OperationFailed, UserMistake
 from tests.support.ledger import Ledger, publish, until
 from tests.support.probing import probing
 from tests.support.rabbitmqctl import ctl
@@ -379,6 +384,82 @@ def test_a_single_active_consumer_is_seen_whatever_else_the_queue_has(
 def test_other_queues_have_none(connection: BlockingConnection, own: dict[str, Any]) -> None:
     connection.channel().queue_declare("crawl", durable=True, arguments=own)
     assert not has_single_active_consumer(connection, crawl(is_existing=True))
+
+
+@pytest.mark.parametrize("length", [80, 101, 110, 115, 130, 200, 250])
+@pytest.mark.parametrize(
+    ("own", "single"),
+    [({}, False), (QUORUM, False), (CLASSIC | {"x-max-priority": 5}, False), (SINGLE, True), (QUORUM | SINGLE, True)],
+)
+def test_of_a_queue_with_a_long_name_the_form_is_told_as_it_is_or_not_at_all(
+    connection: BlockingConnection, length: int, own: dict[str, Any], single: bool
+) -> None:
+    name = "x" * length
+    connection.channel().queue_declare(name, durable=True, arguments=own)
+    look = look_at(connection, TopicTopology(topic="crawl", queue=name, is_existing=True))
+    assert look.untold or look.single_active == single
+    assert length > 80 or not look.untold
+
+
+@pytest.mark.parametrize("length", [110, 130, 200, 250])
+def test_a_stream_with_a_long_name_is_refused_or_not_told(connection: BlockingConnection, length: int) -> None:
+    name = "x" * length
+    connection.channel().queue_declare(name, durable=True, arguments={"x-queue-type": "stream"})
+    try:
+        said = look_at(connection, TopicTopology(topic="crawl", queue=name, is_existing=True)).untold
+    except UserMistake as mistake:
+        said = str(mistake)
+    assert re.search("exists as a stream queue|the broker's answer has no room for its x-queue-type", said)
+
+
+def test_a_queue_with_a_long_name_that_differs_untold_is_not_to_be_deleted(connection: BlockingConnection) -> None:
+    name = "é" * 110
+    connection.channel().queue_declare(name, durable=True, arguments=QUORUM | {"x-max-length": 7777})
+    said = refused(connection, TopicTopology(topic="crawl", queue=name, arguments={"x-max-length": 5555}))
+    assert "exists with another x-max-length than wanted" in said
+    assert "delete" not in said
+
+
+def test_a_limit_of_queues_is_told_in_the_brokers_words(
+    broker: LocalBroker, vhost: str, connection: BlockingConnection
+) -> None:
+    ctl(broker, "set_vhost_limits", "--vhost", vhost, '{"max-queues": 0}')
+    with pytest.raises(
+        OperationFailed, match=r"^the broker does not declare the queue 'crawl' of topic 'crawl': .*lim"
+    ):
+        ensure(connection, [crawl()])
+
+
+def test_what_ends_the_connection_is_told_by_every_command_in_the_brokers_words(
+    broker: LocalBroker, vhost: str, vhost_url: str
+) -> None:
+    user = f"few-{vhost}"
+    ctl(broker, "add_user", user, "s3cret")
+    ctl(broker, "set_permissions", "--vhost", vhost, user, ".*", ".*", ".*")
+    ctl(broker, "set_user_limits", user, '{"max-channels": 0}')
+    url = vhost_url.replace("guest:guest", f"{user}:s3cret")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HERMES_BROKER_URL", url)
+        config = load(None, ["topics.a.handler=m:f", "topics.b.handler=m:f"])
+        published = CliRunner().invoke(cli, ["publish", "topic=a", "count=1"])
+    findings = [finding for finding in _queues(config, None) if finding.about == "queue"]
+    with pytest.raises(OperationFailed) as failed:
+        declare_queues(config)
+
+    started = "the broker ended the connection: 530 NOT_ALLOWED - "
+    assert [(finding.topic, finding.ok) for finding in findings] == [("a", False), ("b", False)]
+    assert all(finding.text.startswith(started) for finding in findings)
+    assert str(failed.value).startswith(started)
+    assert (published.exit_code, started in published.stderr) == (1, True)
+    assert "s3cret" not in published.stderr + str(failed.value)
+
+
+def test_an_argument_that_no_frame_holds_is_told_in_the_brokers_words(
+    vhost_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HERMES_BROKER_URL", vhost_url)
+    with pytest.raises(OperationFailed, match=r"^the (broker ended the connection|connection to the broker failed): "):
+        declare_queues(load(None, ["topics.a.handler=m:f", f"topics.a.queue_arguments.x-mine={'v' * 200_000}"]))
 
 
 def test_asking_for_the_form_of_a_queue_creates_none(
