@@ -25,6 +25,7 @@ _PIECE = re.compile(
     r")\}",
     re.ASCII,
 )
+_ENVIRONMENT = re.compile(r"\$\{\s*oc\.env\s*:")
 _ENVIRONMENT_ONLY = re.compile(r"\$\{\s*oc\.(?:env|decode)\s*:")
 
 
@@ -111,8 +112,10 @@ def _hidden(value: Any, text: str, path: tuple[Any, ...]) -> Any:
         return _all_hidden(value)
     if not isinstance(value, str):
         return value
-    if path[:1] == ("broker",):
+    if path == ("broker",) or path[:2] == ("broker", "url"):
         return str(value)  # never shown, and handed to others
+    if path[0] == "broker" and _ENVIRONMENT.search(text):  # a password may have been put at the wrong key
+        return Hidden(value)
     if "options" in path:  # what came from elsewhere is not told in what a handler raises about it either
         return Hidden(value)
     return Hidden(value) if isinstance(value, Hidden) or mentions_secret(text) else value

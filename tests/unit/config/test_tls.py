@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hermes_ray.config.loading import load, masked_yaml
@@ -77,3 +79,31 @@ def test_what_cannot_be_is_told_with_the_key_and_what_to_do(
     with pytest.raises(UserMistake) as refused:
         config(*words)
     assert str(refused.value).startswith(expected)
+
+
+@pytest.mark.parametrize("key", ["tls.ca", "tls.password", "tls.verify", "decoder", "ack_timeout_s"])
+@pytest.mark.parametrize("variable", ["RABBIT_KEY_PASSWORD", "PLAIN"])
+def test_what_the_environment_put_at_a_wrong_key_of_the_broker_is_not_repeated(
+    key: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "hunter\udc80")
+    with pytest.raises(UserMistake) as refused:
+        config("broker.url=amqps://a", "broker.tls.cert=/c", f"broker.{key}=${{oc.env:{variable}}}")
+    assert str(refused.value).startswith(f"broker.{key} is {'text' if key == 'tls.password' else '***'}: it must be ")
+
+
+def test_what_was_made_of_a_secret_of_the_broker_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAIN", "hunter2")
+    words = ["broker.url=amqps://a", "broker.tls.password=${oc.env:PLAIN}", "broker.tls.cert=${broker.tls.password}"]
+    with pytest.raises(UserMistake, match=r"broker\.tls\.cert is \*\*\*: it must be the absolute path"):
+        config(*words)
+
+
+def test_a_password_that_is_no_text_is_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    for value in ("!!binary aHVudGVyMg==", "12345", "[hunter2]", "{hunter2: 1}", "1.5"):
+        file.write_text(f"broker: {{url: 'amqps://a', tls: {{cert: /c, password: {value}}}}}\n", encoding="utf-8")
+        with pytest.raises(UserMistake) as refused:
+            load(file, [TOPIC])
+        assert str(refused.value).startswith("broker.tls.password is ")
+        assert not any(word in str(refused.value) for word in ("hunter", "12345", "1.5"))
