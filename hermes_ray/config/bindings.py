@@ -10,12 +10,16 @@ from hermes_ray.config.knobs import Knob, Takes, choice, declare
 from hermes_ray.config.queue_arguments import ArgumentValue
 from hermes_ray.config.secrets import mask_url
 
-__all__ = ["BindingConfig"]
+__all__ = ["X_MATCH", "BindingConfig"]
 
 _MOST_BYTES = 255
+_BUILT_IN = ("amq.direct", "amq.fanout", "amq.headers", "amq.match", "amq.topic")
+X_MATCH = ("all", "any", "all-with-x", "any-with-x")
 
 
 def _is_exchange(name: str) -> bool:
+    if name.startswith("amq.") and name not in _BUILT_IN and not name.startswith("amq.rabbitmq."):
+        return False  # the broker lets nobody create it
     return name.isprintable() and 1 <= len(name.encode()) <= _MOST_BYTES
 
 
@@ -31,9 +35,13 @@ class BindingConfig:
         dataclasses.MISSING,
         Knob(
             meaning="The exchange; the default one needs no binding.",
-            allowed=f"an exchange's name of 1 to {_MOST_BYTES} bytes",
+            allowed=f"an exchange's name of 1 to {_MOST_BYTES} bytes, with amq. only one of the broker's own",
             accepts=_is_exchange,
-            schema={"minLength": 1, "maxLength": _MOST_BYTES},
+            schema={
+                "minLength": 1,
+                "maxLength": _MOST_BYTES,
+                "pattern": rf"^(?!amq\.(?!rabbitmq\.)(?!(?:{'|'.join(name[4:] for name in _BUILT_IN)})$))",
+            },
             takes=Takes.TOPOLOGY,
         ),
     )
@@ -54,7 +62,12 @@ class BindingConfig:
         takes=Takes.TOPOLOGY,
     )
     arguments: dict[str, ArgumentValue] = declare(
-        dict, Knob(meaning="Arguments, such as those that a headers exchange compares.", takes=Takes.TOPOLOGY)
+        dict,
+        Knob(
+            meaning="Arguments, such as those that a headers exchange compares.",
+            schema={"properties": {"x-match": {"type": "string", "enum": [*X_MATCH]}}},
+            takes=Takes.TOPOLOGY,
+        ),
     )
 
     def __str__(self) -> str:

@@ -28,38 +28,42 @@ _BOTH, _QUORUM, _CLASSIC = ("quorum", "classic"), ("quorum",), ("classic",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """One argument: its ``kind``, the queue types that have it, the range of a number, the choices of text, if any."""
+    """One argument: its ``kind``, the queue types that have it, a number's range, a text's choices or length."""
 
     kind: type
     types: tuple[str, ...] = _BOTH
     low: int = 0
     high: int = _MOST
     choices: tuple[str, ...] = ()
+    most_bytes: int | None = None
 
     @property
     def allowed(self) -> str:
         """In words."""
         if self.kind is int:
             return f"a whole number {self.low} to {self.high}"
+        if self.most_bytes is not None:
+            return f"text of at most {self.most_bytes} bytes"
         return "true or false" if self.kind is bool else " or ".join(self.choices) or "text"
 
     def accepts(self, value: ArgumentValue) -> bool:
         """Whether a value of this kind is in its range."""
         if isinstance(value, str):
-            return not self.choices or value in self.choices
+            fits = self.most_bytes is None or len(value.encode("utf-8", "surrogatepass")) <= self.most_bytes
+            return fits and (not self.choices or value in self.choices)
         return self.low <= value <= self.high
 
 
 KNOWN: Mapping[str, Known] = {
     "x-max-priority": Known(kind=int, types=_CLASSIC, low=1, high=255),
-    "x-max-length": Known(kind=int),
-    "x-max-length-bytes": Known(kind=int),
+    "x-max-length": Known(kind=int, low=1),
+    "x-max-length-bytes": Known(kind=int, low=1),
     "x-max-in-memory-length": Known(kind=int, types=_QUORUM),
     "x-max-in-memory-bytes": Known(kind=int, types=_QUORUM),
     "x-message-ttl": Known(kind=int, high=315_360_000_000),
     "x-overflow": Known(kind=str, choices=("drop-head", "reject-publish", "reject-publish-dlx")),
-    "x-dead-letter-exchange": Known(kind=str),
-    "x-dead-letter-routing-key": Known(kind=str),
+    "x-dead-letter-exchange": Known(kind=str, most_bytes=_MOST_TEXT_BYTES),
+    "x-dead-letter-routing-key": Known(kind=str, most_bytes=_MOST_TEXT_BYTES),
     "x-dead-letter-strategy": Known(kind=str, types=_QUORUM, choices=("at-most-once", "at-least-once")),
     SINGLE_ACTIVE: Known(kind=bool),
     "x-queue-mode": Known(kind=str, types=_CLASSIC, choices=("default", "lazy")),
@@ -163,5 +167,6 @@ def schema() -> dict[str, Any]:
             "type": kinds[known.kind],
             **limits,
             **({"enum": [*known.choices]} if known.choices else {}),
+            **({"maxLength": known.most_bytes} if known.most_bytes is not None else {}),
         }
     return {"properties": properties, "propertyNames": {"minLength": 1, "not": {"enum": [*_NEVER]}}}

@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from hermes_ray.config.agreement import check_exchanges, check_queue, check_timeout
+from hermes_ray.config.bindings import X_MATCH
 from hermes_ray.config.knobs import Knob, knob
 from hermes_ray.config.names import NAME, NAME_WORDS
 from hermes_ray.config.queue_arguments import KNOWN, ArgumentValue, argument_value, is_argument_name, never
@@ -73,8 +74,14 @@ def build(raw: Any, *, need_topics: bool) -> Config:
 
 
 def _wrong(path: Keys, value: Any, declared: Knob, wanted: str) -> NoReturn:
-    named = f" is {shown(value)}" if not declared.secret or not isinstance(value, str) else " is text"
-    raise UserMistake(f"{dotted_path(path)}{named}: it must be {wanted}")
+    raise UserMistake(f"{dotted_path(path)} is {_named(value, declared)}: it must be {wanted}")
+
+
+def _named(value: Any, declared: Knob) -> str:
+    """``value`` for a sentence; of one that may be a secret only what it is."""
+    if not declared.secret or value is None or isinstance(value, bool | Mapping | list):
+        return shown(value)
+    return "text" if isinstance(value, str) else "a number" if isinstance(value, int | float) else "no text"
 
 
 def _section(section: type, raw: Any, path: Keys) -> Any:
@@ -200,6 +207,8 @@ def _argument(declared: Knob, raw: Any, path: Keys) -> ArgumentValue:
         raise UserMistake(f"{dotted_path(path)} is {shown(raw)}: {why}")
     known = KNOWN.get(name) if is_of_queue else None
     value = argument_value(name if is_of_queue else "", raw)
+    if name == "x-match" and not is_of_queue and value not in X_MATCH:
+        _wrong(path, raw, declared, " or ".join(X_MATCH))
     if value is None:
         _wrong(path, raw, declared, known.allowed if known else "text, a whole number of 64 bits, or true or false")
     return value

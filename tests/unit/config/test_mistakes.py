@@ -49,7 +49,7 @@ IN_FILE = [
     (topic("workers: [0, 4]"), "topics.a.workers is a list: it must be a mapping (keys: min, max"),
     (topic("workers: 4"), "topics.a.workers is 4: it must be a mapping (keys: min, max"),
     (topic("weight: {x: 1}"), "topics.a.weight is a mapping: it must be a number above 0"),
-    (topic("options: 3"), "topics.a.options is 3: it must be a mapping"),
+    (topic("options: 3"), "topics.a.options is a number: it must be a mapping"),
     (topic("options: hunter2"), "topics.a.options is text: it must be a mapping"),
     (topic("options: {a b: 1}"), "topics.a.options holds the name 'a b': it must be a keyword argument's"),
     # handler, names, queues
@@ -82,10 +82,20 @@ IN_FILE = [
         "topics.a.queue_arguments holds the name 7: it must be an argument's, printable",
     ),
     (topic("queue_arguments: {x-max-length: many}"), "queue_arguments.x-max-length is 'many': it must be a whole num"),
-    (topic("queue_arguments: {x-max-length: -1}"), "x-max-length is -1: it must be a whole number 0 to 922337203685"),
-    (topic("queue_arguments: {x-max-length: 1.5}"), "x-max-length is 1.5: it must be a whole number 0 to"),
-    (topic("queue_arguments: {x-max-length: true}"), "x-max-length is true: it must be a whole number 0 to"),
-    (topic("queue_arguments: {x-max-length: null}"), "x-max-length is null: it must be a whole number 0 to"),
+    (topic("queue_arguments: {x-max-length: 0}"), "x-max-length is 0: it must be a whole number 1 to 922337203685"),
+    (
+        topic(f"queue_arguments: {{x-dead-letter-exchange: {'e' * 256}}}"),
+        "e...': it must be text of at most 255 bytes",
+    ),
+    (topic("bindings: [{exchange: amq.new}]"), "bindings[0].exchange is 'amq.new': it must be an exchange's name of"),
+    (
+        topic("bindings: [{exchange: e, arguments: {x-match: junk}}]"),
+        "bindings[0].arguments.x-match is 'junk': it must be all or any or all-with-x or any-with-x",
+    ),
+    (topic("queue_arguments: {x-max-length: -1}"), "x-max-length is -1: it must be a whole number 1 to 922337203685"),
+    (topic("queue_arguments: {x-max-length: 1.5}"), "x-max-length is 1.5: it must be a whole number 1 to"),
+    (topic("queue_arguments: {x-max-length: true}"), "x-max-length is true: it must be a whole number 1 to"),
+    (topic("queue_arguments: {x-max-length: null}"), "x-max-length is null: it must be a whole number 1 to"),
     (
         topic("queue_type: classic, queue_arguments: {x-max-priority: 256}"),
         "x-max-priority is 256: it must be a whole number 1 to 255",
