@@ -98,7 +98,7 @@ class Consumer:
             prefetch,
             on_deliveries=self._on_deliveries,
             on_consuming=self._on_consuming,
-            between=self._give_back_beyond,
+            between=self._give_back_buffered,
             beside_count=lambda: len(self._settler.held),
         )
         self._settler.on_held = self._subscription.change
@@ -238,10 +238,9 @@ class Consumer:
         self._settler.give_back(self._slots.take_back(up_to=(self._epoch, self._settler.waited_tag)))
         self._io.loop.call_later(LOOK_AT_AGES_S, self._look_at_ages)
 
-    def _give_back_beyond(self, prefetch: int) -> None:
-        beyond = self._settler.open_count - len(self._settlements) - len(self._settler.held) - prefetch
-        if beyond > 0:
-            self._settler.give_back(self._slots.take_back(beyond))
+    def _give_back_buffered(self) -> None:
+        # All of it: what is in handlers now stays open beside the next consumer's prefetch, and is overshoot enough.
+        self._settler.give_back(self._slots.take_back())
 
     def _on_consuming(self) -> None:
         if not self._ending:

@@ -17,9 +17,10 @@ _MOST_PREFETCH = 65_535
 class Subscription:
     """The consumer of ``queue``, with ``prefetch`` of its deliveries open; lives in the I/O thread.
 
-    basic.qos counts for new consumers only, so a changed prefetch replaces the consumer: ``between`` is called with it
-    when the former one has been cancelled, and what goes back then is not handed straight back. ``beside_count``:
-    deliveries that are open beside it, since they can be moved nowhere: they would take the place of others.
+    basic.qos counts for new consumers only, so a changed prefetch replaces the consumer: ``between`` is called before
+    one with less, when the former one has been cancelled, and what goes back then is not handed straight back.
+    ``beside_count``: deliveries that are open beside it, since they can be moved nowhere: they would take the place of
+    others.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class Subscription:
         *,
         on_deliveries: OnDeliveries,
         on_consuming: Callable[[], None],
-        between: Callable[[int], None],
+        between: Callable[[], None],
         beside_count: Callable[[], int],
     ) -> None:
         self.prefetch = prefetch
@@ -70,8 +71,9 @@ class Subscription:
         self._on_cancelled()
 
     def _consume_anew(self) -> None:
-        self.prefetch, self._next = self._next or self.prefetch, None
-        self._between(self.prefetch)
+        former, self.prefetch, self._next = self.prefetch, self._next or self.prefetch, None
+        if self.prefetch < former:
+            self._between()
         self._consume()
 
     def _consume(self) -> None:
