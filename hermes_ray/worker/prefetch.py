@@ -58,4 +58,5 @@ class RecentRuns:
             least_s = max(least_s, worked_s / (runs + self._slot_count))
             if runs >= _LEAST_RUNS:
                 return max(least_s, worked_s / runs)
-        return least_s if least_s > _BUFFER_S else None
+        # Of runs that go on only the least is known: too little to hold half as many more by, as 0.25 s would be.
+        return least_s if least_s > 2 * _BUFFER_S else None

@@ -64,3 +64,11 @@ def test_one_slow_message_among_fast_ones_changes_little() -> None:
     found = recent.service_s()
     assert found is not None
     assert found < 0.002
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4, 32])
+def test_first_runs_that_go_on_raise_nothing(slots: int) -> None:
+    recent = RecentRuns(slots)
+    for n in range(60):
+        recent.note(n / 20, 0, slots * n / 20)
+        assert prefetch_count(recent.service_s(), slots) < 1.5 * slots
