@@ -137,7 +137,7 @@ class Consumer:
             self._wake()
 
     def set_prefetch(self, prefetch: int) -> None:
-        """Change the prefetch; what is held beyond a lower one goes back."""
+        """Change the prefetch; for a lower one all that no handler has seen goes back."""
         self._io.call(lambda: self._subscription.change(prefetch))
 
     @property

@@ -56,7 +56,7 @@ class Publisher:
     """Publishes on a connection of its own, opened at the first use; lives in the I/O thread of ``loop``.
 
     Every publish is mandatory and confirmed. One that was sent when the connection broke is sent again on the next:
-    its first copy may have arrived. A blocked connection (a broker's alarm) only makes the answers late.
+    its first copy may have arrived. While the broker blocks the connection (an alarm) what is not sent yet waits here.
 
     What may close the channel is sent alone, in turns with all that waits meanwhile: a first message to a queue that
     has to be declared, and suspects, which had no answer when the broker closed a channel over one of them. So it
