@@ -52,7 +52,8 @@ def subtract(later: tuple[int, ...], earlier: tuple[int, ...]) -> tuple[int, ...
     """What came between two cumulative histograms; never negative, whatever was lost on the way."""
     if not earlier or not later:
         return later
-    return tuple(max(0, after - before) for after, before in zip(later, earlier, strict=True))
+    between = [after - before for after, before in zip(later, earlier, strict=True)]
+    return tuple(between) if min(between) >= 0 else tuple(max(0, count) for count in between)
 
 
 def quantile(counts: Sequence[int], ratio: float) -> float | None:
