@@ -13,12 +13,13 @@ from hermes_ray.config.settings import Config
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.core.resources import Resources
 from hermes_ray.scaler.fleet import Fleet
-from hermes_ray.scaler.plan import Plan, worker_spec
+from hermes_ray.scaler.plan import Plan
 from hermes_ray.scaler.ports import StartResult
 from hermes_ray.scaler.rolling import NONE_WANTED
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.scaler.start_backoff import EARLY_DEATH_S
 from hermes_ray.worker.spec import WorkerSpec
+from tests.support.plan_specs import PlanSpecs
 from tests.support.reports import report
 
 T0 = 1_000_000.0
@@ -110,6 +111,7 @@ class Scene:
         self.plan = plan(*words)
         self.fleet = Fleet(self.plan, self.pool, self.view)
         self.seqs = count(1)
+        self._specs = PlanSpecs()
 
     def applied(self, *words: str, code: str = "") -> None:
         """The fleet of the next plan goes on from what the one before it has written down."""
@@ -132,9 +134,7 @@ class Scene:
 
     def says(self, worker: str, **said: Any) -> None:
         topic = worker.partition("/")[0]
-        spec = self.pool.specs.get(worker) or (
-            worker_spec(self.plan, topic) if topic in self.plan.config.topics else None
-        )
+        spec = self.pool.specs.get(worker) or self._specs.of(self.plan, topic)
         made = {} if spec is None else {"revision": spec.revision, "settings": spec.queue.settings}
         self.fleet.roster.take(report(worker, next(self.seqs), **(made | said)), self.now_s)
 

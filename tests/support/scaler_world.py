@@ -20,12 +20,13 @@ from hermes_ray.scaler.control_loop import ControlLoop
 from hermes_ray.scaler.fleet import Fleet
 from hermes_ray.scaler.memory import Changes, Memory, decode, encode, merged, recalled
 from hermes_ray.scaler.memory_writer import MemoryWriter
-from hermes_ray.scaler.plan import Owner, Plan, worker_spec
+from hermes_ray.scaler.plan import Owner, Plan
 from hermes_ray.scaler.ports import StartResult
 from hermes_ray.scaler.roster import Roster
 from hermes_ray.telemetry.figures import TopicFigures
 from hermes_ray.worker.report import Report
 from tests.support.fleet_scene import PLENTY, T0, FakePool, FakeView, config
+from tests.support.plan_specs import PlanSpecs
 from tests.support.reports import report
 
 SLOTS, SERVICE_S = 4, 0.5
@@ -110,6 +111,7 @@ class ScalerWorld:
         self.hung: set[str] = set()  # and whose processes are stopped
         self.store = FakeStore()
         self.write_s = 0.0
+        self._specs = PlanSpecs()
         self.scaler_starts(None)
 
     # What happens to the scaler
@@ -212,8 +214,7 @@ class ScalerWorld:
 
     def _work(self, worker: str, is_asked_to_drain: bool) -> Report | None:
         topic = worker.partition("/")[0]
-        is_known = topic in self.plan.config.topics
-        spec = worker_spec(self.plan, topic) if is_known else None
+        spec = self._specs.of(self.plan, topic)
         revision = "" if spec is None else spec.revision
         consumer = self.consumers.setdefault(worker, Consumer(since_s=self.now_s, revision=revision))
         if self.now_s - consumer.since_s < START_S or worker in self.hung:

@@ -24,7 +24,7 @@ def _rest(service_s: float, ideal: float, concurrency: int, seed: int | None, in
     return world.mean_target(settle_s)
 
 
-@pytest.mark.parametrize("seed", [None, 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [None, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 @pytest.mark.parametrize(
     ("service_s", "ideal", "concurrency"), [(0.1, 25, 1), (1.0, 25, 2), (8.0, 60, 1), (20.0, 25, 8), (60.0, 60, 4)]
 )
