@@ -86,8 +86,9 @@ def _whole(words: Sequence[str]) -> list[str]:
 
 
 def _keys(topics: Sequence[str]) -> Iterator[CompletionItem[str]]:
+    from hermes_ray.config.keys import valid_keys
+    from hermes_ray.config.sentences import dotted
     from hermes_ray.config.settings import TopicConfig, knob
-    from hermes_ray.config.validation import dotted, valid_keys
 
     everywhere = [entry for entry in valid_keys() if not entry[0].startswith("topics")]
     of_topics = [entry for topic in dict.fromkeys(topics) for entry in valid_keys(TopicConfig, dotted("topics", topic))]

@@ -22,9 +22,8 @@ from hermes_ray.broker.publisher import Answer, Publisher
 from hermes_ray.broker.topology import queue_exists
 from hermes_ray.cli.load import LOAD_WORDS, SHAPES, Load, shaped_load, trace_load
 from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
-from hermes_ray.config.sentences import shown
+from hermes_ray.config.sentences import nearest, shown
 from hermes_ray.config.settings import Config
-from hermes_ray.config.validation import nearest
 from hermes_ray.errors import OperationFailed, UserMistake
 
 __all__ = ["Run", "publish"]

@@ -21,8 +21,8 @@ from hermes_ray.broker.outgoing import encode_headers
 from hermes_ray.cli.reach import need_topic
 from hermes_ray.cli.working_directory import import_from_here, load_here
 from hermes_ray.config.loading import parse_command
+from hermes_ray.config.sentences import nearest
 from hermes_ray.config.settings import Config
-from hermes_ray.config.validation import nearest
 from hermes_ray.errors import OperationFailed, PermanentError, UserMistake
 from hermes_ray.message import Message
 from hermes_ray.outcome import Publish

@@ -18,7 +18,7 @@ from hermes_ray.cluster.ray_private import process_of
 from hermes_ray.cluster.scaler_actor import Scaler
 from hermes_ray.cluster.scalers import create_scaler, deployment_names, find_scaler, unpacked
 from hermes_ray.cluster.tasks import cause_text
-from hermes_ray.config.validation import nearest
+from hermes_ray.config.sentences import nearest
 from hermes_ray.errors import HermesError, OperationFailed, UserMistake
 from hermes_ray.scaler.plan import Owner, Plan
 

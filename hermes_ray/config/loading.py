@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from hermes_ray.config.interpolation import resolve
+from hermes_ray.config.keys import unknown_key
 from hermes_ray.config.masked_tree import masked_tree
 from hermes_ray.config.names import NAME
 from hermes_ray.config.public_words import public_secrets
 from hermes_ray.config.secrets import looks_secret, mask_url
 from hermes_ray.config.sentences import dotted_path, shortened, shown
 from hermes_ray.config.settings import Config, TopicConfig
-from hermes_ray.config.validation import Unquoted, build, unknown_key
+from hermes_ray.config.validation import Unquoted, build
 from hermes_ray.config.yaml_text import NotDecimal, NotPlain, NotYaml, notation, parse_yaml, write_yaml
 from hermes_ray.errors import UserMistake
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from hermes_ray.config.keys import valid_keys
 from hermes_ray.config.knobs import Knob, knob
 from hermes_ray.config.names import NAME
 from hermes_ray.config.queue_arguments import ArgumentValue
 from hermes_ray.config.settings import Config, TopicConfig
-from hermes_ray.config.validation import RAY_NAMES, valid_keys
+from hermes_ray.config.validation import RAY_NAMES
 
 __all__ = ["SchemaRow", "json_schema", "schema_rows"]
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import UnionType
-from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, get_args, get_origin
 
 from hermes_ray.config.agreement import check_exchanges, check_queue, check_timeout
 from hermes_ray.config.bindings import X_MATCH
+from hermes_ray.config.keys import hints_of, unknown_key
 from hermes_ray.config.knobs import Knob, knob
 from hermes_ray.config.names import NAME, NAME_WORDS
 from hermes_ray.config.queue_arguments import KNOWN, ArgumentValue, argument_value, is_argument_name, never
-from hermes_ray.config.secrets import mask_url, refused_url
-from hermes_ray.config.sentences import dotted, dotted_path, nearest, shortened, shown
-from hermes_ray.config.settings import Config, ScalingConfig, TopicConfig
+from hermes_ray.config.secrets import refused_url
+from hermes_ray.config.sentences import dotted, dotted_path, shortened, shown
+from hermes_ray.config.settings import Config, TopicConfig
 from hermes_ray.config.tls import tls_problem
 from hermes_ray.config.urls import url_problem
 from hermes_ray.config.yaml_text import FLOAT, INT
 from hermes_ray.errors import UserMistake
 
-__all__ = ["Unquoted", "build", "dotted", "nearest", "shown", "unknown_key", "valid_keys"]
-
-RENAMED = {"cluster": ("cluster.name", "deployment.name")}
+__all__ = ["Unquoted", "build"]
 
 RESERVED_QUEUE = re.compile(r"(?P<queue>.+)\.(?:dead|wait\.\d+)", re.DOTALL)
 
@@ -43,8 +41,6 @@ _KEYS: dict[Any, tuple[Callable[[str], bool], str]] = {
     Any: (str.isidentifier, "a keyword argument's"),
     ArgumentValue: (is_argument_name, "an argument's, printable text of 1 to 255 bytes"),
 }
-
-_hints = functools.cache(get_type_hints)
 
 
 class Unquoted(UserMistake):
@@ -110,7 +106,7 @@ def _section(section: type, raw: Any, path: Keys) -> Any:
 
 @functools.cache
 def _knobs(section: type) -> dict[str, tuple[Any, Knob]]:
-    hints = _hints(section)
+    hints = hints_of(section)
     return {entry.name: (hints[entry.name], knob(entry)) for entry in dataclasses.fields(section)}
 
 
@@ -224,49 +220,6 @@ def _topic(name: str, raw: Any) -> TopicConfig:
         raw = {**raw, "queue": name}
     topic: TopicConfig = _section(TopicConfig, raw, ("topics", name))
     return topic
-
-
-def valid_keys(section: type = Config, path: str = "") -> Iterator[tuple[str, Any, dataclasses.Field[Any]]]:
-    """Every key below ``path`` with its type and declaration, depth first; topics as ``topics.NAME``."""
-    hints = _hints(section)
-    for entry in dataclasses.fields(section):
-        at = f"{path}.{entry.name}" if path else entry.name
-        yield at, hints[entry.name], entry
-        if get_args(hints[entry.name])[1:] == (TopicConfig,):
-            yield from valid_keys(TopicConfig, f"{at}.NAME")
-        elif dataclasses.is_dataclass(hints[entry.name]):
-            yield from valid_keys(hints[entry.name], at)
-
-
-def unknown_key(section: type, path: str, key: Any, also: tuple[str, ...] = ()) -> UserMistake:
-    """The sentence for a key that ``section`` at ``path`` does not have, with the nearest one it or its parts do.
-
-    Within a topic a key of that very name beside the section counts too: ``max`` of ``workers`` for one of ``worker``.
-    ``also``: words the command takes beside the keys.
-    """
-    here = {entry.name: dotted(path, entry.name) for entry in dataclasses.fields(section)} | {w: w for w in also}
-    deeper = _by_last_word(section, path)
-    around = next((kind for kind in (TopicConfig, ScalingConfig) if section in _hints(kind).values()), None)
-    beside = _by_last_word(around, path.rpartition(".")[0]) if around else {}
-    start = f"there is no key {mask_url(dotted(path, key))!r}"
-    first, dot, rest = str(key).partition(".")
-    if not path and first in RENAMED:
-        old, new = RENAMED[first]
-        return UserMistake(f"there is no key {old!r} any more: it is {new!r} now")
-    if key == "num_gpus" and (section is TopicConfig or "resources" in here):
-        owner = dotted(path, "worker") if section is TopicConfig else path
-        return UserMistake(f"{start}: write {dotted(owner, 'resources')!r} with GPU: 1")
-    if dot and first in here and re.fullmatch(r"[a-z_]+", rest):
-        return UserMistake(f"{start}, since a dot in a file does not nest: write {first}: {{{rest}: ...}}")
-    for names, cutoff in ((deeper, 1.0), (beside, 1.0), (here, 0.6), (deeper, 0.8)):
-        if near := difflib.get_close_matches(str(key), names, n=1, cutoff=cutoff):
-            return UserMistake(f"{start}: did you mean {names[near[0]]!r}?")
-    return UserMistake(f"{start}: valid here are {', '.join(here)}")
-
-
-def _by_last_word(section: type, path: str) -> dict[str, str]:
-    """Every key below ``path`` by its last word; of two alike the one that comes first."""
-    return {at.rpartition(".")[2]: at for at, *_ in reversed([*valid_keys(section, path)])}
 
 
 def _broker_url(declared: Knob, raw: Any, path: Keys) -> str | list[str]:

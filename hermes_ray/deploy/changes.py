@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hermes_ray.config.keys import valid_keys
 from hermes_ray.config.knobs import Knob, Takes, knob
 from hermes_ray.config.secrets import mask_url
+from hermes_ray.config.sentences import dotted
 from hermes_ray.config.settings import Config, TopicConfig
-from hermes_ray.config.validation import dotted, valid_keys
 from hermes_ray.scaler.plan import Plan, digest, revision, topology_of
 
 __all__ = ["Change", "applied", "compare"]

@@ -20,9 +20,9 @@ from hermes_ray.cli.load import LOAD_WORDS
 from hermes_ray.cli.main import cli
 from hermes_ray.cli.reach import bare_words
 from hermes_ray.cli.serve import KILLED_BY_USER
+from hermes_ray.config.keys import valid_keys
 from hermes_ray.config.loading import COMMAND_WORDS, load, parse_command, split_words
 from hermes_ray.config.settings import Config, TopicConfig, knob
-from hermes_ray.config.validation import valid_keys
 from hermes_ray.core.conditions import Condition
 from hermes_ray.core.demand import wanted
 from hermes_ray.core.explain import explain

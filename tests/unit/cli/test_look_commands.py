@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from hermes_ray.cli import reach as reach_module
 from hermes_ray.cli.main import cli
-from hermes_ray.config.validation import nearest
+from hermes_ray.config.sentences import nearest
 from hermes_ray.errors import UserMistake
 from hermes_ray.scaler.decision_memory import MOST_KEPT as KEPT_DECISIONS
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from hermes_ray.config.keys import valid_keys
 from hermes_ray.config.knobs import Takes, knob, rolling_values
 from hermes_ray.config.loading import load
 from hermes_ray.config.settings import TopicConfig
-from hermes_ray.config.validation import valid_keys
 
 
 def topic(*words: str) -> TopicConfig:

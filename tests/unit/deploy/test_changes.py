@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from hermes_ray.config.keys import valid_keys
 from hermes_ray.config.knobs import rolling_values
 from hermes_ray.config.loading import load
 from hermes_ray.config.settings import knob
-from hermes_ray.config.validation import valid_keys
 from hermes_ray.deploy.changes import Change, applied, compare
 from hermes_ray.scaler.plan import Plan, revision
 from tests.support.fleet_scene import config
