@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from hermes_ray.broker.properties import Properties, properties
 from hermes_ray.broker.topology import queue_arguments
 from tests.support.deliveries import raw_of
 from tests.support.ledger import declare, publish, ready_count, until
-from tests.support.rabbitmqctl import ctl
 from tests.support.raw_client import put_raw, take_raw
 from tests.support.workers import working
 
@@ -119,16 +117,6 @@ def test_bodies_of_any_size_come_and_go(vhost_url: str, body: bytes) -> None:
         until(lambda: worker["acked"] == 3, "all are handled")
         assert worker["reconnects"] == 0
     assert [each.body == body for each in take_raw(vhost_url, "other.q", 3)] == [True] * 3
-
-
-@pytest.fixture
-def small_messages(broker: LocalBroker) -> Iterator[None]:
-    """The broker takes bodies of 10,000 bytes at most until the test ends."""
-    before = ctl(broker, "eval", "application:get_env(rabbit, max_message_size).").strip()
-    ctl(broker, "eval", "application:set_env(rabbit, max_message_size, 10000).")
-    yield
-    size = before.removeprefix("{ok,").removesuffix("}")
-    ctl(broker, "eval", f"application:set_env(rabbit, max_message_size, {size}).")
 
 
 def test_a_publish_that_the_broker_refuses_fails_its_delivery_with_the_brokers_words_and_no_other(

@@ -144,16 +144,6 @@ def test_while_nothing_can_be_published_no_copies_gather_and_the_reason_is_told(
         assert worker["retried"] == worker["acked"] == 5, "each was published once"
 
 
-@pytest.fixture
-def small_messages(broker: LocalBroker) -> Iterator[None]:
-    """The broker takes bodies of 10,000 bytes at most until the test ends."""
-    before = ctl(broker, "eval", "application:get_env(rabbit, max_message_size).").strip()
-    ctl(broker, "eval", "application:set_env(rabbit, max_message_size, 10000).")
-    yield
-    size = before.removeprefix("{ok,").removesuffix("}")
-    ctl(broker, "eval", f"application:set_env(rabbit, max_message_size, {size}).")
-
-
 def test_what_is_held_keeps_no_bodies(vhost_url: str, request: pytest.FixtureRequest) -> None:
     def fail(_message: Message) -> None:
         raise RuntimeError("the database is away")
