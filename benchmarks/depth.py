@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.broker.private.local import LocalBroker
-from hermes_ray.broker.topology import TopicTopology, ensure, wait_arguments, wait_queue
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import ensure, wait_arguments, wait_queue
 from hermes_ray.core.retry_rungs import rungs_ms
 
 RUNGS_MS = rungs_ms(60.0, 3600.0, 5)

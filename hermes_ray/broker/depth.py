@@ -20,8 +20,8 @@ from pika.exceptions import ConnectionClosedByBroker
 
 from hermes_ray.broker.connection import backoff_s, connect
 from hermes_ray.broker.declares import Ask, Lane, channel_limit, end
+from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.topic_depth import ProbeFailure, TopicDepth
-from hermes_ray.broker.topology import TopicTopology
 from hermes_ray.core.model import Probe
 from hermes_ray.errors import HermesError
 

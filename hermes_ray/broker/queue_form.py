@@ -14,15 +14,9 @@ from pika.adapters.blocking_connection import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 
 from hermes_ray.broker.inequivalence import Inequivalence, inequivalence
+from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.reason import told
-from hermes_ray.broker.topology import (
-    DIFFERS,
-    Arguments,
-    TopicTopology,
-    cannot_work,
-    main_arguments,
-    survey,
-)
+from hermes_ray.broker.topology import DIFFERS, Arguments, cannot_work, main_arguments, survey
 from hermes_ray.config.queue_arguments import SINGLE_ACTIVE
 from hermes_ray.errors import UserMistake
 

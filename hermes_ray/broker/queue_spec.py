@@ -1,4 +1,4 @@
-"""What a consumer is told of its queue."""
+"""The queues of a topic, and what a consumer is told of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 
 from hermes_ray.broker.bindings import Binding
 
-__all__ = ["QueueSpec"]
+__all__ = ["QueueSpec", "TopicTopology"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSpec:
-    """What a consumer must know of its queue. ``routes`` maps each topic of the deployment to its queue.
+class TopicTopology:
+    """The queues of one topic; with ``declare`` false nothing is created and everything must exist.
 
-    ``declare``, ``is_existing``, ``arguments`` and ``bindings`` are those of ``TopicTopology``.
+    ``is_existing``: the main queue is taken as it is, only those for dead letters and retries are created.
+    ``arguments`` and ``bindings``: what the main queue has beside what all have. ``rungs_ms``: the delays its retries
+    can have, a wait queue each; with ``declare`` each comes with its first retry.
     """
 
     topic: str
@@ -25,8 +27,14 @@ class QueueSpec:
     is_existing: bool = False
     arguments: Mapping[str, str | int] = field(default_factory=dict)
     bindings: tuple[Binding, ...] = ()
-    max_attempts: int = 5
     rungs_ms: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSpec(TopicTopology):
+    """What a consumer must know of its queues. ``routes`` maps each topic of the deployment to its queue."""
+
+    max_attempts: int = 5
     routes: Mapping[str, str] = field(default_factory=dict)
 
     @property

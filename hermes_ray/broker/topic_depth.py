@@ -16,15 +16,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from hermes_ray.broker.declares import Ask
-from hermes_ray.broker.topology import (
-    NOT_FOUND,
-    TopicTopology,
-    dead_queue,
-    main_arguments,
-    queue_arguments,
-    refusal,
-    wait_queue,
-)
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import NOT_FOUND, dead_queue, main_arguments, queue_arguments, refusal, wait_queue
 from hermes_ray.core.model import Probe
 
 __all__ = ["TURN_S", "ProbeFailure", "TopicDepth", "pause_s", "turn"]

@@ -6,21 +6,20 @@ Arguments never change: RabbitMQ refuses to redeclare a queue with others, so a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 from pika.adapters.blocking_connection import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 
-from hermes_ray.broker.bindings import Binding, bind_all, look_at_exchanges
+from hermes_ray.broker.bindings import bind_all, look_at_exchanges
 from hermes_ray.broker.inequivalence import Inequivalence, inequivalence, plain_value
-from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.reason import told
 from hermes_ray.config.queue_arguments import KNOWN
 from hermes_ray.config.sentences import dotted
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["DIFFERS", "NOT_FOUND", "Arguments", "TopicTopology", "cannot_work", "dead_queue"]
+__all__ = ["DIFFERS", "NOT_FOUND", "Arguments", "cannot_work", "dead_queue"]
 __all__ += ["ensure", "main_arguments", "queue_arguments", "queue_exists", "refusal", "survey"]
 __all__ += ["wait_arguments", "wait_queue"]
 
@@ -32,25 +31,6 @@ REFUSED = 403
 DIFFERS = 406
 
 Arguments = dict[str, str | int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopicTopology:
-    """The queues of one topic; with ``declare`` false nothing is created and everything must exist.
-
-    ``is_existing``: the main queue is taken as it is, only those for dead letters and retries are created.
-    ``arguments`` and ``bindings``: what the main queue has beside what all have. ``rungs_ms``: the delays its retries
-    can have, a wait queue each; with ``declare`` each comes with its first retry.
-    """
-
-    topic: str
-    queue: str
-    queue_type: str = "quorum"
-    declare: bool = True
-    is_existing: bool = False
-    arguments: Mapping[str, str | int] = field(default_factory=dict)
-    bindings: tuple[Binding, ...] = ()
-    rungs_ms: tuple[int, ...] = ()
 
 
 def wait_queue(queue: str, delay_ms: int) -> str:
@@ -71,11 +51,11 @@ def queue_arguments(queue_type: str) -> Arguments:
     return arguments
 
 
-def main_arguments(spec: TopicTopology | QueueSpec) -> Arguments | None:
+def main_arguments(topology: TopicTopology) -> Arguments | None:
     """The arguments that the main queue is declared with, whoever does; None if nobody here may."""
-    if not spec.declare or spec.is_existing:
+    if not topology.declare or topology.is_existing:
         return None
-    return queue_arguments(spec.queue_type) | dict(spec.arguments)
+    return queue_arguments(topology.queue_type) | dict(topology.arguments)
 
 
 def wait_arguments(queue: str, queue_type: str, delay_ms: int) -> Arguments:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from hermes_ray.broker.bindings import Binding
 from hermes_ray.broker.broker_spec import BrokerSpec
-from hermes_ray.broker.queue_spec import QueueSpec
-from hermes_ray.broker.topology import TopicTopology
+from hermes_ray.broker.queue_spec import QueueSpec, TopicTopology
 from hermes_ray.config.knobs import rolling_values
 from hermes_ray.config.sentences import dotted
 from hermes_ray.config.settings import Config
@@ -131,17 +130,10 @@ def probed_topology(plan: Plan, topic: str) -> TopicTopology:
 
 def queue_spec(config: Config, topic: str) -> QueueSpec:
     """What a topic's consumers must know of its queue."""
-    chosen, queues = config.topics[topic], topology_of(config, topic)
+    queues = topology_of(config, topic)
     return QueueSpec(
-        topic=topic,
-        queue=queues.queue,
-        queue_type=queues.queue_type,
-        declare=queues.declare,
-        is_existing=queues.is_existing,
-        arguments=queues.arguments,
-        bindings=queues.bindings,
-        max_attempts=chosen.retry.max_attempts,
-        rungs_ms=queues.rungs_ms,
+        **{entry.name: getattr(queues, entry.name) for entry in fields(queues)},
+        max_attempts=config.topics[topic].retry.max_attempts,
         routes={name: config.queue_of(name) for name in config.topics},
     )
 

@@ -11,7 +11,8 @@ from pika.adapters.blocking_connection import BlockingConnection
 
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.broker.private.local import LocalBroker
-from hermes_ray.broker.topology import TopicTopology, wait_arguments, wait_queue
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import wait_arguments, wait_queue
 
 PASS_S = 0.1
 

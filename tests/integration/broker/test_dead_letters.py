@@ -8,7 +8,8 @@ from pika.spec import BasicProperties
 
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.dead_letters import dead_letter_ids
-from hermes_ray.broker.topology import TopicTopology, dead_queue, ensure
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import dead_queue, ensure
 
 
 def test_dead_letters_are_listed_in_order_and_stay(vhost_url: str) -> None:

@@ -13,7 +13,8 @@ from hermes_ray import Message
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.broker.private.local import LocalBroker
-from hermes_ray.broker.topology import TopicTopology, ensure
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import ensure
 from hermes_ray.core.model import Probe
 from tests.support.ledger import publish, queue_exists
 from tests.support.probing import dead_count, declare_wait, depth, missed_queues, probing, put_into

@@ -14,7 +14,8 @@ from pika.adapters.blocking_connection import BlockingConnection
 
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.private.local import LocalBroker
-from hermes_ray.broker.topology import TopicTopology, ensure, queue_arguments
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import ensure, queue_arguments
 from tests.support.probing import declare_wait, depth, missed_queues, oldest_s, probing, put_into
 from tests.support.rabbitmqctl import ctl
 

@@ -19,7 +19,8 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.private import node as node_module
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.private.node import HOW_TO_GET_IT
-from hermes_ray.broker.topology import TopicTopology, ensure
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import ensure
 from hermes_ray.errors import OperationFailed, UserMistake
 from tests.support.rabbitmqctl import ctl
 

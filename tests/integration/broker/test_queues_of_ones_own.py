@@ -17,7 +17,8 @@ from hermes_ray.broker.bindings import Binding
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_form import has_single_active_consumer, look_at
-from hermes_ray.broker.topology import TopicTopology, ensure, queue_arguments, survey, wait_arguments
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import ensure, queue_arguments, survey, wait_arguments
 from hermes_ray.cli.check import _queues
 from hermes_ray.cli.main import cli
 from hermes_ray.config.loading import load

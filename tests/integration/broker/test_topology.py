@@ -14,7 +14,8 @@ from pika.adapters.blocking_connection import BlockingConnection
 
 from hermes_ray.broker.connection import backoff_s, connect
 from hermes_ray.broker.private.local import LocalBroker
-from hermes_ray.broker.topology import TopicTopology, dead_queue, ensure, queue_arguments, wait_arguments, wait_queue
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import dead_queue, ensure, queue_arguments, wait_arguments, wait_queue
 from hermes_ray.errors import OperationFailed, UserMistake
 from tests.support.probing import missed_queues
 from tests.support.rabbitmqctl import ctl

@@ -10,7 +10,8 @@ from typing import Any
 from pika.exceptions import ChannelClosedByBroker
 
 from hermes_ray.broker.connection import connect
-from hermes_ray.broker.topology import TopicTopology, ensure
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import ensure
 from tests.support.live import Cluster, Project, actors, wait_until
 
 

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from hermes_ray.broker.inequivalence import Inequivalence, inequivalence
-from hermes_ray.broker.topology import TopicTopology, refusal
+from hermes_ray.broker.queue_spec import TopicTopology
+from hermes_ray.broker.topology import refusal
 from hermes_ray.errors import OperationFailed, UserMistake
 
 FORMS = ["'classic'", "'stream'", "none", "the value '5' of type 'signedint'", "the value 'quorum' of type 'longstr'"]

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
+from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.topic_depth import TopicDepth
-from hermes_ray.broker.topology import TopicTopology
 from hermes_ray.core.arrivals import with_probe
 from hermes_ray.core.estimate import History, observe, snapshot
 from hermes_ray.core.model import Probe, WorkerCounts

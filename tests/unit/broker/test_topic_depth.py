@@ -10,8 +10,9 @@ import pytest
 
 from hermes_ray.broker.bindings import Binding
 from hermes_ray.broker.declares import Ask
+from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.topic_depth import TURN_S, TopicDepth, pause_s, turn
-from hermes_ray.broker.topology import TopicTopology, queue_arguments
+from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.core.model import Probe
 
 TOPOLOGY = TopicTopology(topic="t", queue="q", rungs_ms=(1000, 1414, 2000))
