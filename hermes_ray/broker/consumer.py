@@ -46,8 +46,8 @@ class Buffer(Protocol):
     def put(self, batch: list[Delivery]) -> None:
         """These came, in this order."""
 
-    def take_back(self, count: int | None = None, up_to: tuple[int, int] | None = None) -> list[Delivery]:
-        """Those that no handler has started on: the ``count`` that came last, those up to an epoch and tag, or all."""
+    def take_back(self, up_to: tuple[int, int] | None = None) -> list[Delivery]:
+        """Those that no handler has started on, all or up to an epoch and tag, in their order."""
 
 
 class Consumer:

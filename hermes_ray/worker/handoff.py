@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from hermes_ray.broker.delivery import Delivery
 
@@ -30,9 +31,9 @@ class Handoff:
         if not self._waking:
             self._wake_one()
 
-    def take_back(self, count: int | None = None, up_to: tuple[int, int] | None = None) -> list[Delivery]:
+    def take_back(self, up_to: tuple[int, int] | None = None) -> list[Delivery]:
         """Take back what no consumer has got, see ``take_back``."""
-        return take_back(self._buffer, count, up_to)
+        return take_back(self._buffer, up_to)
 
     def __iter__(self) -> Iterator[Delivery]:
         buffer, idle = self._buffer, self._idle
@@ -73,24 +74,16 @@ class Handoff:
                 return
 
 
-def take_back(
-    buffer: deque[Delivery], count: int | None = None, up_to: tuple[int, int] | None = None
-) -> list[Delivery]:
-    """The last ``count`` of ``buffer``, its first ones ``up_to`` an epoch and tag, or all, in their order.
+def take_back(buffer: deque[Delivery], up_to: tuple[int, int] | None = None) -> list[Delivery]:
+    """The first ones of ``buffer`` up to an epoch and tag, or all, in their order.
 
     Whoever else takes from it meanwhile, each is taken once; of those ``up_to`` there may be one more then.
     """
     taken: list[Delivery] = []
-    try:
-        if up_to is not None:
-            while (buffer[0].epoch, buffer[0].tag) <= up_to:
-                taken.append(buffer.popleft())
-            return taken
-        while count is None or len(taken) < count:
-            taken.append(buffer.pop())
-    except IndexError:
-        pass
-    return taken if up_to is not None else taken[::-1]
+    with suppress(IndexError):
+        while up_to is None or (buffer[0].epoch, buffer[0].tag) <= up_to:
+            taken.append(buffer.popleft())
+    return taken
 
 
 def _withdraw(idle: deque[threading.Lock], asleep: threading.Lock) -> bool:

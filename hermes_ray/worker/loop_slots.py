@@ -70,9 +70,9 @@ class LoopSlots:
             self._wake_pending = True
             self._loop.call_soon_threadsafe(self._wake)
 
-    def take_back(self, count: int | None = None, up_to: tuple[int, int] | None = None) -> list[Delivery]:
+    def take_back(self, up_to: tuple[int, int] | None = None) -> list[Delivery]:
         """Take back what no handler has started on, see ``handoff.take_back``."""
-        return take_back(self._buffer, count, up_to)
+        return take_back(self._buffer, up_to)
 
     def interrupt(self, slot: Slot, run: Run, outcome: Retry) -> bool:
         """Cancel the handler, and settle its message with ``outcome`` once it has ended; whether that can be done."""

@@ -46,9 +46,9 @@ class ThreadSlots:
         """Queue a batch; called from the I/O thread."""
         self._handoff.put(batch)
 
-    def take_back(self, count: int | None = None, up_to: tuple[int, int] | None = None) -> list[Delivery]:
+    def take_back(self, up_to: tuple[int, int] | None = None) -> list[Delivery]:
         """Take back what no handler has started on, see ``handoff.take_back``."""
-        return self._handoff.take_back(count, up_to)
+        return self._handoff.take_back(up_to)
 
     def interrupt(self, slot: Slot, run: Run, outcome: Retry) -> bool:
         """Whether the handler can be told to stop: a thread cannot."""

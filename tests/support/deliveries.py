@@ -22,12 +22,13 @@ def delivery(
     body: bytes = b"",
     *,
     tag: int = 1,
+    epoch: int = 1,
     headers: Mapping[str, Any] | None = None,
     exchange: bytes = b"",
     routing_key: bytes = b"q",
     redelivered: bool = False,
     **fields: Any,
 ) -> Delivery:
-    """One of epoch 1; ``fields``: properties by their names in AMQP."""
+    """``fields``: properties by their names in AMQP."""
     route = b"%c%c%b%c%b" % (redelivered, len(exchange), exchange, len(routing_key), routing_key)
-    return Delivery(1, tag, route, raw_of(headers, **fields), body)
+    return Delivery(epoch, tag, route, raw_of(headers, **fields), body)

@@ -29,7 +29,7 @@ class _Keep:
     def __init__(self, taken: list[Delivery]) -> None:
         self.put = taken.extend
 
-    def take_back(self, count: int | None = None, up_to: tuple[int, int] | None = None) -> list[Delivery]:
+    def take_back(self, up_to: tuple[int, int] | None = None) -> list[Delivery]:
         return []
 
 

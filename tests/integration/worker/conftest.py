@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hermes_ray.broker.private.local import LocalBroker
 
+from hermes_ray.broker.private.local import LocalBroker
 from tests.support.rabbitmqctl import ctl
 
 

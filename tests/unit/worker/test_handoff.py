@@ -123,9 +123,11 @@ def test_nothing_is_lost_or_doubled_and_nobody_sleeps_while_work_waits(consumers
     assert counts == Counter(range(1, last + 1))
 
 
-def test_the_last_ones_are_taken_back_in_their_order() -> None:
+def test_those_up_to_a_tag_are_taken_back_in_their_order_with_all_of_former_epochs() -> None:
     handoff = Handoff()
-    handoff.put(deliveries(1, 9))
-    assert [d.tag for d in handoff.take_back(3)] == [7, 8, 9]
-    assert [d.tag for d in handoff.take_back(0)] == []
-    assert [d.tag for d in handoff.take_back(100)] == [1, 2, 3, 4, 5, 6]
+    handoff.put([delivery(tag=8, epoch=1)])
+    handoff.put([delivery(tag=tag, epoch=2) for tag in range(1, 4)])
+    assert [d.tag for d in handoff.take_back(up_to=(2, 0))] == [8]
+    assert [d.tag for d in handoff.take_back(up_to=(2, 2))] == [1, 2]
+    assert [d.tag for d in handoff.take_back(up_to=(2, 2))] == []
+    assert [d.tag for d in handoff.take_back(up_to=(2, 9))] == [3]
