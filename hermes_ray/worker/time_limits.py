@@ -7,6 +7,7 @@ the event loop: those are counted out, so that their messages are settled, and t
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from hermes_ray.outcome import Retry
 from hermes_ray.worker.handlers import SHOWN_CHARACTERS, Handler
 from hermes_ray.worker.slot import Run, Settle, Slot
 
-__all__ = ["Hung", "Limited", "TimeLimits", "is_hung"]
+__all__ = ["Hung", "Limited", "TimeLimits", "hung_after_s"]
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +64,12 @@ class Limited(Protocol):
         """Whether handlers, such as were stopped before ``before_s``, have left the slots in a bad way: told once."""
 
 
-def is_hung(running_s: float, mean_s: float | None, finished_meanwhile: int) -> bool:
-    """Whether a handler hangs: for a minute, and for 20 times as long as others took, of which some finished meanwhile.
+def hung_after_s(mean_s: float, finished_meanwhile: int) -> float:
+    """After how long a handler hangs: a minute, and 20 times what others take, of which some finished meanwhile.
 
-    A mean of 10 s: after 200 s. Without one that has finished, what they all wait for may hang.
+    A mean of 10 s: after 200 s. Without one that has finished, what they all wait for may hang: never.
     """
-    return finished_meanwhile > 0 and running_s > max(HUNG_AFTER_S, HUNG_RUNS * (mean_s or 0.0))
+    return max(HUNG_AFTER_S, HUNG_RUNS * mean_s) if finished_meanwhile > 0 else math.inf
 
 
 class TimeLimits:
@@ -128,8 +129,7 @@ class TimeLimits:
             run, seen = slot.run, self._since.get(slot)
             if run is None or seen is None or seen[0] is not run:
                 continue
-            worked_s = slot.working_s(run[0]) - self._slots.held_up_s(slot, run[0])
-            if is_hung(worked_s, finished_s / max(1, finished), finished - seen[1]):
+            if self._is_beyond(hung_after_s(finished_s / max(1, finished), finished - seen[1]), slot, run):
                 found.append(run)
         if not found:
             return Hung()
@@ -147,14 +147,18 @@ class TimeLimits:
 
     def _why(self, slot: Slot, run: Run) -> str | None:
         started_s, delivery = run
-        worked_s = slot.working_s(started_s) - self._slots.held_up_s(slot, started_s)
-        if self._timeout_s is not None and worked_s > self._timeout_s:
+        if self._timeout_s is not None and self._is_beyond(self._timeout_s, slot, run):
             return f"timeout: the handler ran for longer than worker.timeout_s ({self._timeout_s:g} s)"
         if self._is_overdue(delivery, time.monotonic() - started_s):
             return (
                 "timeout: the broker takes back what is not settled within broker.ack_timeout_s, which is nearly over"
             )
         return None
+
+    def _is_beyond(self, limit_s: float, slot: Slot, run: Run) -> bool:
+        """Whether the handler has worked for longer; who else has kept it from that is asked only if it matters."""
+        worked_s = slot.working_s(run[0])
+        return worked_s > limit_s and worked_s - self._slots.held_up_s(slot, run[0]) > limit_s
 
     def _stop(self, slot: Slot, run: Run, outcome: Retry, now_s: float) -> None:
         told = self._told.get(slot)
