@@ -14,10 +14,7 @@ from hermes_ray.config.settings import ACK_LIMIT_RATIO
 __all__ = ["Ages", "ack_limit_s", "ack_timeout_of", "consume_arguments", "is_refusal_of_classic"]
 
 _APART_S = 1.0
-_BY_CONSUMER = (
-    4,
-    3,
-)  # the version from which on quorum queues are told by their consumers, and classic ones wait for ever
+_BY_CONSUMER = (4, 3)  # from this version on quorum queues heed what consumers say, and classic ones wait for ever
 _FOR_EVER_MS = 10**12  # 31 years; 2^62 ends the leader of the queue (4.3.6)
 _TIMED_OUT = re.compile(r"delivery acknowledgement .*timed out.*?Timeout value used: (\d+) ms", re.DOTALL)
 

@@ -41,9 +41,7 @@ __all__ += [
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 
 DAY_S = 86_400.0
-ACK_LIMIT_RATIO = (
-    0.9  # of the broker's time for a settlement: it looks once a minute, and a margin is left to settle in
-)
+ACK_LIMIT_RATIO = 0.9  # of the broker's time for a settlement: it looks once a minute, and to settle takes a while
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,9 +84,8 @@ def _section(section: type, raw: Any, path: Keys) -> Any:
     if not isinstance(raw, Mapping):
         keys = f" (keys: {', '.join(entry.name for entry in dataclasses.fields(section))})"
         need = ", with at least handler: package.module:name" if section is TopicConfig else keys
-        said = (
-            "text" if path[:1] == ("broker",) and isinstance(raw, str) else shown(raw)
-        )  # it may be a URL, or a password
+        # What stands for the broker may be a URL, or a password.
+        said = "text" if path[:1] == ("broker",) and isinstance(raw, str) else shown(raw)
         raise UserMistake(f"{dotted_path(path) or 'the configuration'} is {said}: it must be a mapping{need}")
     knobs = _knobs(section)
     for key in raw:
