@@ -13,10 +13,11 @@ from enum import StrEnum
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 
+from hermes_ray.broker.late_queues import LateQueues
 from hermes_ray.broker.link import Link
 from hermes_ray.broker.outgoing import Outgoing
 from hermes_ray.broker.properties import Properties
-from hermes_ray.broker.refusals import is_about, may_break
+from hermes_ray.broker.refusals import may_break
 from hermes_ray.broker.wire import DIRECT, Wire, room_bytes
 
 __all__ = ["Answer", "Publisher"]
@@ -27,10 +28,8 @@ OnAnswer = Callable[["Answer", str], None]
 
 _TOO_LARGE = re.compile(r"message size \d+ (?:bytes )?is larger than (?:the )?configured max(?:imum)? size (\d+)")
 
-
 _DEATHS_BYTES = 1_000  # of x-death and its like, which the broker adds where a message waits: the frame is to hold both
 _MOST_TURN_S = 0.5  # for the confirms of one turn, before the next begins all the same
-_FIRST_PAUSE_S, _MOST_PAUSE_S = 1.0, 30.0  # before a queue that cannot be declared is asked for again
 
 
 class Answer(StrEnum):
@@ -77,9 +76,7 @@ class Publisher:
         self._is_one = False  # what is on its way is one of those
         self._sent: OrderedDict[int, _Entry] = OrderedDict()
         self._returned: Counter[tuple[str, str | None]] = Counter()
-        self._declared: set[str] = set()
-        self._refused: set[str] = set()
-        self._absent: dict[str, tuple[float, float]] = {}  # queues that could not be made: until when, after what pause
+        self._queues = LateQueues()
         self._sent_s = 0.0
         self._is_looking = False  # whether somebody looks when the turn has taken its time
         self._connection: object = None
@@ -138,7 +135,7 @@ class Publisher:
         self._link.ready()
         self._channel = channel
         self._next_tag = 1
-        self._declared.clear()
+        self._queues.begin()
         self._lost_reason = None
         self._alone.extend(entry for entry in self._waiting if self._may_close(entry.message))
         self._waiting = deque(entry for entry in self._waiting if not self._may_close(entry.message))
@@ -148,8 +145,7 @@ class Publisher:
 
     def _may_close(self, message: Outgoing) -> bool:
         """Whether the broker may close the channel over it, though nothing is wrong with the message."""
-        is_first = message.declare is not None and message.queue not in self._declared | self._refused
-        return is_first or may_break(message.queue)
+        return self._queues.to_declare(message) is not None or may_break(message.queue)
 
     def _on_blocked(self, reason: str | None) -> None:
         """What is written while the broker reads nothing could not be withdrawn any more."""
@@ -189,10 +185,7 @@ class Publisher:
     def _send(self, channel: Channel, entry: _Entry, came_from: deque[_Entry]) -> None:
         if not entry.is_wanted():
             return
-        if (
-            entry.message.declare is not None
-            and time.monotonic() < self._absent.get(entry.message.queue, (0.0, 0.0))[0]
-        ):
+        if self._queues.is_absent(entry.message, time.monotonic()):
             self._loop.call_later(0, lambda: self._answer(entry, Answer.RETURNED))
             return
         why = self._too_large(channel, entry.message)
@@ -214,10 +207,10 @@ class Publisher:
             self._sent_s = time.monotonic()
 
     def _put_on_wire(self, channel: Channel, message: Outgoing) -> None:
-        if message.declare is not None and message.queue not in self._declared | self._refused:
+        if (arguments := self._queues.to_declare(message)) is not None:
             # Without a reply to wait for: the broker works through a channel in order, and a refusal closes it.
-            channel.queue_declare(message.queue, durable=True, arguments=dict(message.declare))
-            self._declared.add(message.queue)
+            channel.queue_declare(message.queue, durable=True, arguments=dict(arguments))
+            self._queues.declared(message.queue)
         self._wire.publish(channel, message)
 
     def _too_large(self, channel: Channel, message: Outgoing) -> str:
@@ -255,15 +248,11 @@ class Publisher:
             if self._returned[key] > 0:
                 self._returned[key] -= 1
                 answer = Answer.RETURNED
-                self._declared.discard(message.queue)
-                if message.queue in self._refused:
-                    self._refused.discard(message.queue)
-                    pause_s = min(_MOST_PAUSE_S, 2 * self._absent.get(message.queue, (0.0, _FIRST_PAUSE_S / 2))[1])
-                    self._absent[message.queue] = time.monotonic() + pause_s, pause_s
+                self._queues.returned(message.queue, time.monotonic())
             if not self._returned[key]:
                 del self._returned[key]
-        if answer is Answer.CONFIRMED and self._absent:
-            self._absent.pop(message.queue, None)
+        if answer is Answer.CONFIRMED:
+            self._queues.confirmed(message.queue)
         if message.delay_ms is not None and answer is not Answer.REFUSED:
             self._note_wait_queue(message.delay_ms, exists=answer is not Answer.RETURNED)
         try:
@@ -281,12 +270,10 @@ class Publisher:
         """The broker closed the channel, or the connection, over something that came on it."""
         if size := _TOO_LARGE.search(reason):
             self._most_body_bytes = int(size[1])
-        # A queue that exists in another form is used as it is; with each refusal all that was on its way is sent again.
-        declared = {queue for queue in self._declared if is_about(reason, queue)}
-        self._refused.update(declared)
+        is_of_queue = self._queues.refused(reason)  # then all that was on its way is sent again
         is_one, sent = len(self._sent) == 1, self._take_sent()  # those that nobody waits for may be to blame too
-        is_known = bool(declared) or (size is not None and any(len(each.message.body) > int(size[1]) for each in sent))
-        if is_one and sent and not declared:
+        is_known = is_of_queue or (size is not None and any(len(each.message.body) > int(size[1]) for each in sent))
+        if is_one and sent and not is_of_queue:
             self._answer(sent[0], Answer.REFUSED, reason)
         else:
             for each in sent:

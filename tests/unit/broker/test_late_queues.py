@@ -1,0 +1,56 @@
+"""Queues that come with their first message."""
+
+from __future__ import annotations
+
+from hermes_ray.broker.late_queues import LateQueues
+from hermes_ray.broker.outgoing import Outgoing, fresh
+
+
+def to(queue: str) -> Outgoing:
+    made = fresh(queue, b"", table=b"", id="1")
+    return Outgoing(queue=queue, body=made.body, properties=made.properties, declare={"x-queue-type": "classic"})
+
+
+def is_declared_for(queues: LateQueues, queue: str) -> bool:
+    return queues.to_declare(to(queue)) is not None
+
+
+def test_a_queue_is_declared_with_its_first_message_on_each_channel() -> None:
+    queues = LateQueues()
+    assert queues.to_declare(to("q")) == {"x-queue-type": "classic"}
+    queues.declared("q")
+    assert not is_declared_for(queues, "q")
+    assert is_declared_for(queues, "other")
+    queues.begin()
+    assert is_declared_for(queues, "q")
+
+
+def test_one_of_another_form_is_used_as_it_is_on_every_channel() -> None:
+    queues = LateQueues()
+    queues.declared("q")
+    queues.declared("other")
+    assert queues.refused("406 PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/'")
+    assert not queues.refused("406 PRECONDITION_FAILED - invalid arg for queue 'never-declared' in vhost '/'")
+    queues.begin()
+    assert not is_declared_for(queues, "q")
+    assert is_declared_for(queues, "other")
+
+
+def test_one_that_cannot_be_declared_is_left_alone_ever_longer_until_it_takes_a_message() -> None:
+    queues, now_s, pauses = LateQueues(), 0.0, []
+    for _ in range(7):
+        queues.declared("q")
+        queues.refused("403 limit reached for queue 'q' in vhost '/'")
+        queues.returned("q", now_s)
+        assert is_declared_for(queues, "q")
+        pause_s = next(pause for pause in range(40) if not queues.is_absent(to("q"), now_s + pause))
+        pauses.append(pause_s)
+        now_s += pause_s
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    queues.returned("q", now_s)
+    assert not queues.is_absent(to("q"), now_s), "a queue that is merely gone is declared at once"
+    queues.declared("q")
+    queues.refused("403 limit reached for queue 'q' in vhost '/'")
+    queues.confirmed("q")
+    queues.returned("q", now_s)
+    assert not queues.is_absent(to("q"), now_s + 1)
