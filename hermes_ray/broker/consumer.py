@@ -55,7 +55,8 @@ class Consumer:
 
     ``concurrency``: handlers that run at once. With so little prefetched that slots would wait for an ack to bring the
     next delivery, acks are sent at once when slots are idle. ``on_change`` is called in the I/O thread when consuming
-    starts or is lost, ``on_crash`` when the thread itself fails.
+    starts or is lost, ``on_crash`` when the thread itself fails, ``on_forgotten`` (an attribute) where only another
+    connection would bring deliveries, and this one holds some.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Consumer:
         self._prefetch_bytes = prefetch_bytes
         self._ack_timeout_s = broker.ack_timeout_s
         self._on_change = on_change
+        self.on_forgotten: Callable[[], None] = lambda: None
         self._concurrency = concurrency
         self._io = IoThread(f"io {name}", on_crash)
         self._link = Link(
@@ -99,9 +101,9 @@ class Consumer:
             on_deliveries=self._on_deliveries,
             on_consuming=self._on_consuming,
             between=self._give_back_buffered,
-            beside_count=lambda: len(self._settler.held),
+            stuck_count=lambda: self._settler.stuck.in_all,
         )
-        self._settler.on_held = self._subscription.change
+        self._settler.most_bytes = prefetch_bytes
         self._channel: Channel | None = None
         self._epoch = 0
         self._version = ""
@@ -116,9 +118,9 @@ class Consumer:
         self._watch = DeliveryWatch(
             self._io.loop,
             spec.queue,
-            idle_channel=lambda: self._channel if self.consuming and not self._settler.open_count else None,
+            idle_channel=self._idle_channel,
             received=lambda: self._settler.counts.received,
-            on_forgotten=lambda: self._link.reset("messages wait, and none is delivered"),
+            on_forgotten=self._begin_anew,
         )
 
     # From any thread
@@ -194,8 +196,8 @@ class Consumer:
 
     @property
     def unmovable(self) -> tuple[str, ...]:
-        """Of the held ones, why those that the broker takes back in no form are, a reason each."""
-        return self._settler.held
+        """Of the held ones, why those are that can be moved nowhere, a reason each."""
+        return self._settler.stuck.reasons
 
     @property
     def wait_rungs_ms(self) -> frozenset[int]:
@@ -235,7 +237,11 @@ class Consumer:
 
     def _look_at_ages(self) -> None:
         self._settler.look_at_ages(time.monotonic())
-        self._settler.give_back(self._slots.take_back(up_to=(self._epoch, self._settler.waited_tag)))
+        waited = self._slots.take_back(up_to=(self._epoch, self._settler.waited_tag))
+        if waited:
+            self._settler.give_back(waited)
+            self._subscription.change(max(1, self.prefetch - len(waited)))  # else they come straight back
+        self._subscription.renew()
         self._io.loop.call_later(LOOK_AT_AGES_S, self._look_at_ages)
 
     def _give_back_buffered(self) -> None:
@@ -248,6 +254,18 @@ class Consumer:
             self.consuming = True
             self._lost_reason = None
             self._on_change()
+
+    def _idle_channel(self) -> Channel | None:
+        """The channel, where another delivery would find an idle slot, and room in the prefetch."""
+        is_idle = self._settler.in_slots_count < min(self._concurrency, self.prefetch)
+        return self._channel if self.consuming and is_idle else None
+
+    def _begin_anew(self) -> None:
+        """The broker delivers nothing of what waits; what is in handlers is not cut short for it."""
+        if self._settler.open_count:
+            self.on_forgotten()
+        else:
+            self._link.reset("messages wait, and none is delivered")
 
     def _on_lost(self, reason: str) -> None:
         self._channel = None
@@ -295,8 +313,8 @@ class Consumer:
 
     def _keep_within_bytes(self) -> None:
         """RabbitMQ ignores a prefetch in bytes: give back at once what is beyond, which was on its way."""
-        held, count = self._settler.held_bytes, self._settler.open_count - len(self._settler.held)
-        self._mean_bytes = held / max(1, count)
+        held = self._settler.held_bytes
+        self._mean_bytes = held / max(1, self._settler.body_count)
         if held > self._prefetch_bytes and self.prefetch > self.most_by_bytes:
             self._subscription.change(self.most_by_bytes)
 

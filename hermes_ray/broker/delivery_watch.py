@@ -16,11 +16,12 @@ FIRST_PATIENCE, MOST_PATIENCE = 2, 360  # looks in a row that find messages and 
 
 
 class DeliveryWatch:
-    """Calls ``on_forgotten`` where ``queue`` holds messages and an idle consumer is handed none; in the I/O thread.
+    """Calls ``on_forgotten`` where ``queue`` holds messages and a consumer with idle slots is handed none.
 
     A quorum queue that was deleted and made anew forgets its consumers without a word. Where to begin anew does not
     help, as for the second consumer of a queue that serves one, it is tried ever less often. ``idle_channel``: where
-    there is a consumer that holds nothing, its channel; ``received``: how many deliveries it has had.
+    there is a consumer with idle slots, its channel; ``received``: how many deliveries it has had. All of it lives in
+    the I/O thread.
     """
 
     def __init__(

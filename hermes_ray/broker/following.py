@@ -5,36 +5,35 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import Outgoing, reduced
 from hermes_ray.broker.publisher import Answer
+from hermes_ray.broker.settlement_counts import Kind
 from hermes_ray.outcome import DeadLetter, Done, Retry
 
 if TYPE_CHECKING:
     from hermes_ray.broker.settlement import Settler
 
-__all__ = ["Following", "Kind"]
+__all__ = ["Following"]
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["acked", "retried", "dead_lettered_permanent", "dead_lettered_attempts"]
-
-REPUBLISH_DELAY_S = 1.0  # after the broker had no room for a retry or dead letter
-PUBLISH_TRIES = 3  # of a handler's publish to a queue that is full: then its delivery waits with the retries
+LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 30.0  # before what the broker had no room for is sent again
+PATIENCE_S = 3.0  # then a handler's publish fails, and who waits with a retry or dead letter is in nobody's way
 
 
 class Following:
     """The publishes of one delivery, which is settled when all are confirmed.
 
-    A retry or dead letter for which there is no room is sent again for as long as the delivery is ours: nothing is lost
-    while a queue is missing or full. What the broker refuses for what it is is not sent again: a retry becomes a dead
-    letter, a dead letter loses headers. A handler's publish that does not arrive fails the delivery, at once or after a
-    few tries.
+    A retry or dead letter for which there is no room is sent again, ever less often, for as long as the delivery is
+    ours: nothing is lost while a queue is missing or full. What the broker refuses for what it is is not sent again: a
+    retry becomes a dead letter, a dead letter loses headers. A handler's publish that does not arrive fails the
+    delivery, at once or after a few seconds.
     """
 
-    __slots__ = ("_delivery", "_is_reduced", "_kind", "_missing", "_outcome", "_settler", "_since_s", "_tries")
+    __slots__ = ("_delivery", "_is_reduced", "_kind", "_missing", "_no_room_since_s", "_outcome", "_settler", "since_s")
 
     def __init__(
         self,
@@ -50,8 +49,8 @@ class Following:
         self._outcome = outcome
         self._missing = len(messages)
         self._is_reduced = False
-        self._since_s = time.monotonic()
-        self._tries = 0  # that the broker had no room for
+        self.since_s = time.monotonic()
+        self._no_room_since_s: float | None = None
         settler.following[delivery.tag] = self
         for message in messages:
             self._send(message)
@@ -71,48 +70,58 @@ class Following:
                 self._settle()
         elif answer is Answer.REFUSED:
             self._refused(message, words)
-        elif answer is Answer.RETURNED and self._kind == "acked":
-            self._fail(f"there is no queue {message.queue}")
-        elif self._kind == "acked" and self._tries == PUBLISH_TRIES:
-            self._fail(f"the queue {message.queue} takes no more messages")
+        elif answer is Answer.RETURNED:
+            self._no_room(message, f"there is no queue {message.queue}{words and f': {words}'}", is_final=True)
         else:
-            self._tries += 1
-            log.warning("publish to %s was %s; trying again", message.queue, answer)
-            self._settler.loop.call_later(REPUBLISH_DELAY_S, lambda: self._send(message))
+            self._no_room(message, f"the queue {message.queue} takes no more messages", is_final=False)
+
+    def _no_room(self, message: Outgoing, why: str, *, is_final: bool) -> None:
+        now_s = time.monotonic()
+        if self._no_room_since_s is None:
+            self._no_room_since_s = now_s
+        waited_s = now_s - self._no_room_since_s
+        if self._kind == "acked" and (is_final or waited_s >= PATIENCE_S):
+            self._fail(why)
+            return
+        self._settler.loop.call_later(min(MOST_PAUSE_S, max(LEAST_PAUSE_S, waited_s)), lambda: self._send(message))
+        if self._kind != "acked" and (waited_s >= PATIENCE_S or self._settler.stuck.is_without_room(message.queue)):
+            self._settler.wait_for_room(self._delivery, self._kind, message.queue, why)
+        else:
+            log.warning("publish failed: %s; trying again", why)
 
     def _refused(self, message: Outgoing, words: str) -> None:
         settler, delivery, outcome = self._settler, self._delivery, self._outcome
         if isinstance(outcome, Done):
             self._fail(f"to {message.queue}: {words}")
         elif isinstance(outcome, Retry):
-            self._close()
+            self.close()
             error = f"{outcome.error} (and its retry was refused: {words})"
             settler.bury(delivery, DeadLetter(reason="refused", error=error, traceback=outcome.traceback))
         elif not self._is_reduced:
             self._is_reduced = True
             self._send(reduced(message, settler.room_bytes))
         else:
-            self._close()
+            self.close()
             settler.hold(delivery, self._kind, words)
 
-    def give_up_unless_new(self, now_s: float, least_s: float) -> None:
-        """The confirms come too late: back to the queue, unless they are waited for since less than ``least_s``."""
-        if now_s - self._since_s >= least_s:
-            self._close()
-            self._settler.give_back([self._delivery])
+    def give_up(self) -> None:
+        """The confirms come too late, or never: back to the queue."""
+        self.close()
+        self._settler.give_back([self._delivery])
+
+    def close(self) -> None:
+        """Send nothing more, and heed no answer."""
+        self._missing = 0
+        self._settler.followed(self._delivery.tag)
 
     def _is_wanted(self) -> bool:
         return self._missing > 0 and self._settler.ours(self._delivery)
 
-    def _close(self) -> None:
-        self._missing = 0
-        self._settler.following.pop(self._delivery.tag, None)
-
     def _fail(self, why: str) -> None:
         """A publish of the handler's does not arrive: as if the handler had raised."""
-        self._close()
+        self.close()
         self._settler.apply([(self._delivery, Retry(error=f"publish failed: {why}", traceback=""))])
 
     def _settle(self) -> None:
-        self._close()
+        self.close()
         self._settler.settled(self._delivery, self._kind)

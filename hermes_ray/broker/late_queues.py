@@ -16,13 +16,13 @@ class LateQueues:
     """Which messages are to declare their queue first, on one channel after the other.
 
     A queue that exists in another form is refused, and used as it is from then on. One that is refused and does not
-    exist, as where a limit of queues is reached, is left alone for a while, ever longer up to 30 s.
+    exist, as where this user may not create it, is left alone for a while, ever longer up to 30 s.
     """
 
     def __init__(self) -> None:
         self._declared: set[str] = set()
-        self._refused: set[str] = set()
-        self._absent: dict[str, tuple[float, float]] = {}  # until when, after what pause
+        self._refused: dict[str, str] = {}  # with the broker's words
+        self._absent: dict[str, tuple[float, float, str]] = {}  # until when, after what pause, and why
 
     def begin(self) -> None:
         """A new channel, perhaps of another broker: what was declared may be gone."""
@@ -32,11 +32,12 @@ class LateQueues:
         """With what arguments the queue of ``message`` is to be declared before it is published; None if it is not."""
         return None if message.queue in self._declared or message.queue in self._refused else message.declare
 
-    def is_absent(self, message: Outgoing, now_s: float) -> bool:
-        """Whether the queue of ``message`` could not be declared of late, so that it would come back."""
+    def why_absent(self, message: Outgoing, now_s: float) -> str | None:
+        """Why the queue of ``message`` could not be declared of late, so that it would come back; None where it may."""
         if message.declare is None or message.queue not in self._absent:
-            return False
-        return now_s < self._absent[message.queue][0]
+            return None
+        until_s, _, why = self._absent[message.queue]
+        return why if now_s < until_s else None
 
     def declared(self, queue: str) -> None:
         """Its declaration is on the wire."""
@@ -45,17 +46,19 @@ class LateQueues:
     def refused(self, reason: str) -> bool:
         """The broker closed the channel for ``reason``; whether that is about queues that were declared on it."""
         queues = {queue for queue in self._declared if is_about(reason, queue)}
-        self._refused |= queues
+        self._refused |= dict.fromkeys(queues, reason)
         return bool(queues)
 
     def confirmed(self, queue: str) -> None:
         """It has taken a message."""
         self._absent.pop(queue, None)
 
-    def returned(self, queue: str, now_s: float) -> None:
-        """There is no such queue."""
+    def returned(self, queue: str, now_s: float) -> str:
+        """There is no such queue; returns why it could not be declared, "" if that was not tried."""
         self._declared.discard(queue)
-        if queue in self._refused:
-            self._refused.discard(queue)
-            pause_s = min(_MOST_PAUSE_S, 2 * self._absent.get(queue, (0.0, _FIRST_PAUSE_S / 2))[1])
-            self._absent[queue] = now_s + pause_s, pause_s
+        why = self._refused.pop(queue, "")
+        if why:
+            _, former_s, _ = self._absent.get(queue, (0.0, _FIRST_PAUSE_S / 2, ""))
+            pause_s = min(_MOST_PAUSE_S, 2 * former_s)
+            self._absent[queue] = now_s + pause_s, pause_s, why
+        return why

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pika.adapters.select_connection import IOLoop
@@ -18,7 +17,9 @@ from hermes_ray.broker.link import Link
 from hermes_ray.broker.outgoing import Outgoing
 from hermes_ray.broker.properties import Properties
 from hermes_ray.broker.refusals import may_break
-from hermes_ray.broker.wire import DIRECT, Wire, room_bytes
+from hermes_ray.broker.silent_queues import SilentQueues
+from hermes_ray.broker.size_limits import SizeLimits
+from hermes_ray.broker.wire import DIRECT, Wire
 
 __all__ = ["Answer", "Publisher"]
 
@@ -26,10 +27,10 @@ log = logging.getLogger(__name__)
 
 OnAnswer = Callable[["Answer", str], None]
 
-_TOO_LARGE = re.compile(r"message size \d+ (?:bytes )?is larger than (?:the )?configured max(?:imum)? size (\d+)")
-
-_DEATHS_BYTES = 1_000  # of x-death and its like, which the broker adds where a message waits: the frame is to hold both
-_MOST_TURN_S = 0.5  # for the confirms of one turn, before the next begins all the same
+_LEAST_TURN_S, _MOST_TURN_S = 0.5, 30.0  # for the confirms of one turn, before the next begins all the same
+_RENEW_AFTER_S = 60.0  # a connection on which a queue was full: RabbitMQ 3.10 goes on refusing on it when it is not
+_ROUND_TRIPS = 4  # that a turn is at least
+_OF_A_CONNECTION = "5"  # begins the reasons for which a broker ends one over something that was sent
 
 
 class Answer(StrEnum):
@@ -49,6 +50,8 @@ class _Entry:
     on_answer: OnAnswer
     is_wanted: Callable[[], bool]
     is_suspect: bool = False
+    is_forgotten: bool = False
+    sent_s: float = 0.0
 
 
 class Publisher:
@@ -59,7 +62,10 @@ class Publisher:
 
     What may close the channel is sent alone, in turns with all that waits meanwhile: a first message to a queue that
     has to be declared, and suspects, which had no answer when the broker closed a channel over one of them. So it
-    closes the next channel over one that is known, and nobody else is hurt.
+    closes the next channel over one that is known, and nobody else is hurt. A turn is over after a while all the same,
+    since an answer may never come; where refusals take longer than that, turns get longer.
+
+    Where what was sent is not wanted any more before it has an answer, see ``SilentQueues``.
 
     ``wait_rungs_ms``: the delays of the retries that found their wait queue, for any thread to read. A delay leaves it
     when its queue is gone, until that is declared again.
@@ -77,19 +83,22 @@ class Publisher:
         self._sent: OrderedDict[int, _Entry] = OrderedDict()
         self._returned: Counter[tuple[str, str | None]] = Counter()
         self._queues = LateQueues()
+        self._silent = SilentQueues[_Entry]()
         self._sent_s = 0.0
+        self._turn_s = _LEAST_TURN_S
+        self._opened_s = 0.0
         self._is_looking = False  # whether somebody looks when the turn has taken its time
         self._connection: object = None
         self._blocked_by: str | None = None
         self._next_tag = 1
-        self._most_body_bytes: int | None = None
+        self._sizes = SizeLimits()
         self._lost_reason: str | None = None
         self.wait_rungs_ms: frozenset[int] = frozenset()
 
     @property
     def lost_reason(self) -> str | None:
         """Why what waits cannot be sent; None where it can, or nothing waits. For any thread."""
-        return self._blocked_by or (self._lost_reason if self._waiting or self._alone else None)
+        return self._blocked_by or (self._lost_reason if self._waiting or self._alone else None) or self._silent.reason
 
     def publish(self, message: Outgoing, on_answer: OnAnswer, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Send ``message``; ``on_answer`` is called in the I/O thread with what the broker has answered, and its words.
@@ -105,15 +114,21 @@ class Publisher:
             self._go_on()
 
     def withdraw(self) -> None:
-        """Forget what waits and is not wanted any more: there is no connection, and copies would become more."""
+        """Forget what waits and is not wanted any more, and of what was sent all but that it has no answer."""
         self._waiting = deque(entry for entry in self._waiting if entry.is_wanted())
         self._alone = deque(entry for entry in self._alone if entry.is_wanted())
+        self._silent.next_round(lambda entry: entry.is_wanted())
+        for entry in self._sent.values():
+            if not entry.is_forgotten and not entry.is_wanted():
+                entry.message, entry.is_forgotten = replace(entry.message, body=b""), True
+                self._silent.mark(entry.message.queue)
         self._go_on()
 
     def forget(self) -> None:
         """Drop what has no answer yet: the deliveries it belongs to went back to the broker."""
         self._waiting.clear()
         self._alone.clear()
+        self._silent.clear()
         # Their answers still come, and must not be taken for those of later copies with the same ids.
         for entry in self._sent.values():
             entry.on_answer = _ignore
@@ -133,9 +148,10 @@ class Publisher:
 
     def _on_ready(self, channel: Channel) -> None:
         self._link.ready()
-        self._channel = channel
+        self._channel, self._opened_s = channel, time.monotonic()
         self._next_tag = 1
         self._queues.begin()
+        self._waiting.extend(self._silent.clear())
         self._lost_reason = None
         self._alone.extend(entry for entry in self._waiting if self._may_close(entry.message))
         self._waiting = deque(entry for entry in self._waiting if not self._may_close(entry.message))
@@ -156,7 +172,7 @@ class Publisher:
         """Whether answers are waited for before anything else is sent; not for ever, as one may never come."""
         if not (self._sent and (self._is_one or self._alone)):
             return False
-        left_s = self._sent_s + _MOST_TURN_S - time.monotonic()
+        left_s = self._sent_s + self._turn_s - time.monotonic()
         if left_s > 0 and not self._is_looking:
             self._is_looking = True
             self._loop.call_later(left_s, self._look_again)
@@ -185,10 +201,13 @@ class Publisher:
     def _send(self, channel: Channel, entry: _Entry, came_from: deque[_Entry]) -> None:
         if not entry.is_wanted():
             return
-        if self._queues.is_absent(entry.message, time.monotonic()):
-            self._loop.call_later(0, lambda: self._answer(entry, Answer.RETURNED))
+        if self._silent.hold_back(entry.message.queue, entry):
             return
-        why = self._too_large(channel, entry.message)
+        absent = self._queues.why_absent(entry.message, time.monotonic())
+        if absent is not None:
+            self._loop.call_later(0, lambda: self._answer(entry, Answer.RETURNED, absent))
+            return
+        why = self._sizes.why_too_large(channel, entry.message)
         if not why and not channel.is_open:  # it is closing: what is not sent comes with the next
             came_from.appendleft(entry)
             self._channel = None
@@ -204,7 +223,7 @@ class Publisher:
         else:
             self._sent[self._next_tag] = entry
             self._next_tag += 1
-            self._sent_s = time.monotonic()
+            self._sent_s = entry.sent_s = time.monotonic()
 
     def _put_on_wire(self, channel: Channel, message: Outgoing) -> None:
         if (arguments := self._queues.to_declare(message)) is not None:
@@ -212,16 +231,6 @@ class Publisher:
             channel.queue_declare(message.queue, durable=True, arguments=dict(arguments))
             self._queues.declared(message.queue)
         self._wire.publish(channel, message)
-
-    def _too_large(self, channel: Channel, message: Outgoing) -> str:
-        size, most, room = len(message.body), self._most_body_bytes, room_bytes(channel)
-        if most is not None and size > most:
-            return f"its body of {size} bytes is larger than the broker's max_message_size of {most}"
-        if message.delay_ms is not None:
-            room -= _DEATHS_BYTES
-        if len(message.properties.raw) > room:
-            return f"its headers of {len(message.properties.raw)} bytes are more than the {room} of a frame"
-        return ""
 
     def _on_return(self, routing_key: str, raw: bytes) -> None:
         # The broker returns a message before it confirms it.
@@ -233,13 +242,20 @@ class Publisher:
         if not is_multiple:
             entry = self._sent.pop(tag, None)
             if entry is not None:
-                self._answer(entry, answer)
+                self._heard(entry, answer)
         else:
             while self._sent and next(iter(self._sent)) <= tag:
                 _, entry = self._sent.popitem(last=False)
-                self._answer(entry, answer)
+                self._heard(entry, answer)
         if self._is_one or self._alone or self._waiting:
             self._go_on()
+        if not is_ack and not self._sent and time.monotonic() - self._opened_s > _RENEW_AFTER_S:
+            self._link.reset("a queue was full for long")
+
+    def _heard(self, entry: _Entry, answer: Answer) -> None:
+        if self._silent.reason is not None:
+            self._waiting.extend(self._silent.heard(entry.message.queue))
+        self._answer(entry, answer)
 
     def _answer(self, entry: _Entry, answer: Answer, words: str = "") -> None:
         message = entry.message
@@ -248,7 +264,7 @@ class Publisher:
             if self._returned[key] > 0:
                 self._returned[key] -= 1
                 answer = Answer.RETURNED
-                self._queues.returned(message.queue, time.monotonic())
+                words = self._queues.returned(message.queue, time.monotonic())
             if not self._returned[key]:
                 del self._returned[key]
         if answer is Answer.CONFIRMED:
@@ -268,21 +284,28 @@ class Publisher:
 
     def _on_refused(self, reason: str) -> None:
         """The broker closed the channel, or the connection, over something that came on it."""
-        if size := _TOO_LARGE.search(reason):
-            self._most_body_bytes = int(size[1])
+        is_of_size = self._sizes.learn(reason)
         is_of_queue = self._queues.refused(reason)  # then all that was on its way is sent again
         is_one, sent = len(self._sent) == 1, self._take_sent()  # those that nobody waits for may be to blame too
-        is_known = is_of_queue or (size is not None and any(len(each.message.body) > int(size[1]) for each in sent))
-        if is_one and sent and not is_of_queue:
+        is_known = is_of_queue or (is_of_size and any(self._sizes.is_body_too_large(each.message) for each in sent))
+        self._make_turns_long_enough(sent)
+        # Where a whole connection ends nothing says over what: once is not enough to blame who was on its way alone.
+        if is_one and sent and not is_of_queue and (sent[0].is_suspect or not reason.startswith(_OF_A_CONNECTION)):
             self._answer(sent[0], Answer.REFUSED, reason)
         else:
             for each in sent:
                 each.is_suspect = not is_known
             (self._waiting if is_known else self._alone).extendleft(reversed(sent))
 
+    def _make_turns_long_enough(self, refused: Sequence[_Entry]) -> None:
+        """Where a turn was over before the refusal came, several suspects went on their way together."""
+        if len(refused) > 1 and self._is_one:
+            took_s = time.monotonic() - sorted(each.sent_s for each in refused)[-2]
+            self._turn_s = min(_MOST_TURN_S, max(self._turn_s, _ROUND_TRIPS * took_s))
+
     def _on_lost(self, reason: str) -> None:
         self._lost_reason, self._blocked_by = reason, None
-        self._most_body_bytes = None  # the next broker may take more
+        self._sizes = SizeLimits()  # the next broker may take more
         (self._alone if self._is_one else self._waiting).extendleft(reversed(self._take_sent()))
 
     def _take_sent(self) -> list[_Entry]:

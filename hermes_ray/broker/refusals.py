@@ -13,9 +13,9 @@ _ATOMS = {119: 1, 115: 1, 118: 2, 100: 2}  # the bytes of their length
 
 def is_about(reason: str, queue: str) -> bool:
     """Whether the broker refuses something about ``queue``; its text ends with dots after 255 bytes, in a name too."""
-    _, found, rest = reason.partition("queue '")
-    if f"{queue}'" == rest[: len(queue) + 1]:
+    if f"queue '{queue}'" in reason:
         return True
+    _, found, rest = reason.partition("queue '")
     name, is_cut, _ = rest.rpartition("...")
     return bool(found and is_cut) and queue.startswith(name.rstrip("\N{REPLACEMENT CHARACTER}"))
 

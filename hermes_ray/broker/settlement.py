@@ -18,13 +18,15 @@ from pika.channel import Channel
 
 from hermes_ray.broker.ack_ledger import AckLedger
 from hermes_ray.broker.ages import Ages
+from hermes_ray.broker.dead_letter_exchange import look_for_home
 from hermes_ray.broker.delivery import Delivery
-from hermes_ray.broker.following import Following, Kind
+from hermes_ray.broker.following import Following
 from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, retry
 from hermes_ray.broker.properties import Properties
 from hermes_ray.broker.publisher import Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
-from hermes_ray.broker.settlement_counts import SettlementCounts
+from hermes_ray.broker.settlement_counts import Kind, SettlementCounts
+from hermes_ray.broker.stuck import Stuck
 from hermes_ray.broker.topology import dead_queue, queue_arguments, wait_arguments, wait_queue
 from hermes_ray.broker.wire import DIRECT, Wire, room_bytes
 from hermes_ray.core.retry_rungs import retry_rung_ms
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 WAITED_RATIO = 0.1  # of the time there is for a delivery, before a handler begins
 LEFT_RATIO = 0.05  # of that time, for the confirm of what was given up on at its end
 LEAST_ROOM_BYTES = 4_000  # of the smallest frame that AMQP has
+LOOK_FOR_HOME_EVERY_S = 1.0
 HOLD_S = 0.9 * 1800  # where a broker waits for ever: so long is it by default
 
 
@@ -61,13 +64,14 @@ class Settler:
         self._ledger = AckLedger()
         self._ages = Ages()
         self._due: Counter[Kind] = Counter()  # settled, and counted when the acks are on the wire: else they come again
-        self._held: dict[int, str] = {}  # by tag, why they can be moved nowhere
+        self.stuck = Stuck()
         self.following: dict[int, Following] = {}  # by tag, those that wait for confirms
         self._is_ending = False
         self.overdue_tag = 0
         self.waited_tag = 0
+        self._next_look_s = 0.0
         self.ack_limit_s: float | None = HOLD_S
-        self.on_held: Callable[[], None] = lambda: None
+        self.most_bytes = 1 << 26  # of the bodies of what is open: beyond it none is kept for another try
 
     def adapt(self, spec: QueueSpec) -> None:
         """Retry and publish by ``spec`` from now on; what handlers have published by former routes still gets there."""
@@ -86,7 +90,7 @@ class Settler:
     @property
     def in_slots_count(self) -> int:
         """Deliveries that are in a handler or wait for one, or whose outcome nobody has applied yet."""
-        return self._ledger.open_count - self._ledger.due_count - len(self.following) - len(self._held)
+        return self._ledger.open_count - self._ledger.due_count - len(self.following) - len(self.stuck.held)
 
     @property
     def room_bytes(self) -> int:
@@ -94,9 +98,9 @@ class Settler:
         return LEAST_ROOM_BYTES if self._channel is None else room_bytes(self._channel)
 
     @property
-    def held(self) -> tuple[str, ...]:
-        """Why deliveries that the broker takes back in no form are held, a reason each."""
-        return tuple(self._held.values())
+    def body_count(self) -> int:
+        """Deliveries whose bodies are kept."""
+        return self._ledger.open_count - len(self.stuck.held)
 
     def begin(self, channel: Channel) -> int:
         """Deliveries are of this channel from now on; returns its epoch."""
@@ -110,7 +114,7 @@ class Settler:
     def lose(self) -> None:
         """The channel is gone, and the broker has requeued all that was open on it."""
         self._channel = None
-        self._held.clear()
+        self.stuck.clear()
         self.following.clear()
         self._due.clear()
         self.held_bytes = 0
@@ -153,7 +157,11 @@ class Settler:
                 self.held_bytes -= len(delivery.body)
                 acked += 1
             else:
-                self._leave_behind(delivery, outcome)
+                try:
+                    self._leave_behind(delivery, outcome)
+                except Exception as error:  # about one message: it is no reason to end the process, and all others
+                    log.exception("what follows a message of %s failed", self._spec.queue)
+                    self._retry_later(delivery, Retry(error=f"settlement failed: {error!r}", traceback=""))
         self._due["acked"] += acked
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -230,27 +238,37 @@ class Settler:
     def hold(self, delivery: Delivery, kind: Kind, why: str) -> None:
         """Keep ``delivery``, which the broker takes back in no form, until shortly before it would take offence.
 
-        Where the queue has a dead-letter exchange of its own, the broker moves it there itself.
+        Where the queue has a dead-letter exchange of its own, the broker moves what is dead there itself, soon.
         """
-        if "x-dead-letter-exchange" in self._spec.arguments and self._channel is not None and self._channel.is_open:
-            log.warning("a message is rejected to the dead-letter exchange of %s: %s", self._spec.queue, why)
-            self._channel.basic_reject(delivery.tag, requeue=False)
-            self._ledger.give_back(delivery.tag)
-            self.held_bytes -= len(delivery.body)
-            setattr(self.counts, kind, getattr(self.counts, kind) + 1)
-            return
         log.warning("a message can be moved nowhere and stays in %s: %s", self._spec.queue, why)
-        self._held[delivery.tag] = why  # without the body: there may be many
+        self.stuck.hold(delivery.tag, kind, why)  # without the body: there may be many
         self.held_bytes -= len(delivery.body)
         if self._is_ending:
             self.let_go()
-        else:
-            self.on_held()
+
+    def wait_for_room(self, delivery: Delivery, kind: Kind, queue: str, why: str) -> None:
+        """There is no room in ``queue`` for what ``delivery`` leaves behind; it is in nobody's way from now on."""
+        if self.held_bytes > self.most_bytes:
+            self.following[delivery.tag].close()
+            self.hold(delivery, kind, why)
+            return
+        if delivery.tag not in self.stuck.waiting:
+            log.warning("a message waits until there is room for it: %s", why)
+        self.stuck.wait(delivery.tag, queue, why)
+        if self._is_ending:
+            self.let_go()
 
     def let_go(self) -> None:
         """Nothing is held from now on: the end of this worker is not to wait for it."""
         self._is_ending = True
-        self._let_go_of(list(self._held))
+        self._let_go_of(list(self.stuck.held))
+        for tag in list(self.stuck.waiting):
+            self.following[tag].give_up()
+
+    def followed(self, tag: int) -> None:
+        """Nothing more is sent for the delivery ``tag``."""
+        self.following.pop(tag, None)
+        self.stuck.waiting.pop(tag, None)
 
     def look_at_ages(self, now_s: float) -> None:
         """Note in ``overdue_tag`` up to which tag the broker soon takes deliveries back, at ``now_s``.
@@ -260,14 +278,16 @@ class Settler:
         """
         limit_s = self.ack_limit_s or HOLD_S
         overdue = self._ages.before(now_s - limit_s)
-        self._let_go_of([tag for tag in self._held if tag <= overdue])
+        self._let_go_of([tag for tag in self.stuck.held if tag <= overdue])
         self._ages.forget(now_s - limit_s)
-        if self.ack_limit_s is None:
-            return
-        self.overdue_tag, self.waited_tag = overdue, self._ages.before(now_s - WAITED_RATIO * limit_s)
+        if self.stuck.dead and self._channel is not None and self._channel.is_open:
+            self._look_for_home_of_the_dead(self._channel, now_s)
+        if self.ack_limit_s is not None:
+            self.overdue_tag, self.waited_tag = overdue, self._ages.before(now_s - WAITED_RATIO * limit_s)
         late = [each for tag, each in self.following.items() if tag <= overdue]
         for each in late:
-            each.give_up_unless_new(now_s, LEFT_RATIO * limit_s)
+            if now_s - each.since_s >= LEFT_RATIO * limit_s:  # else its confirms are to come yet
+                each.give_up()
         if late:
             self.publisher.withdraw()
 
@@ -280,8 +300,23 @@ class Settler:
             return delivery.tag <= self.overdue_tag
         return self.ack_limit_s is not None and running_s > self.ack_limit_s
 
+    def _look_for_home_of_the_dead(self, channel: Channel, now_s: float) -> None:
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + LOOK_FOR_HOME_EVERY_S
+
+        def reject() -> None:
+            log.warning("%d messages go to the dead-letter exchange of %s", len(self.stuck.dead), self._spec.queue)
+            for tag, kind in list(self.stuck.dead.items()) if channel.is_open and channel is self._channel else ():
+                self.stuck.let_go(tag)
+                channel.basic_reject(tag, requeue=False)
+                self._ledger.give_back(tag)
+                setattr(self.counts, kind, getattr(self.counts, kind) + 1)
+
+        look_for_home(channel, self._spec.queue, self._spec.arguments, reject)
+
     def _let_go_of(self, tags: Iterable[int]) -> None:
         for tag in tags:
-            del self._held[tag]
+            self.stuck.let_go(tag)
             if self._channel is not None and self._channel.is_open:
                 self._nack(self._channel, tag)

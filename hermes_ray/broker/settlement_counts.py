@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
-__all__ = ["SettlementCounts"]
+__all__ = ["Kind", "SettlementCounts"]
+
+Kind = Literal["acked", "retried", "dead_lettered_permanent", "dead_lettered_attempts"]
 
 
 class SettlementCounts(Struct, kw_only=True, array_like=True):

@@ -19,8 +19,8 @@ class Subscription:
 
     basic.qos counts for new consumers only, so a changed prefetch replaces the consumer: ``between`` is called before
     one with less, when the former one has been cancelled, and what goes back then is not handed straight back.
-    ``beside_count``: deliveries that are open beside it, since they can be moved nowhere: they would take the place of
-    others.
+    ``stuck_count``: deliveries that could be moved nowhere, cumulative. They stay open, and take the place of others
+    until there is another consumer: the broker counts for each its own.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Subscription:
         on_deliveries: OnDeliveries,
         on_consuming: Callable[[], None],
         between: Callable[[], None],
-        beside_count: Callable[[], int],
+        stuck_count: Callable[[], int],
     ) -> None:
         self.prefetch = prefetch
         self._wire = wire
@@ -40,7 +40,8 @@ class Subscription:
         self._on_deliveries = on_deliveries
         self._on_consuming = on_consuming
         self._between = between
-        self._beside_count = beside_count
+        self._stuck_count = stuck_count
+        self._stuck_before = 0
         self._channel: Channel | None = None
         self._epoch = 0
         self._arguments: Mapping[str, Any] = {}
@@ -59,6 +60,11 @@ class Subscription:
         is_under_way, self._next = self._next is not None, prefetch or self._next or self.prefetch
         if not is_under_way:  # else the one that is would be followed by a second consumer
             self._cancel(self._consume_anew)
+
+    def renew(self) -> None:
+        """Replace the consumer where a quarter of its prefetch has got stuck."""
+        if self._stuck_count() - self._stuck_before >= max(1, self.prefetch // 4):
+            self.change()
 
     def end(self, then: Callable[[], None]) -> None:
         """Consume no more; ``then`` is called once the broker agreed or the channel is gone."""
@@ -79,7 +85,8 @@ class Subscription:
     def _consume(self) -> None:
         channel = self._channel
         if channel is not None and channel.is_open and not self._is_ending:
-            channel.basic_qos(prefetch_count=min(_MOST_PREFETCH, self.prefetch + self._beside_count()))
+            channel.basic_qos(prefetch_count=min(_MOST_PREFETCH, self.prefetch))
+            self._stuck_before = self._stuck_count()
             self._tag = self._wire.consume(
                 channel,
                 self._queue,

@@ -77,6 +77,7 @@ class Worker:
             on_change=self._changed.set,
             on_crash=lambda: os._exit(1),
         )
+        self._consumer.on_forgotten = self._replace
         self._limits = TimeLimits(
             self._slots,
             self._handler,
@@ -112,9 +113,9 @@ class Worker:
 
     def adapt(self, queue: QueueSpec) -> None:
         """Retry and publish by ``queue`` from now on; the queue itself stays the same."""
+        self._consumer.adapt(queue)  # first: handlers may publish to what _queue has
         self._queue = queue
         self._settings = queue.settings
-        self._consumer.adapt(queue)
         self._changed.set()
 
     def drain(self, timeout_s: float | None = None) -> None:
@@ -125,7 +126,7 @@ class Worker:
             threading.Thread(target=self._end_within, args=(timeout_s,), name="drain", daemon=True).start()
 
     def _replace(self) -> None:
-        """A handler that cannot be stopped keeps a slot: the scaler starts another worker for one that drains."""
+        """This worker is not what it was, as a handler keeps a slot for ever: one that drains is replaced."""
         self.drain()
 
     def _drain_on_signal(self) -> None:

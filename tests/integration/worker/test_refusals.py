@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from hermes_ray import Message
+from hermes_ray.broker import delivery_watch
 from hermes_ray.broker.bindings import Binding
 from hermes_ray.broker.fields import encode, encode_entry
 from hermes_ray.broker.private.local import LocalBroker
@@ -263,7 +264,10 @@ def test_under_an_alarm_of_the_broker_copies_do_not_gather_and_it_is_told(vhost_
 
 
 @pytest.mark.parametrize("arguments", [{}, {"x-max-length": 1000}], ids=["the same", "another form"])
-def test_a_queue_that_is_deleted_and_made_anew_is_consumed_again(vhost_url: str, arguments: dict[str, int]) -> None:
+def test_a_queue_that_is_deleted_and_made_anew_is_consumed_again(
+    vhost_url: str, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, int]
+) -> None:
+    monkeypatch.setattr(delivery_watch, "LOOK_EVERY_S", 0.3)
     declare(vhost_url, "q", queue_arguments("quorum"))
     publish(vhost_url, 1)
     with working(vhost_url, lambda _message: None, is_existing=True) as worker:

@@ -41,16 +41,17 @@ def test_one_that_cannot_be_declared_is_left_alone_ever_longer_until_it_takes_a_
     for _ in range(7):
         queues.declared("q")
         queues.refused("403 limit reached for queue 'q' in vhost '/'")
-        queues.returned("q", now_s)
+        assert "limit" in queues.returned("q", now_s)
         assert is_declared_for(queues, "q")
-        pause_s = next(pause for pause in range(40) if not queues.is_absent(to("q"), now_s + pause))
+        pause_s = next(pause for pause in range(40) if queues.why_absent(to("q"), now_s + pause) is None)
         pauses.append(pause_s)
         now_s += pause_s
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
-    queues.returned("q", now_s)
-    assert not queues.is_absent(to("q"), now_s), "a queue that is merely gone is declared at once"
+    assert queues.returned("q", now_s) == ""
+    assert queues.why_absent(to("q"), now_s) is None, "a queue that is merely gone is declared at once"
     queues.declared("q")
     queues.refused("403 limit reached for queue 'q' in vhost '/'")
     queues.confirmed("q")
     queues.returned("q", now_s)
-    assert not queues.is_absent(to("q"), now_s + 1)
+    assert "limit" in (queues.why_absent(to("q"), now_s) or "")
+    assert queues.why_absent(to("q"), now_s + 1) is None

@@ -21,6 +21,7 @@ SAID = "406 PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue '{}
         (SAID.format("it's"), "it's", True),
         (SAID.format(LONG)[:252] + "...", LONG, True),
         (SAID.format(LONG)[:252] + "...", "other", False),
+        ("541 INTERNAL_ERROR - Cannot declare a queue 'queue 'q' in vhost '/'' on node 'n@h': timeout", "q", True),
         ("404 NOT_FOUND - no exchange 'q' in vhost '/'", "q", False),
         ("", "q", False),
     ],

@@ -1,0 +1,59 @@
+"""Queues that do not answer: what was sent there, and given up on, may still arrive, and is not to become more."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["SilentQueues"]
+
+T = TypeVar("T")
+
+
+class SilentQueues(Generic[T]):
+    """What is held back for each queue, until it has answered something. One goes there in each round, to try.
+
+    ``reason`` says so in words, None where no queue is silent; for any thread.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[T]] = {}
+        self._tried: set[str] = set()
+        self.reason: str | None = None
+
+    def mark(self, queue: str) -> None:
+        """What was sent to ``queue`` has been given up on."""
+        self._waiting.setdefault(queue, deque())
+        self.reason = f"no answer to what was published to {next(iter(self._waiting))}"
+
+    def next_round(self, is_wanted: Callable[[T], bool]) -> None:
+        """Something was given up on again: keep what is wanted still, and have one more try each."""
+        self._tried.clear()
+        for queue, waiting in self._waiting.items():
+            self._waiting[queue] = deque(filter(is_wanted, waiting))
+
+    def hold_back(self, queue: str, one: T) -> bool:
+        """Whether ``one`` is kept here for now."""
+        if queue not in self._waiting:
+            return False
+        if queue not in self._tried:
+            self._tried.add(queue)
+            return False
+        self._waiting[queue].append(one)
+        return True
+
+    def heard(self, queue: str) -> deque[T]:
+        """``queue`` has answered; returns what can go there now."""
+        released = self._waiting.pop(queue, None)
+        if not self._waiting:
+            self.reason = None
+        return deque() if released is None else released
+
+    def clear(self) -> list[T]:
+        """Nobody waits for answers any more, as on a new channel; returns all that was held back."""
+        released = [one for waiting in self._waiting.values() for one in waiting]
+        self._waiting.clear()
+        self._tried.clear()
+        self.reason = None
+        return released

@@ -1,0 +1,31 @@
+"""Queues that do not answer."""
+
+from __future__ import annotations
+
+from hermes_ray.broker.silent_queues import SilentQueues
+
+
+def test_to_a_silent_queue_goes_one_a_round_until_it_is_heard_of() -> None:
+    queues = SilentQueues[int]()
+    assert not queues.hold_back("q", 0)
+    assert queues.reason is None
+    queues.mark("q")
+    queues.mark("other")
+    assert queues.reason == "no answer to what was published to q"
+    assert [queues.hold_back("q", n) for n in range(1, 4)] == [False, True, True]
+    queues.next_round(lambda n: n != 2)
+    assert [queues.hold_back("q", n) for n in (4, 5)] == [False, True]
+    assert list(queues.heard("q")) == [3, 5]
+    assert queues.reason is not None
+    assert list(queues.heard("other")) == []
+    assert queues.reason is None
+    assert not queues.hold_back("q", 6)
+
+
+def test_on_a_new_channel_nobody_waits_for_answers() -> None:
+    queues = SilentQueues[int]()
+    queues.mark("q")
+    assert [queues.hold_back("q", n) for n in range(3)] == [False, True, True]
+    assert queues.clear() == [1, 2]
+    assert queues.reason is None
+    assert not queues.hold_back("q", 3)
