@@ -188,6 +188,8 @@ class Message:
         Raises ``ValueError`` for a topic the deployment does not have, headers or properties AMQP cannot carry, and
         once the handler has returned.
         """
+        if not isinstance(topic, str):  # None is a reply's from here on: this would be acked, and go to nobody
+            raise ValueError(f"the topic to publish to is {topic!r:.60}: it must be text")
         fields = {"priority": priority, "type": type, "correlation_id": correlation_id, "content_type": content_type}
         self._take_down(topic, body, headers, fields)
 

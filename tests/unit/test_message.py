@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import uuid
 import zlib
 from collections.abc import Mapping
@@ -34,6 +35,15 @@ def test_bodies_are_sent_as_bytes_text_or_json() -> None:
     for body in (b"\x00raw", "größe", {"a": [1, None]}, None, 7):
         message.publish("t", body)
     assert [p.body for p in message.publishes] == [b"\x00raw", "größe".encode(), b'{"a": [1, null]}', b"null", b"7"]
+
+
+@pytest.mark.parametrize("topic", [None, 7, b"t", ["t"], {}])
+@pytest.mark.parametrize("reply_to", [None, "answers"])
+def test_a_topic_that_is_no_text_is_refused_and_is_no_reply(topic: Any, reply_to: str | None) -> None:
+    message = Message(b"", reply_to=reply_to)
+    with pytest.raises(ValueError, match=re.escape(f"the topic to publish to is {topic!r}: it must be text")):
+        message.publish(topic, b"1")
+    assert (message.has_published, message.publishes) == (False, ())
 
 
 def test_publishing_the_same_again_after_a_redelivery_gives_the_same_ids() -> None:

@@ -41,6 +41,9 @@ def surrogate(message):
 def stray(message):
     message.publish("label", "x")
 
+def nowhere(message):
+    message.publish(None, "x")
+
 def leaves(message):
     raise SystemExit(3)
 
@@ -211,6 +214,7 @@ NEGATIVE = "raised PermanentError: a negative count stays negative, which would 
 LAST = "topics.orders.retry.max_attempts=1"
 STRAY = "raised ValueError: this deployment has no topic 'label' to publish to: did you mean labels?"
 STRAY += ", which would be retried"
+NOWHERE = "raised ValueError: the topic to publish to is None: it must be text, which would be retried"
 
 
 @pytest.mark.parametrize(
@@ -220,12 +224,23 @@ STRAY += ", which would be retried"
         ("broken", [LAST], "raised ValueError: the database is away, which would be dead-lettered", "dead_letter"),
         ("count", [], NEGATIVE, "dead_letter"),
         ("stray", [], STRAY, "retry"),
+        ("nowhere", [], NOWHERE, "retry"),
         ("leaves", [], "raised SystemExit: 3, which would be retried", "retry"),
         ("own", [], "raised Own: a way out, which would be retried", "retry"),
         ("own_async", [], "raised Own: a way out, which would be retried", "retry"),
         ("mute", [], "raised Mute, which would be retried", "retry"),
     ],
-    ids=["retried", "no attempts", "permanent", "publishes to nowhere", "exits", "base", "async base", "mute"],
+    ids=[
+        "retried",
+        "no attempts",
+        "permanent",
+        "publishes to nobody",
+        "publishes to None",
+        "exits",
+        "base",
+        "async base",
+        "mute",
+    ],
 )
 def test_what_it_raised_and_what_became_of_the_message_are_said_with_the_traceback_of_the_handler(
     attempt: Callable[..., Result], handler: str, words: list[str], sentence: str, outcome: str
