@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import random
-import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from hermes_ray.worker.handlers import import_from, load_handler, run_close
 from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.prefetch import RecentRuns, prefetch_count, slots_per_worker
 from hermes_ray.worker.report import Phase, Report, encode
+from hermes_ray.worker.sigterm import on_sigterm
 from hermes_ray.worker.spec import Outlet, WorkerSpec
 from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.thread_slots import ThreadSlots
@@ -53,7 +53,7 @@ class Worker:
         self._settings = spec.queue.settings
         self._outlet = outlet
         if threading.current_thread() is threading.main_thread():
-            _on_sigterm(self._drain_on_signal)
+            on_sigterm(self._drain_on_signal)
         import_from(spec.import_paths)
         self._handler = load_handler(spec.handler, spec.options)
         self._concurrency = slots_per_worker(spec.concurrency, spec.prefetch, self._handler.default_concurrency)
@@ -226,22 +226,3 @@ class Worker:
                 reconnects=consumer.reconnect_count,
             ),
         )
-
-
-def _on_sigterm(drain: Any) -> None:
-    """Call ``drain`` in a thread on SIGTERM.
-
-    Python runs signal handlers in the main thread between bytecodes, and Ray's sits in C++ between calls: the byte that
-    the C handler writes to the wake-up descriptor arrives at once.
-    """
-    readable, writable = os.pipe()
-    os.set_blocking(writable, False)
-
-    def wait() -> None:
-        while signal.SIGTERM not in os.read(readable, 16):
-            pass
-        drain()
-
-    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    threading.Thread(target=wait, name="SIGTERM", daemon=True).start()
