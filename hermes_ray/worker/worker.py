@@ -52,6 +52,10 @@ class Worker:
         self._queue = spec.queue
         self._settings = spec.queue.settings
         self._outlet = outlet
+        self._changed = threading.Event()
+        self._draining = threading.Event()
+        self._drain_within_s = spec.drain_timeout_s
+        self._drained = False
         if threading.current_thread() is threading.main_thread():
             on_sigterm(self._drain_on_signal)
         import_from(spec.import_paths)
@@ -60,9 +64,6 @@ class Worker:
         self._standstill = Standstill()
         slots = LoopSlots if self._handler.is_async else ThreadSlots
         self._slots = slots(self._handler, spec.queue.topic, self._concurrency, self._check_publish, self._standstill)
-        self._changed = threading.Event()
-        self._draining = threading.Event()
-        self._drained = False
         self._killed_count = 0
         self._seq = 0
         self._busy_s = 0.0
@@ -95,6 +96,8 @@ class Worker:
         self._limits.start()
         threading.Thread(target=self._adapt_prefetch_for_ever, name="prefetch", daemon=True).start()
         threading.Thread(target=self._report_for_ever, args=(interval_s,), name="reports", daemon=True).start()
+        # Here: when it is asked to drain there may be no room for one more thread.
+        threading.Thread(target=self._drain_once_asked, name="drain", daemon=True).start()
 
     def __repr__(self) -> str:
         return f"Worker({self._spec.worker})"
@@ -121,9 +124,8 @@ class Worker:
     def drain(self, timeout_s: float | None = None) -> None:
         """Stop consuming, give back what no handler saw, finish what runs within ``timeout_s``, then end."""
         if not self._draining.is_set():
+            self._drain_within_s = self._spec.drain_timeout_s if timeout_s is None else timeout_s
             self._draining.set()
-            timeout_s = self._spec.drain_timeout_s if timeout_s is None else timeout_s
-            threading.Thread(target=self._end_within, args=(timeout_s,), name="drain", daemon=True).start()
 
     def _replace(self) -> None:
         """This worker is not what it was, as a handler keeps a slot for ever: one that drains is replaced."""
@@ -133,9 +135,17 @@ class Worker:
         log.info("%s: SIGTERM, draining", self._spec.worker)
         self.drain()
 
-    def _end_within(self, timeout_s: float) -> None:
-        deadline_s = time.monotonic() + timeout_s
+    def _drain_once_asked(self) -> None:
+        self._draining.wait()
         self._changed.set()
+        try:
+            self._finish(time.monotonic() + self._drain_within_s)
+        except Exception:
+            log.exception("%s: this drain failed; what it holds goes back when it ends, now", self._spec.worker)
+        self._drained = True
+        self._changed.set()
+
+    def _finish(self, deadline_s: float) -> None:
         stopped = self._consumer.stop_consuming()
         while True:
             agreed = stopped.wait(0.02)
@@ -147,8 +157,6 @@ class Worker:
         self._consumer.close(max(0.1, deadline_s - time.monotonic()))
         self._killed_count = self._slots.figures().running_count
         run_close(self._handler, self._slots.run, CLOSE_HANDLER_S)
-        self._drained = True
-        self._changed.set()
 
     def _check_publish(self, topic: str | None, headers: Mapping[str, Any]) -> bytes:
         routes = self._queue.routes

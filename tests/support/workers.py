@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -108,6 +110,14 @@ class Slow:
     def close(self) -> None:
         """Leave a trace of having been closed."""
         Path(f"{self._path}.closed").touch()
+
+
+class Terminated(Slow):
+    """Is told to end while it is built."""
+
+    def __init__(self, ledger: str) -> None:
+        super().__init__(ledger, 0.0)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class SlowAsync(Slow):

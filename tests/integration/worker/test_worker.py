@@ -248,3 +248,22 @@ def test_sigterm_drains(start: Callable[..., Started], vhost_url: str, tmp_path:
     assert {taken.id for taken in left} | set(handled) == set(ids)
     assert not any(ATTEMPT in taken.headers for taken in left)
     assert (tmp_path / "terminated" / "ledger.closed").exists()
+
+
+def test_sigterm_while_the_handler_is_built_drains_once_it_is(start: Callable[..., Started]) -> None:
+    worker = start("early", "Terminated")
+    assert worker.process.wait(60) == 0
+    assert worker.last()["phase"] == "drained"
+
+
+def test_a_worker_that_can_start_no_further_thread_drains(
+    vhost_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with working(vhost_url, ledger.note) as worker:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        worker.drain()
+        monkeypatch.undo()
+        assert worker["phase"] == "drained"
