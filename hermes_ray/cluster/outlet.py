@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +16,7 @@ log = logging.getLogger(__name__)
 
 SCALER_NAME = "scaler"
 REPORT_TIMEOUT_S = 5.0
+LEAVE_S = 10.0  # for Ray to note that the actor has ended by itself, and for what runs at the end of an interpreter
 
 
 class RayOutlet:
@@ -39,5 +42,13 @@ class RayOutlet:
             return None
 
     def end(self) -> None:
-        """Leave by Ray's own way, so that its shutdown hooks run and nothing is restarted."""
-        ray.get_runtime_context().current_actor.__ray_terminate__.remote()
+        """Leave by Ray's own way, so that its shutdown hooks run and nothing is restarted; does not return.
+
+        An interpreter that ends waits for the threads of executors, and for one that hangs without end: Ray lists the
+        actor as dead then, and nobody would end the process.
+        """
+        try:
+            ray.get_runtime_context().current_actor.__ray_terminate__.remote()
+            time.sleep(LEAVE_S)
+        finally:
+            os._exit(0)

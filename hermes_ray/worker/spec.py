@@ -47,4 +47,4 @@ class Outlet(Protocol):
         """Hand an encoded report over; returns the seconds until the next one is wanted, None if no scaler answered."""
 
     def end(self) -> None:
-        """End this process; called after the last report was handed over."""
+        """End this process, whatever hangs in it; called in a daemon thread after the last report was handed over."""
