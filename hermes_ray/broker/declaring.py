@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker, NoFreeChannels
 
 from hermes_ray.broker.bindings import bind
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import Arguments, main_arguments
+from hermes_ray.logs import Log
 
 __all__ = ["declare_main"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 def declare_main(channel: Channel, spec: QueueSpec, lost_reason: str | None = None) -> None:

@@ -6,7 +6,6 @@ due when is decided in ``topic_depth.py``, the asking itself is in ``declares.py
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -24,10 +23,11 @@ from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.topic_depth import ProbeFailure, TopicDepth
 from hermes_ray.core.model import Probe
 from hermes_ray.errors import HermesError
+from hermes_ray.logs import Log
 
 __all__ = ["DepthProber", "ProbeFailure"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 HEARTBEAT_S = 20  # a broker that vanished without a word is noticed in two of these
 LANES = 8  # a queue that answers late holds up what is behind it in its own lane only

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import Outgoing, reduced
 from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.settlement_counts import Kind
+from hermes_ray.logs import Log
 from hermes_ray.outcome import DeadLetter, Done, Retry
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Following"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 30.0  # before what the broker had no room for is sent again
 PATIENCE_S = 3.0  # then a handler's publish fails, and who waits with a retry or dead letter is in nobody's way

@@ -5,7 +5,6 @@ pika 1.4.4 has no thread-safe connection: everything here but ``IoThread.call`` 
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -18,10 +17,11 @@ from hermes_ray.broker.connection import backoff_s, parameters
 from hermes_ray.broker.reason import failure_of, reason_of, sentence
 from hermes_ray.broker.wire import DIRECT, Wire
 from hermes_ray.errors import UserMistake
+from hermes_ray.logs import Log
 
 __all__ = ["IoThread", "Link", "outlast"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SET_UP_S = 60.0
 CLOSING_ROUNDS, CLOSING_PAUSE_S = 5, 0.05

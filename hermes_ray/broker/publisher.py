@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -20,10 +19,11 @@ from hermes_ray.broker.refusals import may_break
 from hermes_ray.broker.silent_queues import SilentQueues
 from hermes_ray.broker.size_limits import SizeLimits
 from hermes_ray.broker.wire import DIRECT, Wire
+from hermes_ray.logs import Log
 
 __all__ = ["Answer", "Publisher"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 OnAnswer = Callable[["Answer", str], None]
 

@@ -6,7 +6,6 @@ confirmed them all: a crash in between duplicates, never loses.
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections import Counter
@@ -30,11 +29,12 @@ from hermes_ray.broker.stuck import Stuck
 from hermes_ray.broker.topology import dead_queue, queue_arguments, wait_arguments, wait_queue
 from hermes_ray.broker.wire import DIRECT, Wire, room_bytes
 from hermes_ray.core.retry_rungs import retry_rung_ms
+from hermes_ray.logs import Log
 from hermes_ray.outcome import DeadLetter, Done, Outcome, Publish, Retry
 
 __all__ = ["Settler"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 WAITED_RATIO = 0.1  # of the time there is for a delivery, before a handler begins
 LEFT_RATIO = 0.05  # of that time, for the confirm of what was given up on at its end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -15,10 +14,11 @@ from hermes_ray.broker import direct
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.frames import Receiver
 from hermes_ray.broker.outgoing import Outgoing
+from hermes_ray.logs import Log
 
 __all__ = ["DIRECT", "PIKA", "Wire", "room_bytes", "wire_of"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 OnDeliveries = Callable[[list[Delivery]], None]
 OnReturn = Callable[[str, bytes], None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from functools import cached_property
@@ -10,9 +9,11 @@ from typing import Any
 
 import ray
 
+from hermes_ray.logs import Log, flush
+
 __all__ = ["SCALER_NAME", "RayOutlet"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SCALER_NAME = "scaler"
 REPORT_TIMEOUT_S = 5.0
@@ -51,4 +52,5 @@ class RayOutlet:
             ray.get_runtime_context().current_actor.__ray_terminate__.remote()
             time.sleep(LEAVE_S)
         finally:
+            flush()
             os._exit(0)

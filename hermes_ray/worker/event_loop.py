@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+
+from hermes_ray.logs import Log
 
 __all__ = ["run_for_ever"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 def run_for_ever(loop: asyncio.AbstractEventLoop) -> None:

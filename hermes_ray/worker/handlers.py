@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 import sys
 import threading
 import traceback
@@ -15,11 +14,12 @@ from typing import Any
 
 from hermes_ray.config.secrets import plain, without_secrets
 from hermes_ray.errors import OperationFailed
+from hermes_ray.logs import Log
 
 __all__ = ["ASYNC_CONCURRENCY", "SHOWN_CHARACTERS", "SYNC_CONCURRENCY", "Handler"]
 __all__ += ["import_from", "load_handler", "run_close"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 ASYNC_CONCURRENCY = 32
 SYNC_CONCURRENCY = 4

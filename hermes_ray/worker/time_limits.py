@@ -6,7 +6,6 @@ the event loop: those are counted out, so that their messages are settled, and t
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Protocol
 
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.properties import Properties
+from hermes_ray.logs import Log
 from hermes_ray.message import legible
 from hermes_ray.outcome import Retry
 from hermes_ray.worker.handlers import SHOWN_CHARACTERS, Handler
@@ -24,7 +24,7 @@ from hermes_ray.worker.slot import Run, Settle, Slot
 
 __all__ = ["Hung", "Limited", "TimeLimits", "hung_after_s"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 CANCEL_S = 2.0  # a cancelled handler ends within this, else it does not
 HUNG_AFTER_S, HUNG_RUNS = 60.0, 20.0

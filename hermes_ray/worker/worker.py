@@ -5,7 +5,6 @@ It works without the scaler; what it needs of Ray comes in as an ``Outlet``, so 
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import random
@@ -20,6 +19,7 @@ from msgspec import structs
 from hermes_ray.broker.consumer import Consumer
 from hermes_ray.broker.outgoing import encode_headers
 from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.logs import Log, flush
 from hermes_ray.worker.collector import spare_the_collector, watch_memory
 from hermes_ray.worker.counters import Counters
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
@@ -34,7 +34,7 @@ from hermes_ray.worker.time_limits import TimeLimits
 
 __all__ = ["Worker"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 CLOSE_HANDLER_S = 10.0
 PREFETCH_CHANGE_RATIO = 1.5
@@ -76,7 +76,7 @@ class Worker:
             concurrency=self._concurrency,
             slots=self._slots,
             on_change=self._changed.set,
-            on_crash=lambda: os._exit(1),
+            on_crash=_end_at_once,
         )
         self._consumer.on_forgotten = self._replace
         self._limits = TimeLimits(
@@ -234,3 +234,8 @@ class Worker:
                 reconnects=consumer.reconnect_count,
             ),
         )
+
+
+def _end_at_once() -> None:
+    flush()  # the last line says why
+    os._exit(1)

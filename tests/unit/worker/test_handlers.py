@@ -13,6 +13,7 @@ import pytest
 
 from hermes_ray import Message
 from hermes_ray.errors import OperationFailed
+from hermes_ray.logs import flush
 from hermes_ray.worker.handlers import import_from, load_handler, run_close
 
 HERE = __name__
@@ -231,6 +232,7 @@ def test_a_close_that_hangs_is_left_behind() -> None:
 def test_a_close_that_raises_is_told_in_a_line_without_its_options_secrets(caplog: pytest.LogCaptureFixture) -> None:
     handler = load_handler(f"{HERE}:Telling", {"dsn": "postgres://app:canary1@db/x", "password": "canary2"})
     run_close(handler, pytest.fail, timeout_s=20)
+    flush(within_s=20)
     (told,) = caplog.messages
     assert told == (f"the close of {HERE}:Telling raised RuntimeError: cannot leave postgres://app:***@db/x with ***")
     assert caplog.records[0].exc_info is None
