@@ -27,8 +27,6 @@ Check = Callable[[str | None, Mapping[str, Any]], bytes]
 """Topic (None: a reply) and headers of a publish -> the headers as bytes; raises ``ValueError`` for what is wrong."""
 
 _OUR_HEADERS = "x-hermes-"
-
-
 _SEALING = threading.Lock()  # held for an instant: what is published is sent, or refused
 
 

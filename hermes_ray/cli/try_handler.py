@@ -10,9 +10,11 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
+from types import CoroutineType
 from typing import Any
 
 import click
@@ -23,28 +25,32 @@ from hermes_ray.cli.working_directory import import_from_here, load_here
 from hermes_ray.config.loading import parse_command
 from hermes_ray.config.sentences import nearest
 from hermes_ray.config.settings import Config
-from hermes_ray.errors import OperationFailed, PermanentError, UserMistake
+from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.message import Message
-from hermes_ray.outcome import Publish
+from hermes_ray.outcome import DeadLetter, Publish, Retry
 from hermes_ray.worker.handlers import Handler
+from hermes_ray.worker.results import is_unfinished, result_of
+from hermes_ray.worker.slot import failure
 
 __all__ = ["attempt"]
 
+_OURS = (__file__, result_of.__code__.co_filename)  # files whose frames tell a handler's author nothing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcome:
-    """What became of the message; ``error`` is what the handler raised."""
+class _Attempt:
+    """What became of the message; ``failure`` is what a worker would make of what was raised."""
 
     took_s: float
-    error: BaseException | None
+    failure: Retry | DeadLetter | None
     publishes: Sequence[Publish]
-    is_last_attempt: bool
+    is_last: bool
 
     @property
-    def name(self) -> str:
-        if self.error is None:
+    def outcome(self) -> str:
+        if self.failure is None:
             return "handled"
-        return "dead_letter" if self.is_last_attempt or isinstance(self.error, PermanentError) else "retry"
+        return "dead_letter" if self.is_last or isinstance(self.failure, DeadLetter) else "retry"
 
 
 def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool) -> int:
@@ -63,14 +69,14 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
     with asyncio.Runner() as runner:  # one loop from the call to the close, as in a worker
         with printing_apart():
             handler = load_here(chosen.handler, chosen.options)
-            outcome = _handle(runner, handler, message, is_last_attempt=chosen.retry.max_attempts == 1)
+            done = _handle(runner, handler, message, is_last=chosen.retry.max_attempts == 1)
         if as_json:
-            click.echo(json.dumps(_json_tree(outcome, handler), default=str))
+            click.echo(json.dumps(_json_tree(done), default=str))
         else:
-            _print_outcome(outcome, handler)
+            _print(done)
         with printing_apart():
             _close(runner, handler)
-    return 0 if outcome.error is None else 1
+    return 0 if done.failure is None else 1
 
 
 def _message(config: Config, topic: str, body: bytes, headers: Mapping[str, Any]) -> Message:
@@ -83,28 +89,42 @@ def _message(config: Config, topic: str, body: bytes, headers: Mapping[str, Any]
     return Message(body, topic=topic, id=str(uuid.uuid4()), headers=headers, published_at_s=now_s, check=check)
 
 
-def _handle(runner: asyncio.Runner, handler: Handler, message: Message, *, is_last_attempt: bool) -> _Outcome:
+def _handle(runner: asyncio.Runner, handler: Handler, message: Message, *, is_last: bool) -> _Attempt:
     started_s = time.monotonic()
-    error = runner.run(_awaited(lambda: handler.call(message))) if handler.is_async else _called(handler.call, message)
+    error = _raised(runner, handler, message)
+    message.seal()
     took_s = time.monotonic() - started_s
-    publishes = message.publishes if error is None else ()
-    return _Outcome(took_s=took_s, error=error, publishes=publishes, is_last_attempt=is_last_attempt)
+    if error is None:
+        return _Attempt(took_s=took_s, failure=None, publishes=message.publishes, is_last=is_last)
+    failed = failure(_without_our_frames(error), handler)
+    return _Attempt(took_s=took_s, failure=failed, publishes=(), is_last=is_last)
 
 
-def _called(handle: Callable[[Message], Any], message: Message) -> BaseException | None:
+def _raised(runner: asyncio.Runner, handler: Handler, message: Message) -> BaseException | None:
+    """What comes of a call and of the work that it returns: of one that is not async outside the loop, as in a slot."""
+    if handler.is_async:
+        return runner.run(_raised_in(_awaited(handler, message)))
     try:
-        if inspect.isawaitable(handle(message)):
-            raise TypeError("the handler returned an awaitable nobody awaits: make it an async function")
+        result = handler.call(message)
+        if not is_unfinished(result):
+            return None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # as a worker does
         return error
-    return None
+    return runner.run(_raised_in(result_of(result)), context=copy_context())
 
 
-async def _awaited(begin: Callable[[], Awaitable[Any]]) -> BaseException | None:
+async def _awaited(handler: Handler, message: Message) -> None:
+    made = handler.call(message)
+    result = await (made if isinstance(made, CoroutineType) else result_of(made))
+    if is_unfinished(result):
+        await result_of(result)
+
+
+async def _raised_in(work: Awaitable[Any]) -> BaseException | None:
     try:
-        await begin()
+        await work
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # here: an event loop lets SystemExit through and stops
@@ -112,55 +132,52 @@ async def _awaited(begin: Callable[[], Awaitable[Any]]) -> BaseException | None:
     return None
 
 
+def _without_our_frames(error: BaseException) -> BaseException:
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename in _OURS:
+        frames = frames.tb_next
+    return BaseException.with_traceback(error, frames)
+
+
 def _close(runner: asyncio.Runner, handler: Handler) -> None:
     error: BaseException | None = None
     try:
         result = handler.close()
         if inspect.isawaitable(result):
-            error = runner.run(_awaited(lambda: result))
+            error = runner.run(_raised_in(result_of(result)))
     except KeyboardInterrupt:
         raise
     except BaseException as raised:
         error = raised
     if error is not None:
-        raise OperationFailed(f"the close of {handler.name} raised {_sentence(error, handler)}") from None
+        said = _printable(handler.sentence_of(error))
+        raise OperationFailed(f"the close of {handler.name} raised {said}") from None
 
 
-def _print_outcome(outcome: _Outcome, handler: Handler) -> None:
-    error = outcome.error
-    if error is None:
-        click.echo(f"handled in {_milliseconds(outcome.took_s)} ms")
-        for publish in outcome.publishes:
+def _print(done: _Attempt) -> None:
+    if done.failure is None:
+        click.echo(f"handled in {_milliseconds(done.took_s)} ms")
+        for publish in done.publishes:
             click.echo(f"would {_place(publish)}: {_text(publish.body)}")
     else:
-        click.echo(_trace(error, handler), nl=False, err=True)
-        fate = {"retry": "retried", "dead_letter": "dead-lettered"}[outcome.name]
-        click.echo(f"raised {_sentence(error, handler)}, which would be {fate}")
+        click.echo(_printable(done.failure.traceback), nl=False, err=True)
+        fate = {"retry": "retried", "dead_letter": "dead-lettered"}[done.outcome]
+        click.echo(f"raised {_printable(done.failure.error)}, which would be {fate}")
 
 
-def _json_tree(outcome: _Outcome, handler: Handler) -> dict[str, Any]:
-    error = outcome.error
+def _json_tree(done: _Attempt) -> dict[str, Any]:
+    failed = done.failure
     return {
-        "outcome": outcome.name,
-        "took_s": outcome.took_s,
+        "outcome": done.outcome,
+        "took_s": done.took_s,
         "publishes": [
             {"topic": publish.topic, "body": _text(publish.body), "headers": _readable(publish.headers)}
             | ({} if publish.topic is not None else {"reply_to": publish.reply_to})
-            for publish in outcome.publishes
+            for publish in done.publishes
         ],
-        "error": None if error is None else _sentence(error, handler),
-        "traceback": None if error is None else _trace(error, handler),
+        "error": None if failed is None else _printable(failed.error),
+        "traceback": None if failed is None else _printable(failed.traceback),
     }
-
-
-def _trace(error: BaseException, handler: Handler) -> str:
-    """The traceback without its first frame, which is of this file and tells the handler's author nothing."""
-    ours = error.__traceback__
-    return _printable(handler.trace_of(error.with_traceback(ours and ours.tb_next)))
-
-
-def _sentence(error: BaseException, handler: Handler) -> str:
-    return _printable(handler.sentence_of(error))
 
 
 def _place(publish: Publish) -> str:

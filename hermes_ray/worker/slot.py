@@ -126,7 +126,7 @@ def figures_of(slots: Sequence[Slot]) -> SlotFigures:
     return SlotFigures(len(running), max(running, default=0.0), runs)
 
 
-def failure(error: BaseException, handler: Handler) -> Outcome:
+def failure(error: BaseException, handler: Handler) -> Retry | DeadLetter:
     """What becomes of a message whose handler raised ``error``; never raises, whatever an error of its own kind does.
 
     Nothing of the traceback is kept: an error that is raised again and again would gather all its messages in it.

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from hermes_ray.cli.main import cli
 
 HANDLERS = """
-import asyncio, datetime
+import asyncio, contextvars, datetime
 from hermes_ray import PermanentError
 
 def ship(message):
@@ -43,6 +43,32 @@ def stray(message):
 
 def nowhere(message):
     message.publish(None, "x")
+
+WHO = contextvars.ContextVar("who")
+
+def wrapped(message):
+    WHO.set("the wrapper")
+    async def inner():
+        message.publish("labels", WHO.get())
+    return inner()
+
+def lazy(message):
+    return (item for item in message.json())
+
+async def deferred(message):
+    async def inner():
+        raise ValueError("later")
+    return [inner()]
+
+def grouped(message):
+    raise ExceptionGroup("all", [PermanentError("for good")])
+
+class Late:
+    async def __call__(self, message):
+        self.message = message
+
+    async def close(self):
+        self.message.publish("labels", "too late")
 
 def leaves(message):
     raise SystemExit(3)
@@ -208,6 +234,39 @@ def test_a_handler_that_cannot_be_built_is_told_whatever_it_raises(attempt: Call
     done = attempt("Unbuilt", "--body", "x")
     assert done.exit_code == 1
     assert done.stderr.endswith(":Unbuilt raises Own while it is imported or built: correct it\n")
+
+
+def test_what_a_handler_returns_to_be_awaited_is_awaited_in_its_context(attempt: Callable[..., Result]) -> None:
+    done = attempt("wrapped", "--body", "x")
+    assert (done.exit_code, done.stdout.splitlines()[1:]) == (0, ["would publish to labels: the wrapper"])
+
+
+def test_work_that_never_runs_fails_the_message(attempt: Callable[..., Result]) -> None:
+    done = attempt("lazy", "--body", "[1]")
+    said = "TypeError: the handler returned a generator, of which nothing has run: return its result"
+    assert (done.exit_code, done.stdout) == (1, f"raised {said}, which would be retried\n")
+    assert done.stderr == f"{said}\n", "no frame of it is the handler's"
+
+
+@pytest.mark.parametrize(
+    ("handler", "sentence"),
+    [
+        ("deferred", "raised ValueError: later, which would be retried"),
+        ("grouped", "raised ExceptionGroup: all (1 sub-exception), which would be dead-lettered"),
+    ],
+)
+def test_what_work_left_to_be_awaited_raises_and_what_is_grouped_counts_as_in_a_worker(
+    attempt: Callable[..., Result], handler: str, sentence: str
+) -> None:
+    done = attempt(handler, "--body", "x")
+    assert (done.exit_code, done.stdout) == (1, f"{sentence}\n")
+    assert "try_handler.py" not in done.stderr
+
+
+def test_what_is_published_once_the_handler_has_returned_is_refused(attempt: Callable[..., Result]) -> None:
+    done = attempt("Late", "--body", "x")
+    assert (done.exit_code, done.stdout.split()[0]) == (1, "handled")
+    assert "ValueError: the handler has returned" in done.stderr
 
 
 NEGATIVE = "raised PermanentError: a negative count stays negative, which would be dead-lettered"
