@@ -49,7 +49,7 @@ class Known:
     def accepts(self, value: ArgumentValue) -> bool:
         """Whether a value of this kind is in its range."""
         if isinstance(value, str):
-            fits = self.most_bytes is None or len(value.encode("utf-8", "surrogatepass")) <= self.most_bytes
+            fits = self.most_bytes is None or len(value.encode()) <= self.most_bytes
             return fits and (not self.choices or value in self.choices)
         return self.low <= value <= self.high
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from hermes_ray.config.knobs import Knob, Takes, declare, switch
-from hermes_ray.config.urls import FILE, FILE_WORDS, is_file, is_utf8
+from hermes_ray.config.urls import FILE, FILE_WORDS, is_file
 
 __all__ = ["TlsConfig", "tls_problem"]
 
@@ -30,8 +30,6 @@ class TlsConfig:
         None,
         Knob(
             meaning="What the private key is encrypted with, by ${oc.env:NAME}.",
-            allowed="text",
-            accepts=is_utf8,
             secret=True,
             takes=Takes.ROLLING,
         ),

@@ -64,7 +64,7 @@ def is_host(text: str) -> bool:
 
 def is_file(text: str) -> bool:
     """Whether ``text`` can be the path of a file that is the same wherever it is read."""
-    return re.fullmatch(FILE, text, re.DOTALL) is not None and is_utf8(text)
+    return re.fullmatch(FILE, text, re.DOTALL) is not None
 
 
 def with_parameters(url: str, parameters: Mapping[str, str]) -> str:

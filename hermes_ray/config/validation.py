@@ -20,7 +20,7 @@ from hermes_ray.config.secrets import refused_url
 from hermes_ray.config.sentences import dotted, dotted_path, shortened, shown
 from hermes_ray.config.settings import Config, TopicConfig
 from hermes_ray.config.tls import tls_problem
-from hermes_ray.config.urls import url_problem
+from hermes_ray.config.urls import is_utf8, url_problem
 from hermes_ray.config.yaml_text import FLOAT, INT
 from hermes_ray.errors import UserMistake
 
@@ -144,6 +144,7 @@ def _scalar(hint: type, declared: Knob, raw: Any, path: Keys) -> Any:
     """``raw`` as ``hint``: text becomes a number where one is wanted, because environment variables are text."""
     if hint is str:
         if isinstance(raw, str):
+            _check_utf8(declared, raw, path)
             return str(raw)
         if isinstance(raw, int | float) and not (isinstance(raw, bool) and "enum" in declared.schema):
             said = "no text" if declared.secret else shown(raw)
@@ -159,6 +160,12 @@ def _scalar(hint: type, declared: Knob, raw: Any, path: Keys) -> Any:
         if isinstance(raw, str) and re.fullmatch(r"\s*[-+]?0[\w]+\s*", raw):
             _wrong(path, raw, declared, f"{_wanted(hint, declared)}, in decimal without leading zeros")
     _wrong(path, raw, declared, _wanted(hint, declared))
+
+
+def _check_utf8(declared: Knob, raw: Any, path: Keys) -> None:
+    """Text from the environment may hold any bytes; the broker, Ray and the metrics are sent UTF-8 alone."""
+    if isinstance(raw, str) and not is_utf8(raw):
+        _wrong(path, raw, declared, "UTF-8 text")
 
 
 def _number(hint: type, raw: int | float | str) -> int | float | None:
@@ -201,6 +208,7 @@ def _argument(declared: Knob, raw: Any, path: Keys) -> ArgumentValue:
     if is_of_queue and (why := never(name)):
         raise UserMistake(f"{dotted_path(path)} is {shown(raw)}: {why}")
     known = KNOWN.get(name) if is_of_queue else None
+    _check_utf8(declared, raw, path)
     value = argument_value(name if is_of_queue else "", raw)
     if name == "x-match" and not is_of_queue and value not in X_MATCH:
         _wrong(path, raw, declared, " or ".join(X_MATCH))

@@ -415,6 +415,27 @@ def test_a_file_that_is_not_utf8_text_is_refused(tmp_path: Path) -> None:
     assert "it is no UTF-8 text" in sentence([f"config={file}"])
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("topics.a.queue", "${oc.env:BAD}"),
+        ("topics.a.queue_arguments.x-mine", "${oc.env:BAD}"),
+        ("topics.a.queue_arguments.x-max-length", "${oc.env:BAD}"),
+        ("topics.a.queue_arguments.x-dead-letter-exchange", "${oc.env:BAD}"),
+        ("topics.a.bindings[0].routing_key", "[{exchange: games, routing_key: '${oc.env:BAD}'}]"),
+        ("topics.a.bindings[0].arguments.k", "[{exchange: games, arguments: {k: '${oc.env:BAD}'}}]"),
+        ("state_dir", "/x${oc.env:BAD}"),
+    ],
+)
+def test_a_text_of_the_environment_that_cannot_be_sent_is_refused(
+    key: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BAD", "\udcff")
+    said = sentence(["topics.a.handler=m:f", f"{key.partition('[')[0]}={value}"])
+    assert said.startswith(f"{key} is '")
+    assert said.endswith("\\udcff': it must be UTF-8 text")
+
+
 def test_no_topics_at_all_says_what_to_write() -> None:
     assert sentence([]).endswith("write topics.NAME.handler=package.module:name for each topic")
 

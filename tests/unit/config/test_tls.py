@@ -89,7 +89,8 @@ def test_what_the_environment_put_at_a_wrong_key_of_the_broker_is_not_repeated(
     monkeypatch.setenv(variable, "hunter\udc80")
     with pytest.raises(UserMistake) as refused:
         config("broker.url=amqps://a", "broker.tls.cert=/c", f"broker.{key}=${{oc.env:{variable}}}")
-    assert str(refused.value).startswith(f"broker.{key} is {'text' if key == 'tls.password' else '***'}: it must be ")
+    told = {"tls.password": "text: it must be UTF-8 text", "ack_timeout_s": "***: it must be a number"}
+    assert str(refused.value).startswith(f"broker.{key} is {told.get(key, '***: it must be ')}")
 
 
 def test_what_was_made_of_a_secret_of_the_broker_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
