@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,6 +14,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ConnectionClosedByBroker
+from pika.tcp_socket_opts import set_sock_opts
 
 from hermes_ray import __version__
 from hermes_ray.broker.reason import Failure, failure_of, reason_of, sentence, told
@@ -33,12 +36,13 @@ def parameters(url: str, *, name: str, heartbeat_s: int = 60, blocked_timeout_s:
     """What a connection to ``url`` is opened with; the broker's connection list shows it as ``name``.
 
     A heartbeat or blocked_connection_timeout in the URL's query wins over the arguments. A connection that a broker's
-    alarm blocks for longer than ``blocked_timeout_s`` is closed. Raises ``UserMistake`` for a query pika cannot read,
+    alarm blocks for longer than ``blocked_timeout_s`` is closed. Raises ``UserMistake`` for a query pika cannot use,
     and for a file of TLS that cannot be used on this node.
     """
     known_to_pika, tls = split_tls(url)
     try:
         result = pika.URLParameters(known_to_pika)
+        _try_options(result)
     except Exception as error:  # anything, since it evaluates literals; its words may repeat what it could not read
         why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         raise UserMistake(
@@ -52,6 +56,17 @@ def parameters(url: str, *, name: str, heartbeat_s: int = 60, blocked_timeout_s:
     if result.blocked_connection_timeout is None:
         result.blocked_connection_timeout = blocked_timeout_s
     return result
+
+
+def _try_options(chosen: pika.URLParameters) -> None:
+    """Raise now what the system and ssl would over options of the URL only once somebody answers."""
+    if chosen.tcp_options:
+        with socket.socket() as unconnected:
+            set_sock_opts(chosen.tcp_options, unconnected)
+    if chosen.ssl_options is not None:
+        name = chosen.ssl_options.server_hostname
+        name = chosen.host if name is None else name
+        chosen.ssl_options.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
 
 
 def backoff_s(attempt: int, draw: Callable[[], float]) -> float:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
 from hermes_ray.broker.connection import connect, parameters
@@ -8,7 +10,13 @@ from hermes_ray.errors import UserMistake
 
 
 @pytest.mark.parametrize(
-    "query", ["frame_max=1", "channel_max=0", "ssl_options={", "tcp_options=x", "ssl_options={}", "ssl_options={[]:1}"]
+    "query",
+    [
+        *("frame_max=1", "channel_max=0", "ssl_options={", "tcp_options=x", "ssl_options={}", "ssl_options={[]:1}"),
+        *("tcp_options={'TCP_KEEPIDLE':0}", "tcp_options={'TCP_KEEPCNT':128}"),
+        *(f"ssl_options={{'capath':'/','server_hostname':{name}}}" for name in ("'a..b'", "''", "5", "'hush%00'")),
+        f"ssl_options={{'capath':'/','protocol':{int(ssl.PROTOCOL_TLS_SERVER)}}}",
+    ],
 )
 def test_url_parameters_that_cannot_be_used_are_told_without_the_password(query: str) -> None:
     with pytest.raises(UserMistake, match=r"broker\.url is 'amqp://\*\*\*@127\.0\.0\.1:1/'") as raised:
