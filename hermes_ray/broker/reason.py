@@ -155,7 +155,8 @@ def _is_tls(url: str) -> bool:
     return url.lower().startswith("amqps:") or "ssl_options" in url
 
 
-_EXPIRED, _NOT_YET, _OTHER_NAMES = 10, 9, (62, 63, 64)  # OpenSSL's X509_V_ERR_...
+# OpenSSL's X509_V_ERR_...; 7 is a signature by another CA of the same name
+_EXPIRED, _NOT_YET, _OTHER_NAMES, _OF_ANOTHER_CA = 10, 9, (62, 63, 64), (2, 7, 18, 19, 20, 21)
 
 
 def _untrusted(url: str, error: ssl.SSLCertVerificationError) -> str:
@@ -166,4 +167,6 @@ def _untrusted(url: str, error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _OTHER_NAMES:
         name = split_tls(url)[1].get("server_name_indication") or urlsplit(url).hostname
         return f"has a certificate that is not for {name}: write a name it is for in broker.url"
-    return f"has a certificate that is not trusted ({error.verify_message}): name its CA's file in broker.tls.ca"
+    if error.verify_code in _OF_ANOTHER_CA:
+        return f"has a certificate that is not trusted ({error.verify_message}): name its CA's file in broker.tls.ca"
+    return f"has a certificate that we do not take ({error.verify_message}): renew it"

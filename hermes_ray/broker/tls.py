@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import ssl
 import stat
@@ -20,6 +21,7 @@ from hermes_ray.errors import UserMistake
 __all__ = ["split_tls", "tls_options"]
 
 _LONGEST_PATH = 255  # characters of one that is told whole
+_WEAK = re.compile("_TOO_(?:SMALL|WEAK)$")
 
 
 def split_tls(url: str) -> tuple[str, dict[str, str]]:
@@ -76,12 +78,16 @@ def _identify(context: ssl.SSLContext, certificate: str, key: str | None, passwo
     try:
         context.load_cert_chain(certificate, key, passphrase)
     except (ssl.SSLError, ValueError) as error:
-        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        reason = getattr(error, "reason", None) or ""
+        if reason == "KEY_VALUES_MISMATCH":
             of_another = f"the private key in {told_key} is not that of {told_certificate}"
             raise _mistake(of_another, "broker.tls.key") from None
         if is_encrypted:
             opens = "needs its password" if password is None else "does not open with the password there is"
             raise _mistake(f"the private key in {told_key} {opens}", "broker.tls.password") from None
+        if _WEAK.search(reason):
+            weak = f"{told_certificate} is a certificate that we do not take ({reason.lower().replace('_', ' ')})"
+            raise _mistake(f"{weak}: renew it", "broker.tls.cert", also=True) from None
         held = told_certificate if key == certificate else f"{told_certificate} and {told_key}"
         raise _mistake(f"{held}: no PEM certificate with its private key", "broker.tls.cert and key") from None
     except OSError as error:

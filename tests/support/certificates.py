@@ -41,11 +41,18 @@ class Authority:
         """The path of a file."""
         return str(self._directory / name)
 
-    def issue(self, name: str, *, names: str = "DNS:localhost,IP:127.0.0.1", days: int = 2) -> None:
+    def issue(
+        self,
+        name: str,
+        *,
+        names: str = "DNS:localhost,IP:127.0.0.1",
+        days: int = 2,
+        new_key: tuple[str, ...] = _NEW_KEY,
+    ) -> None:
         """A certificate for ``names`` that ends in so many ``days``; it has ended with -1."""
         extensions = f"subjectAltName={names}\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
         (self._directory / f"{name}.ext").write_text(extensions)
-        self._openssl("req", "-new", *_NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        self._openssl("req", "-new", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         self._openssl(
             *("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
             *("-out", f"{name}.pem", "-days", str(days), "-extfile", f"{name}.ext"),

@@ -41,6 +41,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
         made.issue(name)
     made.issue("late", days=-1)
     made.issue("elsewhere", names="DNS:rabbit.example")
+    made.issue("weak", new_key=("-newkey", "rsa:1024", "-nodes"))
     made.lock("client", PASSWORD)
     Authority(Path(made["strangers"])).issue("client")
     return made
@@ -312,6 +313,10 @@ def test_a_node_whose_certificate_has_expired_does_not_keep_one_from_the_others(
         ),
         ("certfile={client.pem}&keyfile=/nowhere/k", "/nowhere/k cannot be read (No such file or directory): put it"),
         ("certfile={client.pem}&keyfile={server.key}", "server.key is not that of "),
+        (
+            "certfile={weak.pem}&keyfile={weak.key}",
+            "weak.pem is a certificate that we do not take (ee key too small): renew it, or correct broker.tls.cert",
+        ),
         ("certfile={client.pem}&keyfile={client.locked.key}", "needs its password: correct broker.tls.password"),
         (
             "certfile={client.pem}&keyfile={client.locked.key}&password=s3cret",
@@ -323,7 +328,7 @@ def test_a_node_whose_certificate_has_expired_does_not_keep_one_from_the_others(
 def test_a_file_that_cannot_be_used_is_told_with_the_node_and_what_to_do(
     query: str, words: str, authority: Authority
 ) -> None:
-    for name in ("ca.pem", "client.pem", "client.key", "client.locked.key", "server.key"):
+    for name in ("ca.pem", "client.pem", "client.key", "client.locked.key", "server.key", "weak.pem", "weak.key"):
         query = query.replace(f"{{{name}}}", authority[name])
     with pytest.raises(UserMistake) as refused:
         connect([f"amqps://me:hush@127.0.0.1:1/?{query}"], name="tests/tls")

@@ -134,6 +134,9 @@ def alert(reason: str) -> Exception:
             "is not trusted (unable to get local issuer): name its",
             True,
         ),
+        (TLS, untrusted(7, "certificate signature failure"), "(certificate signature failure): name its CA's", True),
+        (TLS, untrusted(26, "unsuitable purpose"), "that we do not take (unsuitable purpose): renew it", True),
+        (TLS, untrusted(66, "EE certificate key too weak"), "take (EE certificate key too weak): renew it", True),
         (PLAIN, OSError(113, "No route to host"), "No route to host", False),
     ],
 )
