@@ -96,9 +96,9 @@ _TYPED = re.compile(r"none|(?:the value )?'(?P<value>.*?)'(?: of type '[^']*)?'?
 def _refusal(binding: Binding, queue: str, code: int, text: str) -> HermesError:
     """Why the exchange was not declared or the queue not bound, and what to do."""
     exchange, text = f"the exchange {binding.exchange!r}", told(text)
-    if code == _NOT_FOUND and "no exchange" in text:
+    if code == _NOT_FOUND and text.startswith("NOT_FOUND - no exchange "):
         return UserMistake(f"{_missing(binding)}: create it, or set exchange_type on the binding")
-    if code == _REFUSED and "reserved prefix" in text:
+    if code == _REFUSED and text.startswith("ACCESS_REFUSED - exchange name "):
         return UserMistake(f"{_missing(binding)}, and names that start with amq. are the broker's own: name another")
     if code == _REFUSED:
         return UserMistake(

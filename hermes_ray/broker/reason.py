@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
-from pika.exceptions import ConnectionOpenAborted, IncompatibleProtocolError
+from pika.exceptions import ConnectionOpenAborted, IncompatibleProtocolError, ProbableAuthenticationError
 
 from hermes_ray.broker.tls import split_tls
 from hermes_ray.config.secrets import mask_url
@@ -53,7 +53,7 @@ def failure_of(url: str, error: BaseException) -> Failure:
     """Why no connection to ``url`` came about, by what pika said of it."""
     cause = _cause(error)
     text = reason_of(cause)
-    final = _tls_text(url, cause, text) or _refusal(text)
+    final = _refusal(text) or _tls_text(url, cause, text)
     said = final or _passing_text(url, cause, text)
     return Failure(address=address(url), text=said, is_final=final is not None)
 
@@ -85,21 +85,32 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
+# Anchored, as names of users and virtual hosts stand in these texts and may be any words.
+_CLOSED = re.compile(r"(?:\w+: )?\(?(?:403|530)\)? [b'\"]*(?P<said>(?:ACCESS_REFUSED|NOT_ALLOWED) - .*)", re.DOTALL)
+_LIMIT = re.compile(r"connection limit \(\d+\) is reached(?=['\"]?$)")
+
+
 def _refusal(text: str) -> str | None:
-    """What a broker that speaks AMQP refuses for good."""
-    if "ACCESS_REFUSED" in text:
+    """What a broker that speaks AMQP refuses for good; its text ends with dots after 255 bytes, in a name too."""
+    closed = _CLOSED.match(text)
+    if closed is None or _LIMIT.search(text):
+        return None
+    if closed["said"].startswith("ACCESS_REFUSED"):
         return "refused the login: correct user and password in broker.url, special characters as %XX"
-    if "NOT_ALLOWED" in text and "not found" in text:
+    if closed["said"].startswith("NOT_ALLOWED - vhost "):
         return "has no such virtual host: create it or correct broker.url"
-    if "NOT_ALLOWED" in text and "refused" in text and "limit" not in text:
+    if closed["said"].startswith("NOT_ALLOWED - access to vhost "):
         return "refused this user the virtual host: grant it permissions or correct broker.url"
-    return None
+    words = closed["said"].rstrip("'\"")
+    return f"refused the connection ({words}): correct broker.url"
 
 
 def _passing_text(url: str, cause: BaseException, text: str) -> str:
     """What may be over at the next try."""
     if isinstance(cause, socket.gaierror):
         return f"host name not found: {text}"
+    if isinstance(cause, ProbableAuthenticationError):
+        return "it ended the connection during the login"
     if isinstance(cause, (AMQPConnectorStackTimeout, ConnectionOpenAborted)):
         return "no answer in time"
     if _is_tls(url) and isinstance(
@@ -108,7 +119,7 @@ def _passing_text(url: str, cause: BaseException, text: str) -> str:
         return "it ended the TLS handshake, is this its TLS port?"
     if isinstance(cause, IncompatibleProtocolError) or text.startswith(NO_AMQP):
         return "it does not speak AMQP there, a TLS port needs amqps://"
-    limit = re.search(r"connection limit \(\d+\) is reached", text)
+    limit = _LIMIT.search(text)
     return limit[0] if limit else text
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from pika import BasicProperties
 from pika.adapters.blocking_connection import BlockingConnection
 
-from hermes_ray.broker.bindings import Binding
+from hermes_ray.broker.bindings import Binding, bind_all
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_form import has_single_active_consumer, look_at
@@ -211,6 +211,11 @@ def test_a_binding_without_permission_is_named(broker: LocalBroker, vhost: str, 
     assert "the broker refuses topics.crawl.bindings[0], the exchange 'games': grant this user" in refused(
         connection, crawl(bindings=(binding("games"),))
     )
+
+
+def test_a_queue_that_is_called_like_a_refusal_is_no_exchange_that_is_missing(connection: BlockingConnection) -> None:
+    with pytest.raises(OperationFailed, match="NOT_FOUND - no queue 'no exchange'"):
+        bind_all(connection, "no exchange", [binding("amq.direct")])
 
 
 def test_looking_binds_and_declares_nothing(broker: LocalBroker, vhost: str, connection: BlockingConnection) -> None:

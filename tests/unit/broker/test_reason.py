@@ -14,7 +14,12 @@ from pika.adapters.utils.connection_workflow import (
     AMQPConnectorStackTimeout,
     AMQPConnectorTransportSetupError,
 )
-from pika.exceptions import IncompatibleProtocolError, ProbableAccessDeniedError, ProbableAuthenticationError
+from pika.exceptions import (
+    ConnectionClosedByBroker,
+    IncompatibleProtocolError,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
 
 from hermes_ray.broker.reason import Failure, address, failure_of, reason_of, sentence
 
@@ -77,6 +82,11 @@ def alert(reason: str) -> Exception:
     return IncompatibleProtocolError(f"StreamLostError: ('Stream connection lost: SSLError(1, '[SSL: {reason}] x')')")
 
 
+def denied(words: str) -> Exception:
+    """What pika makes of a broker that does not open the virtual host."""
+    return ProbableAccessDeniedError(repr(ConnectionClosedByBroker(530, f"NOT_ALLOWED - {words}")))
+
+
 @pytest.mark.parametrize(
     ("url", "error", "text", "is_final"),
     [
@@ -102,6 +112,39 @@ def alert(reason: str) -> Exception:
                 "(530) 'NOT_ALLOWED - access to vhost 'v' refused: connection limit (1) is reached"
             ),
             "connection limit (1) is reached",
+            False,
+        ),
+        (
+            PLAIN,
+            denied("connection refused for user 'me': user connection limit (0) is reached"),
+            "n limit (0) is",
+            False,
+        ),
+        (
+            PLAIN,
+            denied("access to vhost 'rate-limiter' refused for user 'me'"),
+            "refused this user the virtual h",
+            True,
+        ),
+        (PLAIN, denied("access to vhost 'ACCESS_REFUSED' refused for user 'not found'"), "refused this user the", True),
+        (
+            PLAIN,
+            denied("access to vhost 'connection limit (5) is reached' refused for user 'me'"),
+            "refused this",
+            True,
+        ),
+        (PLAIN, denied("vhost ACCESS_REFUSED [SSL: NO] not found"), "has no such virtual host", True),
+        (PLAIN, denied(f"vhost {'v' * 235}..."), "has no such virtual host", True),
+        (
+            PLAIN,
+            denied("its own reason"),
+            "refused the connection (NOT_ALLOWED - its own reason): correct broker",
+            True,
+        ),
+        (
+            PLAIN,
+            ProbableAuthenticationError("StreamLostError: ('Stream connection lost: ConnectionResetError(104)',)"),
+            "it ended the connection during the login",
             False,
         ),
         (TLS, ConnectionResetError(104, "Connection reset by peer"), "it ended the TLS handshake", False),
