@@ -57,23 +57,31 @@ def has_single_active_consumer(connection: BlockingConnection, topology: TopicTo
 def _form(connection: BlockingConnection, topology: TopicTopology) -> tuple[bool, str]:
     """Whether the main queue has a single active consumer, and why what it is like is not told, "" if it is."""
     known: Arguments = {}
+    untold = _learn(connection, topology, known)
+    return known.get(SINGLE_ACTIVE) is True, untold
+
+
+def _learn(connection: BlockingConnection, topology: TopicTopology, known: Arguments) -> str:
+    """Put what the broker tells into ``known`` until all that matters was told; why it was not, else ""."""
     asked: Arguments = {_TYPE: _IMPOSSIBLE, SINGLE_ACTIVE: _IMPOSSIBLE}
     for _ in range(_MOST_ROUNDS):
         answer = _refused(connection, topology.queue, known | asked)
         if isinstance(answer, str):
-            return known.get(SINGLE_ACTIVE) is True, answer
+            return answer
         name, found = answer.argument, answer.found_as_told
         if found is None:
-            return known.get(SINGLE_ACTIVE) is True, f"the broker's answer has no room for its {name}"
+            return f"the broker's answer has no room for its {name}"
         if why := cannot_work(name, found):
             raise UserMistake(f"the queue {topology.queue!r} of topic {topology.topic!r} {why}")
+        if name in known:
+            return f"its {name} is of a type that cannot be declared"
         asked.pop(name, None)
         value = _typed(found)
         if value is not None:
             known[name] = value
         if not asked:
-            return known.get(SINGLE_ACTIVE) is True, ""
-    return known.get(SINGLE_ACTIVE) is True, f"the broker names another argument each of {_MOST_ROUNDS} times"
+            return ""
+    return f"the broker names another argument each of {_MOST_ROUNDS} times"
 
 
 def _refused(connection: BlockingConnection, queue: str, arguments: Arguments) -> Inequivalence | str:
@@ -88,15 +96,17 @@ def _refused(connection: BlockingConnection, queue: str, arguments: Arguments) -
     return "the broker takes any argument for it"
 
 
-_VALUE = re.compile(r"(?:the value )?'(?P<value>.*)'(?: of type '(?P<type>[^']*)')?", re.DOTALL)
+# A value that we sent one for comes without its type.
+_TYPED = re.compile(r"the value '(?P<value>.*)' of type '(?P<type>[^']*)'", re.DOTALL)
+_UNTYPED = re.compile(r"'(?P<value>.*)'(?P<type>)", re.DOTALL)
 
 
 def _typed(told: str) -> str | int | None:
     """What the broker told of an argument, as it is declared: ``the value '5' of type 'signedint'`` is 5."""
-    match = _VALUE.fullmatch(told)
+    match = _TYPED.fullmatch(told) or _UNTYPED.fullmatch(told)
     if match is None:
         return None
-    text = match["value"]
-    if text in ("true", "false") and match["type"] in ("bool", None):
+    text, kind = match["value"], match["type"]
+    if text in ("true", "false") and kind in ("bool", ""):
         return text == "true"
-    return int(text) if re.fullmatch(r"-?\d+", text) and match["type"] != "longstr" else text
+    return int(text) if kind not in ("longstr", "") and re.fullmatch(r"-?\d+", text) else text

@@ -376,6 +376,8 @@ def test_a_queue_that_is_exclusive_to_another_connection_is_refused_whatever_the
         | QUORUM
         | SINGLE
         | {"x-delivery-limit": 5, "x-overflow": "reject-publish", "x-quorum-initial-group-size": 1},
+        CLASSIC | SINGLE | {"x-dead-letter-exchange": "5", "x-dead-letter-routing-key": "true"},
+        QUORUM | SINGLE | {"x-dead-letter-exchange": "a but current is b", "x-dead-letter-routing-key": "5' of"},
     ],
 )
 def test_a_single_active_consumer_is_seen_whatever_else_the_queue_has(
