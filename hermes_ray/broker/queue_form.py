@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pika.adapters.blocking_connection import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 
-from hermes_ray.broker.inequivalence import Inequivalence, inequivalence
+from hermes_ray.broker.inequivalence import Inequivalence, inequivalence, plain_value
 from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.reason import told
 from hermes_ray.broker.topology import DIFFERS, Arguments, cannot_work, main_arguments, survey
 from hermes_ray.config.queue_arguments import SINGLE_ACTIVE
+from hermes_ray.config.sentences import dotted
 from hermes_ray.errors import UserMistake
 
 __all__ = ["QueueLook", "has_single_active_consumer", "look_at"]
 
-_TYPE = "x-queue-type"
+_TYPE, _OVERFLOW = "x-queue-type", "x-overflow"
 _IMPOSSIBLE = "?"  # short, because an answer repeats it and is cut at 255 bytes
 _MOST_ROUNDS = 30
 
@@ -64,6 +65,8 @@ def _form(connection: BlockingConnection, topology: TopicTopology) -> tuple[bool
 def _learn(connection: BlockingConnection, topology: TopicTopology, known: Arguments) -> str:
     """Put what the broker tells into ``known`` until all that matters was told; why it was not, else ""."""
     asked: Arguments = {_TYPE: _IMPOSSIBLE, SINGLE_ACTIVE: _IMPOSSIBLE}
+    if topology.queue_type == "classic":
+        asked[_OVERFLOW] = _IMPOSSIBLE
     for _ in range(_MOST_ROUNDS):
         answer = _refused(connection, topology.queue, known | asked)
         if isinstance(answer, str):
@@ -71,7 +74,7 @@ def _learn(connection: BlockingConnection, topology: TopicTopology, known: Argum
         name, found = answer.argument, answer.found_as_told
         if found is None:
             return f"the broker's answer has no room for its {name}"
-        if why := cannot_work(name, found):
+        if why := cannot_work(name, found) or _loses_retries(topology, name, found):
             raise UserMistake(f"the queue {topology.queue!r} of topic {topology.topic!r} {why}")
         if name in known:
             return f"its {name} is of a type that cannot be declared"
@@ -82,6 +85,16 @@ def _learn(connection: BlockingConnection, topology: TopicTopology, known: Argum
         if not asked:
             return ""
     return f"the broker names another argument each of {_MOST_ROUNDS} times"
+
+
+def _loses_retries(topology: TopicTopology, argument: str, found: str) -> str | None:
+    """Why no retry of the topic may wait in a classic queue, which does not wait for a full one to take it back."""
+    value = plain_value(found)
+    if topology.queue_type != "classic" or argument != _OVERFLOW or not value.startswith("reject-publish"):
+        return None
+    key = f"{dotted('topics', topology.topic)}.queue_type"
+    lost = f"exists with {_OVERFLOW} {value}, and a retry that comes back to it from a classic queue may be lost"
+    return f"{lost}: set {key}=quorum, so that retries wait in quorum queues"
 
 
 def _refused(connection: BlockingConnection, queue: str, arguments: Arguments) -> Inequivalence | str:

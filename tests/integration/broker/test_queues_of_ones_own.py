@@ -366,6 +366,30 @@ def test_a_queue_that_is_exclusive_to_another_connection_is_refused_whatever_the
     other.close()
 
 
+@pytest.mark.parametrize("own", [CLASSIC, QUORUM | SINGLE])
+@pytest.mark.parametrize("given", [{"is_existing": True}, {"declare": False}])
+def test_a_queue_that_rejects_retries_which_wait_in_classic_queues_is_refused(
+    connection: BlockingConnection, own: dict[str, Any], given: dict[str, Any]
+) -> None:
+    connection.channel().queue_declare("crawl", durable=True, arguments=own | {"x-overflow": "reject-publish"})
+    with pytest.raises(UserMistake) as mistake:
+        has_single_active_consumer(connection, crawl(queue_type="classic", **given))
+    assert str(mistake.value) == (
+        "the queue 'crawl' of topic 'crawl' exists with x-overflow reject-publish, and a retry that comes back to it "
+        "from a classic queue may be lost: set topics.crawl.queue_type=quorum, so that retries wait in quorum queues"
+    )
+    assert has_single_active_consumer(connection, crawl(**given)) == (SINGLE.items() <= own.items())
+
+
+@pytest.mark.parametrize("own", [{}, CLASSIC | {"x-overflow": "drop-head"}, QUORUM | {"x-expires": 10**8}])
+def test_retries_may_wait_in_classic_queues_of_one_that_takes_them(
+    connection: BlockingConnection, own: dict[str, Any]
+) -> None:
+    connection.channel().queue_declare("crawl", durable=True, arguments=own)
+    look = look_at(connection, crawl(queue_type="classic", is_existing=True))
+    assert (look.untold, look.single_active) == ("", False)
+
+
 @pytest.mark.parametrize(
     "own",
     [
