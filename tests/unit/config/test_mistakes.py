@@ -203,7 +203,7 @@ IN_FILE = [
         "topics.a.worker.timeout_s is 1700: it must be at most 1620, 0.9 of broker.ack_timeout_s, as the broker takes",
     ),
     (topic("worker: {timeout_s: 0}"), "topics.a.worker.timeout_s is 0: it must be a number 0.01 to 31536000 (s)"),
-    (f"broker: {{ack_timeout_s: 0.5}}\n{TOPIC}", "broker.ack_timeout_s is 0.5: it must be a number 1 to 31536000 (s)"),
+    (f"broker: {{ack_timeout_s: 29}}\n{TOPIC}", "broker.ack_timeout_s is 29: it must be a number 30 to 31536000 (s)"),
     (topic("workers: {min: 5, max: 3}"), "topics.a.workers.min is 5: it must not exceed topics.a.workers.max, which"),
     (topic("weight: .nan"), "topics.a.weight is nan: it must be a number above 0"),
     (topic("weight: .inf"), "topics.a.weight is inf: it must be a number above 0"),
