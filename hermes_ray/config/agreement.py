@@ -41,8 +41,11 @@ def check_exchanges(config: Config) -> None:
 
 def check_timeout(path: str, timeout_s: float | None, ack_timeout_s: float | None) -> None:
     """Raise ``UserMistake`` for a time limit beyond that within which the broker takes a message back."""
-    if timeout_s is not None and ack_timeout_s is not None and timeout_s > ACK_LIMIT_RATIO * ack_timeout_s:
+    if timeout_s is None or ack_timeout_s is None:
+        return
+    most = f"{ACK_LIMIT_RATIO * ack_timeout_s:.15g}"
+    if timeout_s > float(most):  # as it is told: the product may be a hair less
         raise UserMistake(
-            f"{path}.worker.timeout_s is {timeout_s:.15g}: it must be at most {ACK_LIMIT_RATIO * ack_timeout_s:.15g}, "
+            f"{path}.worker.timeout_s is {timeout_s:.15g}: it must be at most {most}, "
             "0.9 of broker.ack_timeout_s, as the broker takes a message back then; raise its consumer_timeout first"
         )

@@ -204,6 +204,10 @@ IN_FILE = [
     ),
     (topic("worker: {timeout_s: 0}"), "topics.a.worker.timeout_s is 0: it must be a number 0.01 to 31536000 (s)"),
     (f"broker: {{ack_timeout_s: 29}}\n{TOPIC}", "broker.ack_timeout_s is 29: it must be a number 30 to 31536000 (s)"),
+    (
+        f"broker: {{ack_timeout_s: 30.15}}\n{topic('worker: {timeout_s: 27.1351}')}",
+        "topics.a.worker.timeout_s is 27.1351: it must be at most 27.135, 0.9 of broker.ack_timeout_s, as the broker",
+    ),
     (topic("workers: {min: 5, max: 3}"), "topics.a.workers.min is 5: it must not exceed topics.a.workers.max, which"),
     (topic("weight: .nan"), "topics.a.weight is nan: it must be a number above 0"),
     (topic("weight: .inf"), "topics.a.weight is inf: it must be a number above 0"),
@@ -402,6 +406,10 @@ def test_a_mistake_in_the_file_is_one_sentence_that_names_the_key(text: str, exp
     file = tmp_path / "hermes.yaml"
     file.write_text(text, encoding="utf-8")
     assert expected in sentence([f"config={file}"])
+
+
+def test_the_longest_time_that_is_told_is_taken() -> None:
+    parse_command(["topics.a.handler=m:f", "broker.ack_timeout_s=30.15", "topics.a.worker.timeout_s=27.135"])
 
 
 @pytest.mark.parametrize(("words", "expected"), ON_COMMAND_LINE, ids=[" ".join(words) for words, _ in ON_COMMAND_LINE])
