@@ -117,7 +117,10 @@ def _bearers(text: str) -> Iterator[tuple[int, int]]:
 
 _BEARER = re.compile(r"\b(?:bearer|basic|digest)\s+([\w+/=.~:-]{4,})", re.IGNORECASE)
 # Of a long run of letters, such as base64, each beginning is no key of its own: that took seconds for 9 kB.
-_KEY_IN_TEXT = re.compile(r"(?<!\w)[\"']?(?P<key>(?<!\w)[A-Za-z_][\w-]{0,79})\\?[\"']*\s{0,9}(?:=>|[:=])\s*")
+_KEY_IN_TEXT = re.compile(
+    r"(?<!\w)[\"']?(?P<key>(?<!\w)(?:[A-Za-z_]|%[0-9A-Fa-f]{2})(?:[\w-]|%[0-9A-Fa-f]{2}){0,79})"
+    r"\\?[\"']*\s{0,9}(?:=>|[:=])\s*"
+)
 _OPAQUE = {"ssl_options", "client_properties"}  # mappings in one parameter of a URL, a passphrase may be among them
 _NEXT_PARAMETER = re.compile(rf"&(?:{'|'.join(sorted(QUERY))})=")
 _NEXT_KEY = re.compile(
@@ -128,7 +131,7 @@ _NEXT_KEY = re.compile(
 def _assigned(text: str) -> Iterator[tuple[int, int]]:
     done = 0
     for match in _KEY_IN_TEXT.finditer(text) if "=" in text or ":" in text else ():
-        key, start = match["key"], match.end()
+        key, start = unquote(match["key"]), match.end()
         if match.start() < done:
             continue
         if key.lower() in _OPAQUE:

@@ -40,6 +40,7 @@ NUMBERS = [f"{key}={number}" for key, ends in NUMERIC_QUERY.items() for number i
         "amqp://:pw@h",
         "amqp://me%zz:p%@h",
         "amqp://%FF:%FF@h/%FF",
+        f"amqp://[fe80::1%lo]/?locale={'x' * 255}",
         *(f"amqp://h?{word}" for word in (*NUMBERS, "tcp_options={'TCP_KEEPIDLE':60}", "ssl_options=None", "locale=")),
         "amqps://me:pw@h/v?verify=verify_none&heartbeat=5&locale=&server_name_indication=disable",
     ],

@@ -24,6 +24,8 @@ PUBLIC_PASSWORDS = [
     "broker={url: 'amqp://me:hunter2@rabbit'}",
     "topics.a.options.db=postgresql://me:hunter2@db/x",
     "topics.a.options.db=postgresql://db/x?user=me&password=hunter2",
+    "topics.a.options.db=postgresql://db/x?user=me&%70assword=hunter2",
+    "broker.url=amqps://rabbit/?certfile=/c&keyfile=/k&pass%77ord=hunter2",
     "topics.a.options.db='host=db password=hunter2'",
     "topics.a.options.password=hunter2",
     "topics.a.options.db_password=12345",

@@ -56,6 +56,8 @@ def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch:
     [
         ("amqp://me:pw@h:5672/v", "amqp://me:***@h:5672/v"),
         ("amqp://:pw@h", "amqp://:***@h"),
+        ("amqps://me@h/?keyfile=/k&%70assword=pw&heartbeat=5", "amqps://me@h/?keyfile=/k&%70assword=***&heartbeat=5"),
+        ("http://api/?api%5Fkey=pw", "http://api/?api%5Fkey=***"),
         ("amqp://me:p/w@h", "amqp://me:***@h"),
         ("amqp://me:p@w@h", "amqp://me:***@h"),
         ("amqp://me@corp:pw@h", "amqp://me@corp:***@h"),

@@ -30,6 +30,11 @@ from hermes_ray.config.urls import url_problem, with_parameters
         ("amqp://h?verify=verify_peer", "verify is for TLS, and the scheme is not amqps"),
         ("amqps://h?ssl_options={}&verify=verify_none", "ssl_options and verify both say how TLS is done"),
         ("amqps://h?cacert=/ca", "perhaps cacertfile is meant"),
+        ("amqp://me:pw@[fe80::1%25lo]/", "the host is neither an IP address nor a name"),
+        ("amqp://m%00e:pw@h/", "neither user nor password can hold a NUL"),
+        ("amqp://me:p%00w@h/", "neither user nor password can hold a NUL"),
+        (f"amqp://h?locale={'é' * 128}", "locale must be text of at most 255 bytes"),
+        ("amqps://h?certfile=/c&keyfile=/k&%70assword=x", "names of URL parameters are written as they are, without"),
     ],
 )
 def test_an_address_that_pika_cannot_connect_with_is_refused_before_it_tries(url: str, problem: str) -> None:
