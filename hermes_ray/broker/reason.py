@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
-from pika.exceptions import ConnectionOpenAborted, IncompatibleProtocolError, ProbableAuthenticationError
+from pika.exceptions import (
+    AuthenticationError,
+    ConnectionOpenAborted,
+    IncompatibleProtocolError,
+    ProbableAuthenticationError,
+)
 
 from hermes_ray.broker.tls import split_tls
 from hermes_ray.config.secrets import mask_url
@@ -53,7 +58,7 @@ def failure_of(url: str, error: BaseException) -> Failure:
     """Why no connection to ``url`` came about, by what pika said of it."""
     cause = _cause(error)
     text = reason_of(cause)
-    final = _refusal(text) or _tls_text(url, cause, text)
+    final = _NO_LOGIN if isinstance(cause, AuthenticationError) else _refusal(text) or _tls_text(url, cause, text)
     said = final or _passing_text(url, cause, text)
     return Failure(address=address(url), text=said, is_final=final is not None)
 
@@ -85,6 +90,7 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
+_NO_LOGIN = "does not offer the login mechanism PLAIN, the one hermes_ray has: allow it in its auth_mechanisms"
 # Anchored, as names of users and virtual hosts stand in these texts and may be any words.
 _CLOSED = re.compile(r"(?:\w+: )?\(?(?:403|530)\)? [b'\"]*(?P<said>(?:ACCESS_REFUSED|NOT_ALLOWED) - .*)", re.DOTALL)
 _LIMIT = re.compile(r"connection limit \(\d+\) is reached(?=['\"]?$)")

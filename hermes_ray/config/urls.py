@@ -134,6 +134,8 @@ def _query_problem(query: str) -> str | None:
         return "the names of URL parameters are written as they are, without %XX"
     seen = set()
     for key, value in parse_qsl(query, keep_blank_values=True):
+        if key == "auth_mechanism":  # RabbitMQ's own clients have it
+            return "the URL parameter auth_mechanism leaves no choice here: hermes_ray logs in with PLAIN"
         if key not in QUERY:
             near = difflib.get_close_matches(key, sorted(QUERY), n=1)
             hint = f"perhaps {near[0]} is meant" if near else f"known are {', '.join(sorted(QUERY))}"

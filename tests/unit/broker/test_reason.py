@@ -15,6 +15,7 @@ from pika.adapters.utils.connection_workflow import (
     AMQPConnectorTransportSetupError,
 )
 from pika.exceptions import (
+    AuthenticationError,
     ConnectionClosedByBroker,
     IncompatibleProtocolError,
     ProbableAccessDeniedError,
@@ -98,6 +99,7 @@ def denied(words: str) -> Exception:
             False,
         ),
         (PLAIN, IncompatibleProtocolError("StreamLostError"), "it does not speak AMQP there", False),
+        (PLAIN, AuthenticationError("PLAIN"), "does not offer the login mechanism PLAIN, the one hermes_ray has", True),
         (PLAIN, ProbableAuthenticationError("(403) 'ACCESS_REFUSED - Login was refused'"), "refused the login", True),
         (PLAIN, ProbableAccessDeniedError("(530) 'NOT_ALLOWED - vhost v not found'"), "has no such virtual host", True),
         (

@@ -30,6 +30,7 @@ from hermes_ray.config.urls import url_problem, with_parameters
         ("amqp://h?verify=verify_peer", "verify is for TLS, and the scheme is not amqps"),
         ("amqps://h?ssl_options={}&verify=verify_none", "ssl_options and verify both say how TLS is done"),
         ("amqps://h?cacert=/ca", "perhaps cacertfile is meant"),
+        ("amqps://h?auth_mechanism=external", "auth_mechanism leaves no choice here: hermes_ray logs in with PLAIN"),
         ("amqp://me:pw@[fe80::1%25lo]/", "the host is neither an IP address nor a name"),
         ("amqp://m%00e:pw@h/", "neither user nor password can hold a NUL"),
         ("amqp://me:p%00w@h/", "neither user nor password can hold a NUL"),
