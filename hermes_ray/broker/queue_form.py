@@ -16,7 +16,7 @@ from pika.exceptions import ChannelClosedByBroker
 from hermes_ray.broker.inequivalence import Inequivalence, inequivalence, plain_value
 from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.reason import told
-from hermes_ray.broker.topology import DIFFERS, Arguments, cannot_work, main_arguments, survey
+from hermes_ray.broker.topology import DIFFERS, REFUSED, Arguments, cannot_work, main_arguments, survey
 from hermes_ray.config.queue_arguments import SINGLE_ACTIVE
 from hermes_ray.config.sentences import dotted
 from hermes_ray.errors import UserMistake
@@ -41,10 +41,28 @@ class QueueLook:
 def look_at(connection: BlockingConnection, topology: TopicTopology) -> QueueLook:
     """What there is of a topic's queues, created nothing; raises what declaring and consuming them would."""
     counts = survey(connection, topology)
+    if counts[topology.queue] is not None:
+        _refuse_unreadable(connection, topology)
     if main_arguments(topology) is None:
         single_active, untold = _form(connection, topology)
         return QueueLook(ready_counts=counts, single_active=single_active, untold=untold)
     return QueueLook(ready_counts=counts, single_active=topology.arguments.get(SINGLE_ACTIVE) is True)
+
+
+def _refuse_unreadable(connection: BlockingConnection, topology: TopicTopology) -> None:
+    """Raise ``UserMistake`` where this user may not consume the main queue, which is there.
+
+    It is consumed with an argument that no consumer can have: the broker looks at permissions before it refuses that.
+    """
+    channel = connection.channel()
+    try:
+        channel.basic_consume(topology.queue, lambda *_: None, arguments={"x-priority": _IMPOSSIBLE})
+    except ChannelClosedByBroker as error:
+        if error.reply_code == REFUSED and told(error.reply_text).startswith("ACCESS_REFUSED - access to queue "):
+            at = f"the queue {topology.queue!r} of topic {topology.topic!r}"
+            raise UserMistake(f"this user may not consume {at}: grant the permission to read it") from None
+        return
+    channel.close()
 
 
 def has_single_active_consumer(connection: BlockingConnection, topology: TopicTopology) -> bool:

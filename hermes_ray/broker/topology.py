@@ -19,7 +19,7 @@ from hermes_ray.config.queue_arguments import KNOWN
 from hermes_ray.config.sentences import dotted
 from hermes_ray.errors import OperationFailed, UserMistake
 
-__all__ = ["DIFFERS", "NOT_FOUND", "Arguments", "cannot_work", "dead_queue"]
+__all__ = ["DIFFERS", "NOT_FOUND", "REFUSED", "Arguments", "cannot_work", "dead_queue"]
 __all__ += ["ensure", "main_arguments", "queue_arguments", "queue_exists", "refusal", "survey"]
 __all__ += ["wait_arguments", "wait_queue"]
 

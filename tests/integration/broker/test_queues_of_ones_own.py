@@ -501,6 +501,24 @@ def test_asking_for_the_form_of_a_queue_creates_none(
     assert arguments_of(broker, vhost) == {}
 
 
+@pytest.mark.parametrize("own", [QUORUM, CLASSIC])
+@pytest.mark.parametrize("topology", [crawl(is_existing=True), crawl(declare=False)])
+def test_a_queue_that_this_user_may_not_read_is_refused_by_a_look_and_nothing_is_consumed(
+    broker: LocalBroker, vhost: str, connection: BlockingConnection, own: dict[str, Any], topology: TopicTopology
+) -> None:
+    channel = connection.channel()
+    for name, arguments in (("crawl", own), ("crawl.dead", QUORUM)):
+        channel.queue_declare(name, durable=True, arguments=arguments)
+    look_at(connection, topology)
+    assert listed(broker, vhost, "list_consumers") == []
+    ctl(broker, "set_permissions", "--vhost", vhost, "guest", ".*", ".*", "^$")
+    with pytest.raises(UserMistake) as mistake:
+        look_at(connection, topology)
+    assert str(mistake.value) == (
+        "this user may not consume the queue 'crawl' of topic 'crawl': grant the permission to read it"
+    )
+
+
 def test_what_the_broker_does_not_tell_for_want_of_permissions_refuses_nothing(
     broker: LocalBroker, vhost: str, connection: BlockingConnection
 ) -> None:
