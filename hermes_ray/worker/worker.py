@@ -10,7 +10,8 @@ import os
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
@@ -64,6 +65,7 @@ class Worker:
         self._standstill = Standstill()
         slots = LoopSlots if self._handler.is_async else ThreadSlots
         self._slots = slots(self._handler, spec.queue.topic, self._concurrency, self._check_publish, self._standstill)
+        self._failed: set[str] = set()  # what has been told to have failed
         self._killed_count = 0
         self._seq = 0
         self._busy_s = 0.0
@@ -138,25 +140,39 @@ class Worker:
     def _drain_once_asked(self) -> None:
         self._draining.wait()
         self._changed.set()
-        try:
-            self._finish(time.monotonic() + self._drain_within_s)
-        except Exception:
-            log.exception("%s: this drain failed; what it holds goes back when it ends, now", self._spec.worker)
+        deadline_s = time.monotonic() + self._drain_within_s
+        for step in (self._stop_consuming, self._finish, self._close):
+            with self._skipped_if_it_fails("part of a drain"):
+                step(deadline_s)
         self._drained = True
         self._changed.set()
 
-    def _finish(self, deadline_s: float) -> None:
+    def _stop_consuming(self, deadline_s: float) -> None:
         stopped = self._consumer.stop_consuming()
         while True:
             agreed = stopped.wait(0.02)
             self._consumer.give_back(self._slots.take_back())
             if agreed or time.monotonic() > deadline_s:
                 break
+
+    def _finish(self, deadline_s: float) -> None:
         while self._slots.figures().running_count and time.monotonic() < deadline_s:
             time.sleep(0.02)
+
+    def _close(self, deadline_s: float) -> None:
         self._consumer.close(max(0.1, deadline_s - time.monotonic()))
         self._killed_count = self._slots.figures().running_count
         run_close(self._handler, self._slots.run, CLOSE_HANDLER_S)
+
+    @contextmanager
+    def _skipped_if_it_fails(self, what: str) -> Iterator[None]:
+        """A round of a thread that others count on: whatever goes wrong in one is told once, and another comes."""
+        try:
+            yield
+        except Exception:
+            if what not in self._failed:
+                self._failed.add(what)
+                log.exception("%s: %s failed; it goes on", self._spec.worker, what)
 
     def _check_publish(self, topic: str | None, headers: Mapping[str, Any]) -> bytes:
         routes = self._queue.routes
@@ -166,32 +182,38 @@ class Worker:
 
     def _report_for_ever(self, wanted_s: float | None) -> None:
         interval_s = self._spec.report_interval_s if wanted_s is None else wanted_s
-        while True:
+        drained = False
+        while not drained:
             # Spread: workers that started together, or that a scaler's absence has kept waiting, would report together.
             self._standstill.wait(self._changed, interval_s * random.uniform(*REPORT_SPREAD))
             self._changed.clear()
             drained = self._drained
-            wanted_s = self._outlet.report(encode(self._report()))
-            if drained:
-                self._outlet.end()
-                return
-            # While no scaler answers, the last interval goes on: many workers would overrun the one that returns.
-            interval_s = interval_s if wanted_s is None else wanted_s
+            with self._skipped_if_it_fails("a report"):
+                wanted_s = self._outlet.report(encode(self._report()))
+                # While no scaler answers, the last interval goes on: many workers would overrun the one that returns.
+                interval_s = interval_s if wanted_s is None else wanted_s
+        self._outlet.end()
 
     def _adapt_prefetch_for_ever(self) -> None:
-        recent, changed_s, chosen = RecentRuns(self._concurrency), -math.inf, self._spec.prefetch
+        recent, changed_s = RecentRuns(self._concurrency), -math.inf
         recent.note(time.monotonic(), 0, 0.0)
         while not self._draining.wait(PREFETCH_LOOK_EVERY_S):
-            runs, now_s, now = self._slots.figures().runs, time.monotonic(), self._consumer.prefetch
-            recent.note(now_s, runs.finished, runs.busy_s)
-            wanted = chosen or prefetch_count(recent.service_s(), self._concurrency)
-            wanted = min(wanted, self._consumer.most_by_bytes)
-            # Fewer than slots are held for their size alone: once that has passed the slots are not to wait.
-            is_soon = wanted < now or now < self._concurrency
-            is_due = now_s - changed_s > (PREFETCH_LOWER_AFTER_S if is_soon else PREFETCH_RAISE_AFTER_S)
-            if is_due and not 1 / PREFETCH_CHANGE_RATIO < wanted / now < PREFETCH_CHANGE_RATIO:
-                changed_s = now_s
-                self._consumer.set_prefetch(wanted)
+            with self._skipped_if_it_fails("a look at the prefetch"):
+                changed_s = self._adapt_prefetch(recent, changed_s)
+
+    def _adapt_prefetch(self, recent: RecentRuns, changed_s: float) -> float:
+        """When it was changed last."""
+        runs, now_s, now = self._slots.figures().runs, time.monotonic(), self._consumer.prefetch
+        recent.note(now_s, runs.finished, runs.busy_s)
+        wanted = self._spec.prefetch or prefetch_count(recent.service_s(), self._concurrency)
+        wanted = min(wanted, self._consumer.most_by_bytes)
+        # Fewer than slots are held for their size alone: once that has passed the slots are not to wait.
+        is_soon = wanted < now or now < self._concurrency
+        is_due = now_s - changed_s > (PREFETCH_LOWER_AFTER_S if is_soon else PREFETCH_RAISE_AFTER_S)
+        if not is_due or 1 / PREFETCH_CHANGE_RATIO < wanted / now < PREFETCH_CHANGE_RATIO:
+            return changed_s
+        self._consumer.set_prefetch(wanted)
+        return now_s
 
     def _phase(self) -> Phase:
         if self._drained:

@@ -19,6 +19,7 @@ from hermes_ray.broker.outgoing import ATTEMPT, fresh
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.topology import queue_arguments
+from hermes_ray.worker.time_limits import Hung
 from tests.support.ledger import Ledger, declare, publish, queue_exists, ready_count, sending, take, until
 from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Gate, Started, Working, working
@@ -267,3 +268,36 @@ def test_a_worker_that_can_start_no_further_thread_drains(
         worker.drain()
         monkeypatch.undo()
         assert worker["phase"] == "drained"
+
+
+def test_a_report_that_cannot_be_made_is_skipped_said_once_and_the_next_one_is_made(
+    vhost_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[float] = []
+
+    def fail(now_s: float) -> Hung:
+        tries.append(now_s)
+        raise RuntimeError("changed while it was read")
+
+    with working(vhost_url, Gate(ledger).handle) as worker:
+        with monkeypatch.context() as patched:
+            patched.setattr(worker.worker._limits, "hung", fail)
+            until(lambda: len(tries) > 3, "it was tried more than once")
+        publish(vhost_url, 1)
+        until(lambda: worker.diary.last["acked"] == 1, "reports go on")
+    until(lambda: [line for line in caplog.messages if "a report failed" in line], "it is said")
+    assert len([line for line in caplog.messages if "a report failed" in line]) == 1
+
+
+def test_a_drain_ends_whatever_fails_on_its_way(
+    vhost_url: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("no more threads")
+
+    gate = Gate(ledger)
+    with working(vhost_url, gate.handle) as worker:
+        monkeypatch.setattr(worker.worker._consumer, "stop_consuming", fail)
+        monkeypatch.setattr(worker.diary, "report", fail)
+        worker.drain()
+    assert gate.closed_in == "close handler", "what did not fail was done"
