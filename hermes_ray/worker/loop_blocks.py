@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
+import math
+import threading
+from bisect import bisect_right
 from collections.abc import Callable, Hashable
 
 __all__ = ["LoopBlocks"]
 
 _LEAST_S = 0.1  # until the loop answers: less is the turn of others
-_HUNG_S = 10.0  # kept by nobody's handler, such as a task that one has started: it will not come back
-_KEPT = 256
+_HUNG_S = 10.0  # kept by nobody's handler, such as a callback that one has left behind: it will not come back
+_KEPT_S = 3600.0  # a message in hand for longer counts what came before as its own work
 
 
 class LoopBlocks:
     """Asks the loop for an answer and, at each ``look`` while there is none, who keeps it.
 
-    ``ask`` has the loop call what it is given; ``holder`` is None if nobody does that is known. For one thread.
+    ``ask`` has the loop call what it is given; ``holder`` is None if nobody does that is known. One thread looks, and
+    any may ask.
     """
 
     def __init__(self, ask: Callable[[Callable[[], None]], object], holder: Callable[[], Hashable]) -> None:
@@ -23,7 +26,9 @@ class LoopBlocks:
         self._asked_s: float | None = None
         self._looked_s = 0.0
         self._is_hung = False
-        self._pieces: deque[tuple[float, float, Hashable]] = deque(maxlen=_KEPT)  # from, to, by whom
+        self._lock = threading.Lock()
+        self._all = _Times()
+        self._by: dict[Hashable, _Times] = {}
 
     def look(self, now_s: float) -> None:
         """Note what keeps the loop at ``now_s``, monotonic."""
@@ -34,7 +39,9 @@ class LoopBlocks:
             self._ask(self._answer)
         elif now_s - asked_s > _LEAST_S:
             holder = self._holder()
-            self._pieces.append((self._looked_s, now_s, holder))
+            with self._lock:
+                self._all.add(self._looked_s, now_s)
+                self._by.setdefault(holder, _Times()).add(self._looked_s, now_s)
             self._looked_s = now_s
             self._is_hung = holder is None and now_s - asked_s > _HUNG_S
 
@@ -42,8 +49,37 @@ class LoopBlocks:
         """For how long since ``since_s`` somebody else than ``whose`` has kept the loop; 0 once that hangs for good."""
         if self._is_hung:
             return 0.0
-        others = [(from_s, to_s) for from_s, to_s, holder in self._pieces if holder is None or holder is not whose]
-        return sum(max(0.0, to_s - max(from_s, since_s)) for from_s, to_s in others)
+        with self._lock:
+            mine = self._by.get(whose)
+            return self._all.since_s(since_s) - (mine.since_s(since_s) if mine is not None else 0.0)
 
     def _answer(self) -> None:
         self._asked_s = None
+
+
+class _Times:
+    """Times one after another, such as follow each other at once as one: how much of them lies since any moment."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[float, float, float]] = []  # from, to, how much there was by then: asked for by many
+
+    def add(self, from_s: float, to_s: float) -> None:
+        """One more, later than all others."""
+        began_s, ended_s, sum_s = self._pieces[-1] if self._pieces else (from_s, -math.inf, 0.0)
+        sum_s += to_s - from_s
+        if ended_s == from_s:
+            self._pieces[-1] = began_s, to_s, sum_s
+            return
+        del self._pieces[: self._ended_by(to_s - _KEPT_S)]
+        self._pieces.append((from_s, to_s, sum_s))
+
+    def since_s(self, since_s: float) -> float:
+        """How much of them came after ``since_s``."""
+        first = self._ended_by(since_s)
+        if first == len(self._pieces):
+            return 0.0
+        from_s, to_s, sum_s = self._pieces[first]
+        return self._pieces[-1][2] - sum_s + to_s - max(from_s, since_s)
+
+    def _ended_by(self, moment_s: float) -> int:
+        return bisect_right(self._pieces, moment_s, key=lambda piece: piece[1])
