@@ -1,23 +1,144 @@
-"""Event loops that handlers share, which none of them can end."""
+"""The event loop that the handlers of a worker share: none of them can end it, and who keeps it is known."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Awaitable
+from concurrent.futures import Future
+from dataclasses import replace
+from time import monotonic
+from typing import Any
 
 from hermes_ray.logs import Log
+from hermes_ray.outcome import Outcome, Retry
+from hermes_ray.worker.loop_blocks import LoopBlocks
+from hermes_ray.worker.results import result_of
+from hermes_ray.worker.slot import Run, Slot
+from hermes_ray.worker.slot_task import Asker, HandlerTask, HandlerThreads, asked_by
 
-__all__ = ["run_for_ever"]
+__all__ = ["HandlersLoop"]
 
 log = Log(__name__)
 
 
-def run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
-    """Run ``loop`` in this thread, whatever runs in it: a SystemExit in a task is passed on and stops it."""
-    asyncio.set_event_loop(loop)
-    while True:
+class HandlersLoop:
+    """An event loop in a thread of its own, from ``start`` on, in which handlers in slots wait for what they wait for.
+
+    ``tasks`` has the one that does the work of a slot now.
+    """
+
+    def __init__(self, slot_count: int) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.tasks: dict[Slot, Any] = {}
+        self._interrupted: dict[Slot, tuple[Retry, Asker]] = {}  # what becomes of messages whose handlers were stopped
+        self._threads = HandlerThreads(slot_count)
+        self._left: deque[tuple[float, Asker]] = deque()  # messages whose handlers were stopped, and when
+        self._blocks = LoopBlocks(self.loop.call_soon_threadsafe, self._holder)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.loop.set_default_executor(self._threads)
+        self.loop.set_task_factory(_task)
+
+    def start(self, name: str) -> None:
+        """Begin, unless it has begun."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run_for_ever, name=name, daemon=True)
+                self._thread.start()
+
+    def run(self, awaitable: Awaitable[Any]) -> None:
+        """Await ``awaitable`` in this loop, where the handlers' resources belong; for other threads."""
+        asyncio.run_coroutine_threadsafe(result_of(awaitable), self.loop).result()
+
+    def pass_on(self, slot: Slot, result: Any) -> None:
+        """Do what is left to do in ``slot``, in the context of the calling thread; raises what it raises."""
+        message, done = Asker(slot), Future[None]()
+        asked_by.set(message)
+        self.loop.call_soon_threadsafe(self._begin, slot, result, done)
         try:
-            loop.run_forever()
-        except BaseException:
-            log.exception("something in the handlers' event loop tried to end it")
-        else:
-            log.error("something in the handlers' event loop stopped it")
+            done.result()
+        finally:
+            message.over_s = monotonic()
+
+    def interrupt(self, slot: Slot, run: Run, outcome: Retry) -> bool:
+        """Cancel the handler, and settle its message with ``outcome`` once it has ended; whether that can be done."""
+        if slot not in self.tasks:
+            return False
+        self.loop.call_soon_threadsafe(self._cancel, slot, run, outcome)
+        return True
+
+    def told(self, slot: Slot, outcome: Outcome) -> Outcome:
+        """What becomes of a message whose handler may have been told to stop: where it was then is in its traceback."""
+        told = self._interrupted.pop(slot, None)
+        if told is None:
+            return outcome
+        self._left.append((monotonic(), told[1]))
+        return replace(told[0], traceback=getattr(outcome, "traceback", ""))
+
+    def trace(self, slot: Slot) -> str:
+        """Where the handler in ``slot`` is, as far as it keeps the event loop."""
+        thread, frame = self._thread, None
+        if thread is not None and self._holder() is slot:
+            frame = sys._current_frames().get(thread.ident or 0)
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+    def look(self, now_s: float) -> None:
+        """Note what keeps the event loop; called often, by one thread."""
+        if self._thread is not None:
+            self._blocks.look(now_s)
+
+    def held_up_s(self, slot: Slot, since_s: float) -> float:
+        """For how long since ``since_s`` the handler in ``slot`` could not go on, as another kept the event loop."""
+        return self._blocks.within_s(slot, since_s)
+
+    def is_worn(self, before_s: float) -> bool:
+        """Whether a thread works for a handler stopped before ``before_s``, told once, or many for such as are over."""
+        found = self._threads.are_kept
+        while self._left and self._left[0][0] < before_s:
+            found |= self._threads.is_at_work_for(self._left.popleft()[1])
+        return found
+
+    def _holder(self) -> Slot | None:
+        """The slot whose handler the event loop is at, or a task that was started for its message."""
+        task = asyncio.current_task(self.loop)
+        message = task.message if isinstance(task, HandlerTask) else None
+        return message.slot if message is not None and message.over_s is None else None
+
+    def _begin(self, slot: Slot, result: Any, done: Future[None]) -> None:
+        def end(_: object) -> None:
+            if self.tasks.get(slot) is task:
+                del self.tasks[slot]
+            try:
+                task.result()
+            except BaseException as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        self.tasks[slot] = task = HandlerTask(result_of(result), loop=self.loop)
+        task.add_done_callback(end)
+
+    def _cancel(self, slot: Slot, run: Run, outcome: Retry) -> None:
+        task = self.tasks.get(slot)
+        if task is not None and slot.run is run:
+            self._interrupted[slot] = outcome, task.message
+            task.cancel()
+
+    def _run_for_ever(self) -> None:
+        """Whatever runs in it: a SystemExit in a task is passed on and stops it."""
+        asyncio.set_event_loop(self.loop)
+        while True:
+            try:
+                self.loop.run_forever()
+            except BaseException:
+                log.exception("something in the handlers' event loop tried to end it")
+            else:
+                log.error("something in the handlers' event loop stopped it")
+
+
+def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **settings: Any) -> HandlerTask:
+    return HandlerTask(coroutine, loop=loop, **settings)

@@ -9,28 +9,22 @@ A handler that cancels its task, now or later, cancels what it does itself: neve
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
-import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from time import monotonic
 from types import CoroutineType
 from typing import Any
 
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Check
 from hermes_ray.outcome import Done, Outcome, Retry
-from hermes_ray.worker.event_loop import run_for_ever
+from hermes_ray.worker.event_loop import HandlersLoop
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import take_back
 from hermes_ray.worker.incoming import IncomingMessage
-from hermes_ray.worker.loop_blocks import LoopBlocks
 from hermes_ray.worker.results import is_unfinished, result_of
 from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
-from hermes_ray.worker.slot_task import Asker, HandlerThreads, SlotTask
+from hermes_ray.worker.slot_task import SlotTask
 from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.turns import Turns
 
@@ -47,21 +41,18 @@ class LoopSlots:
         self._check = check
         self._buffer: deque[Delivery] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._interrupted: dict[Slot, Retry] = {}  # what becomes of the messages whose handlers were told to stop
-        self._tasks: dict[Slot, SlotTask] = {}
-        self._loop = asyncio.new_event_loop()
+        self._shared = HandlersLoop(concurrency)
+        self._loop = self._shared.loop
+        self._tasks: dict[Slot, SlotTask] = self._shared.tasks
         self._wake_pending = False
         self._turns = Turns(self._loop.call_soon)
-        self._threads = HandlerThreads(concurrency)
-        self._by_frame: dict[Any, Slot] = {}  # of the tasks; a look into a frame for its slot would keep what it holds
         self._is_worn = False
-        self._left: deque[tuple[float, Asker]] = deque()  # messages whose handlers were stopped, and when
-        self._blocks = LoopBlocks(self._loop.call_soon_threadsafe, self._holder)
 
     def start(self, settle: Settle) -> None:
         """Start handling; ``settle`` is called in the loop's thread with each delivery and its outcome."""
-        self._thread = threading.Thread(target=self._run_loop, args=(settle,), name="slots", daemon=True)
-        self._thread.start()
+        for slot in self.slots:
+            self._begin(slot, settle)
+        self._shared.start("slots")
 
     def put(self, batch: Sequence[Delivery]) -> None:
         """Queue a batch; called from the I/O thread."""
@@ -76,41 +67,24 @@ class LoopSlots:
 
     def interrupt(self, slot: Slot, run: Run, outcome: Retry) -> bool:
         """Cancel the handler, and settle its message with ``outcome`` once it has ended; whether that can be done."""
-        self._loop.call_soon_threadsafe(self._cancel, slot, run, outcome)
-        return True
+        return self._shared.interrupt(slot, run, outcome)
 
     def trace(self, slot: Slot) -> str:
         """Where the handler in ``slot`` is, as far as it keeps the event loop."""
-        frame = sys._current_frames().get(self._thread.ident or 0) if self._holder() is slot else None
-        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+        return self._shared.trace(slot)
 
     def look(self, now_s: float) -> None:
         """Note what keeps the event loop; called often, by one thread."""
-        self._blocks.look(now_s)
+        self._shared.look(now_s)
 
     def held_up_s(self, slot: Slot, since_s: float) -> float:
         """For how long since ``since_s`` the handler in ``slot`` could not go on, as another kept the event loop."""
-        return self._blocks.within_s(slot, since_s)
+        return self._shared.held_up_s(slot, since_s)
 
     def is_worn(self, before_s: float) -> bool:
-        """Whether handlers have left the slots in a bad way: told once each.
-
-        A thread still works for one that was stopped before ``before_s``, many threads do for such as are over, or an
-        exception that one has left behind came between two messages.
-        """
-        found, self._is_worn = self._is_worn or self._threads.are_kept, False
-        while self._left and self._left[0][0] < before_s:
-            found |= self._threads.is_at_work_for(self._left.popleft()[1])
-        return found
-
-    def _holder(self) -> Slot | None:
-        """The slot whose handler the event loop is at."""
-        frame = sys._current_frames().get(self._thread.ident or 0)
-        while frame is not None:
-            if (slot := self._by_frame.get(frame)) is not None:
-                return slot
-            frame = frame.f_back
-        return None
+        """Whether handlers have left threads at work, or an exception that came between two messages: told once."""
+        found, self._is_worn = self._is_worn, False
+        return self._shared.is_worn(before_s) or found
 
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""
@@ -118,28 +92,22 @@ class LoopSlots:
 
     def run(self, awaitable: Awaitable[Any]) -> None:
         """Await ``awaitable`` in the handlers' event loop, where its resources belong."""
-        asyncio.run_coroutine_threadsafe(result_of(awaitable), self._loop).result()
-
-    def _run_loop(self, settle: Settle) -> None:
-        self._loop.set_default_executor(self._threads)
-        for slot in self.slots:
-            self._begin(slot, settle)
-        run_for_ever(self._loop)
+        self._shared.run(awaitable)
 
     def _begin(self, slot: Slot, settle: Settle) -> None:
-        work: Any = self._work(slot, settle)
-        self._by_frame[work.cr_frame] = slot
-        self._tasks[slot] = task = SlotTask(work, loop=self._loop)
-        task.add_done_callback(lambda _: self._begin_anew(slot, work.cr_frame, task, settle))
+        self._tasks[slot] = task = SlotTask(self._work(slot, settle), slot, self._loop)
+        task.add_done_callback(lambda _: self._begin_anew(slot, task, settle))
 
-    def _begin_anew(self, slot: Slot, frame: Any, task: SlotTask, settle: Settle) -> None:
+    def _begin_anew(self, slot: Slot, task: SlotTask, settle: Settle) -> None:
         """Unless it was counted out: an exception that a handler has left behind came between two messages."""
         error = None if task.cancelled() else task.exception()
         if error is None and not task.cancelled():
             return
         run, self._is_worn = slot.run, True
+        outcome = self._shared.told(slot, failure(error or asyncio.CancelledError(), self._handler))
+        task.end_message()
         if run is not None and slot.end():
-            settle(run[1], failure(error or asyncio.CancelledError(), self._handler))
+            settle(run[1], outcome)
         self._begin(slot, settle)
 
     def _wake(self) -> None:
@@ -153,11 +121,6 @@ class LoopSlots:
             if not idle.done():  # else its slot's task was cancelled: it runs soon, and looks at the buffer itself
                 idle.set_result(None)
                 return
-
-    def _cancel(self, slot: Slot, run: Run, outcome: Retry) -> None:
-        if slot.run is run:
-            self._interrupted[slot] = outcome
-            self._tasks[slot].cancel()
 
     async def _work(self, slot: Slot, settle: Settle) -> None:
         call, topic, check = self._handler.call, self._topic, self._check
@@ -189,12 +152,13 @@ class LoopSlots:
             except BaseException as error:  # CancelledError too: a task that ends takes its slot away for good
                 message.seal()
                 outcome = failure(error, self._handler)
+            outcome = self._shared.told(slot, outcome)
+            task.end_message()
             if not slot.end():
                 return  # it was counted out: this worker is being replaced
-            settle(delivery, self._told(slot, outcome) if self._interrupted else outcome)
+            settle(delivery, outcome)
             del delivery, message
             step = coroutine = result = waited_for = outcome = None  # which would be kept while the slot is idle
-            task.message = None
             if task.is_asked:  # what was asked for might hit what comes next
                 task.is_asked = False
                 await self._next_turn()
@@ -225,15 +189,6 @@ class LoopSlots:
             return
         self._wake_one()
         await _Rest(self._turns, step, coroutine, waited_for)
-
-    def _told(self, slot: Slot, outcome: Outcome) -> Outcome:
-        """What becomes of a message whose handler may have been told to stop: where it was then is in its traceback."""
-        told = self._interrupted.pop(slot, None)
-        if told is None:
-            return outcome
-        if (message := self._tasks[slot].message) is not None:
-            self._left.append((monotonic(), message))
-        return replace(told, traceback=getattr(outcome, "traceback", ""))
 
     async def _next_turn(self) -> None:
         with suppress(asyncio.CancelledError):  # which a handler asked for that has returned before it came

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from concurrent.futures import Future
 from contextlib import AsyncContextDecorator, ContextDecorator
 from itertools import islice
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from hermes_ray.worker.event_loop import run_for_ever
-
-__all__ = ["PassedOn", "is_unfinished", "result_of"]
+__all__ = ["is_unfinished", "result_of"]
 
 _NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip)
 _MANY = (list, tuple, set)
@@ -71,22 +68,3 @@ async def _of_pool(future: Future[Any]) -> Any:
         future.cancel()
         raise
     return future.result()
-
-
-class PassedOn:
-    """One event loop for what sync handlers of a worker leave to be awaited: its resources may belong to a loop."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def run(self, result: Any) -> None:
-        """Wait for ``result``, in the calling thread's context; raises what it raises."""
-        asyncio.run_coroutine_threadsafe(result_of(result), self._running()).result()
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=run_for_ever, args=(self._loop,), name="passed on", daemon=True).start()
-            return self._loop

@@ -9,39 +9,64 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
+from time import monotonic
 from typing import Any
 
-__all__ = ["HandlerThreads", "SlotTask"]
+from hermes_ray.worker.slot import Slot
 
-Asker = tuple["SlotTask", int]
-"""A message of a slot: its handler, and all that it leaves behind, runs in a context that names it."""
-
-_asked_by: ContextVar[Asker] = ContextVar("the message whose handler, or what it has left behind, runs now")
+__all__ = ["Asker", "HandlerTask", "HandlerThreads", "SlotTask", "asked_by"]
 
 
-class SlotTask(asyncio.Task[None]):
+class Asker:
+    """A message in ``slot``: its handler, and all that it leaves behind, runs in a context that names it."""
+
+    __slots__ = ("over_s", "slot")
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.over_s: float | None = None  # since when, monotonic
+
+
+asked_by: ContextVar[Asker] = ContextVar("the message whose handler, or what it has left behind, runs now")
+
+
+class HandlerTask(asyncio.Task[Any]):
+    """A task of the handlers' event loop; ``message`` is the one whose handler, or what is left of it, started it."""
+
+    def __init__(self, coroutine: Any, *, context: contextvars.Context | None = None, **settings: Any) -> None:
+        super().__init__(coroutine, context=context, **settings)
+        self.message = asked_by.get(None) if context is None else context.get(asked_by)
+
+
+class SlotTask(HandlerTask):
     """The task of a slot. ``message`` is the one that it handles now; ``is_asked``: somebody has asked for its end.
 
     Where a handler cancels its task when it has returned, its slot handles another message by then: that is refused,
     as it would have no effect on a task that is over. Whoever is not of an earlier message of this slot may.
     """
 
-    message: Asker | None = None
     is_asked = False
-    _number = 0
+
+    def __init__(self, work: Any, slot: Slot, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(work, loop=loop, context=contextvars.Context())
+        self._slot = slot
 
     def of_next_message(self) -> Callable[..., Any]:
         """A handler is called next; returns what runs each step of it in a context of its own."""
-        self._number += 1
-        self.message = message = (self, self._number)
+        self.message = message = Asker(self._slot)
         run = contextvars.copy_context().run
-        run(_asked_by.set, message)
+        run(asked_by.set, message)
         return run
+
+    def end_message(self) -> None:
+        """The handler has returned."""
+        if self.message is not None:
+            self.message.over_s, self.message = monotonic(), None
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel what the slot does now, unless one of its earlier messages asks."""
-        asker = _asked_by.get(None)
-        if asker is not None and asker[0] is self and asker is not self.message:
+        asker = asked_by.get(None)
+        if asker is not None and asker.slot is self._slot and asker is not self.message:
             return False
         self.is_asked = True
         return super().cancel(msg)
@@ -58,7 +83,7 @@ class HandlerThreads(ThreadPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As any executor does."""
         future = super().submit(fn, *args, **kwargs)
-        if (asker := _asked_by.get(None)) is not None:
+        if (asker := asked_by.get(None)) is not None:
             self._count(asker, 1)
             future.add_done_callback(lambda _: self._count(asker, -1))
         return future
@@ -67,7 +92,7 @@ class HandlerThreads(ThreadPoolExecutor):
     def are_kept(self) -> bool:
         """Whether half of them are at work for messages that are over."""
         with self._lock_of_counts:
-            kept = sum(count for asker, count in self._at_work.items() if asker[0].message is not asker)
+            kept = sum(n for asker, n in self._at_work.items() if asker.over_s is not None)
         return kept >= self._max_workers // 2
 
     def is_at_work_for(self, message: Asker) -> bool:

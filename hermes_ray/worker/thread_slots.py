@@ -12,10 +12,11 @@ from typing import Any
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Check
 from hermes_ray.outcome import Done, Outcome, Retry
+from hermes_ray.worker.event_loop import HandlersLoop
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import Handoff
 from hermes_ray.worker.incoming import IncomingMessage
-from hermes_ray.worker.results import PassedOn, is_unfinished
+from hermes_ray.worker.results import is_unfinished
 from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
 from hermes_ray.worker.standstill import Standstill
 
@@ -32,7 +33,7 @@ class ThreadSlots:
         self._check = check
         self._handoff = Handoff()
         self._threads: dict[Slot, int | None] = {}
-        self._passed_on = PassedOn()
+        self._passed_on = HandlersLoop(concurrency)  # for what they leave to be awaited
         self._is_worn = False
 
     def start(self, settle: Settle) -> None:
@@ -51,25 +52,28 @@ class ThreadSlots:
         return self._handoff.take_back(up_to)
 
     def interrupt(self, slot: Slot, run: Run, outcome: Retry) -> bool:
-        """Whether the handler can be told to stop: a thread cannot."""
-        return False
+        """Whether the handler can be told to stop: a thread cannot, what it has passed on can."""
+        return self._passed_on.interrupt(slot, run, outcome)
 
     def trace(self, slot: Slot) -> str:
-        """Where the handler in ``slot`` is."""
+        """Where the handler in ``slot`` is; of what it has passed on, as far as that keeps the event loop."""
+        if slot in self._passed_on.tasks:
+            return self._passed_on.trace(slot)
         frame = sys._current_frames().get(self._threads.get(slot) or 0)
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
     def look(self, now_s: float) -> None:
-        """Threads do not keep each other."""
+        """Note what keeps the event loop that handlers pass their work on to: threads do not keep each other."""
+        self._passed_on.look(now_s)
 
     def held_up_s(self, slot: Slot, since_s: float) -> float:
-        """For how long another handler has kept this one: never."""
-        return 0.0
+        """For how long since ``since_s`` another kept the event loop from what the handler has passed on."""
+        return self._passed_on.held_up_s(slot, since_s) if slot in self._passed_on.tasks else 0.0
 
     def is_worn(self, before_s: float) -> bool:
-        """Whether an exception that a handler has left for its thread came between two messages: told once."""
+        """Whether handlers have left threads at work, or an exception that came between two messages: told once."""
         found, self._is_worn = self._is_worn, False
-        return found
+        return self._passed_on.is_worn(before_s) or found
 
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""
@@ -77,6 +81,7 @@ class ThreadSlots:
 
     def run(self, awaitable: Awaitable[Any]) -> None:
         """Run what a sync class's async ``close`` returned."""
+        self._passed_on.start("passed on")
         self._passed_on.run(awaitable)
 
     def _work(self, slot: Slot, settle: Settle) -> None:
@@ -86,7 +91,7 @@ class ThreadSlots:
                 return  # this worker is being replaced
             except BaseException as error:  # that a handler has left for its thread, and that came after its return
                 self._is_worn = True
-                outcome, run = failure(error, self._handler), slot.run
+                outcome, run = self._passed_on.told(slot, failure(error, self._handler)), slot.run
                 if run is not None:
                     if not slot.end():
                         return
@@ -107,12 +112,14 @@ class ThreadSlots:
             run = contextvars.copy_context().run
             result = run(self._handler.call, message)
             if result is not None and is_unfinished(result):
-                run(self._passed_on.run, result)
+                self._passed_on.start("passed on")
+                run(self._passed_on.pass_on, slot, result)
             message.seal()
             outcome = Done(publishes=message.publishes) if message.has_published else None
         except BaseException as error:
             message.seal()
             outcome = failure(error, self._handler)
+        outcome = self._passed_on.told(slot, outcome)
         if not slot.end():
             return False
         settle(delivery, outcome)

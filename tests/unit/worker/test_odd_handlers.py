@@ -18,10 +18,11 @@ import pytest
 
 from hermes_ray import Message, PermanentError
 from hermes_ray.outcome import DeadLetter, Retry
-from hermes_ray.worker import time_limits
+from hermes_ray.worker import loop_blocks, slot_task, time_limits
+from hermes_ray.worker.loop_slots import LoopSlots
 from tests.support.ledger import until
 from tests.support.slot_rig import Function, Rig
-from tests.unit.worker.test_time_limits import Watched, gate
+from tests.unit.worker.test_time_limits import WRAPS, Watched, Wrap, gate
 
 __all__ = ["gate"]
 
@@ -87,18 +88,24 @@ class Result:
     """What a handler may return."""
 
 
+def is_kept(body: bytes) -> bool:
+    """Whether a message with ``body`` is still there."""
+    gc.collect()
+    return any(issubclass(type(each), Message) and each.body == body for each in gc.get_objects())
+
+
 @KINDS
 def test_an_idle_slot_keeps_nothing_of_its_last_message(kind: str) -> None:
     kept: list[weakref.ref[Any]] = []
 
     def handler(message: Message) -> Any:
         result = Result()
-        kept.extend((weakref.ref(result), weakref.ref(message)))
+        kept.append(weakref.ref(result))
         return result
 
     made = Watched(as_kind(kind, handler))
-    made.handle(b"a")
-    until(lambda: gc.collect() >= 0 and not any(each() for each in kept), "it is forgotten")
+    assert made.handle(b"the last one") == [None]
+    until(lambda: not is_kept(b"the last one") and kept[0]() is None, "it is forgotten")
 
 
 def test_an_exception_that_comes_late_for_a_slots_thread_ends_no_slot() -> None:
@@ -158,7 +165,10 @@ def test_a_log_that_raises_keeps_nobody_from_being_counted_out(
     until(lambda: len(made.replaced) == 2, "their worker is to be replaced")
 
 
-def test_who_waits_while_another_keeps_the_event_loop_is_not_charged_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@WRAPS
+def test_who_waits_while_another_keeps_the_event_loop_is_not_charged_for_it(
+    monkeypatch: pytest.MonkeyPatch, wrap: Wrap
+) -> None:
     monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
 
     async def handler(message: Message) -> None:
@@ -166,25 +176,49 @@ def test_who_waits_while_another_keeps_the_event_loop_is_not_charged_for_it(monk
         if message.body == b"blocks":
             block(2.0)
 
-    made = Watched(handler, timeout_s=0.5, concurrency=4)
+    made = Watched(wrap(handler), timeout_s=0.5, concurrency=4)
     *others, blocks = made.handle(b"a", b"b", b"c", b"blocks")
     assert others == [None] * 3
     assert isinstance(blocks, Retry)
     assert "block(2.0)" in blocks.traceback
 
 
+@WRAPS
 def test_threads_that_cancelled_handlers_leave_behind_let_others_work_and_their_worker_is_replaced(
-    monkeypatch: pytest.MonkeyPatch, gate: threading.Event
+    monkeypatch: pytest.MonkeyPatch, gate: threading.Event, wrap: Wrap
 ) -> None:
     monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
 
     async def handler(message: Message) -> None:
         await asyncio.to_thread(gate.wait, 60 if message.body == b"hangs" else 0)
 
-    made = Watched(handler, concurrency=16, timeout_s=0.3)
+    made = Watched(wrap(handler), concurrency=16, timeout_s=0.3)
     assert all(isinstance(outcome, Retry) for outcome in made.handle(*[b"hangs"] * 8))
     assert made.handle(*[b"good"] * 20) == [None] * 20
     until(lambda: made.replaced, "it is to be replaced")
+
+
+@WRAPS
+def test_handlers_that_each_use_a_thread_have_one_each(wrap: Wrap) -> None:
+    together = threading.Barrier(32)
+
+    async def handler(_message: Message) -> None:
+        await asyncio.to_thread(together.wait, 20)
+
+    assert Rig(wrap(handler), concurrency=32).handle(*[b""] * 32) == [None] * 32
+
+
+def test_what_was_to_become_of_a_message_becomes_of_no_later_one() -> None:
+    async def handler(_message: Message) -> None: ...
+
+    made = Rig(handler)
+    slots, slot = made.slots, made.slots.slots[0]
+    assert isinstance(slots, LoopSlots)
+    until(lambda: len(slots._idle) == 1, "it is idle")
+    slots._shared._interrupted[slot] = Retry(error="too late", traceback=""), slot_task.Asker(slot)
+    slots._loop.call_soon_threadsafe(slots._idle[0].set_exception, RuntimeError("left behind"))
+    until(lambda: made.slots.is_worn(time.monotonic()), "its task ends and begins anew")
+    assert made.handle(b"a") == [None]
 
 
 def test_a_control_message_may_cancel_the_task_of_another() -> None:
@@ -238,16 +272,31 @@ def block(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def test_a_task_that_keeps_the_event_loop_charges_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_keeps_the_event_loop_charges_its_own_message_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
+    monkeypatch.setattr(loop_blocks, "_HUNG_S", 0.3)
 
     async def blocks() -> None:
         block(1.5)
 
     async def handler(message: Message) -> None:
         if message.body == b"starts":
-            async with asyncio.TaskGroup() as group:
-                group.create_task(blocks())
+            await asyncio.wait_for(blocks(), 60)
+        await asyncio.sleep(0.3)
+
+    made = Watched(handler, timeout_s=1.0, concurrency=4)
+    first, starts, *others = made.handle(b"a", b"starts", b"b", b"c")
+    assert [first, *others] == [None] * 3
+    assert isinstance(starts, Retry)
+    assert "block(1.5)" in starts.traceback
+
+
+def test_a_callback_that_keeps_the_event_loop_charges_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
+
+    async def handler(message: Message) -> None:
+        if message.body == b"starts":
+            asyncio.get_running_loop().call_soon(block, 1.5)
         await asyncio.sleep(0.3)
 
     made = Watched(handler, timeout_s=1.0, concurrency=4)

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -81,12 +81,28 @@ async def waits_for_a_group(message: Message) -> None:
         group.create_task(waits(message))
 
 
+def as_it_is(handler: Function) -> Function:
+    return handler
+
+
+def wrapped(handler: Function) -> Function:
+    """As decorators do that know nothing of async."""
+
+    def call(message: Message) -> Any:
+        return handler(message)
+
+    return call
+
+
+Wrap = Callable[[Function], Function]
+WRAPS = pytest.mark.parametrize("wrap", [as_it_is, wrapped])
 ENDED = [waits, turns_it_into_another, returns_all_the_same, waits_within_a_timeout, waits_for_a_group]
 
 
+@WRAPS
 @pytest.mark.parametrize("handler", ENDED)
-def test_an_async_handler_is_cancelled_and_its_slot_goes_on(handler: Function) -> None:
-    made = Watched(handler)
+def test_an_async_handler_is_cancelled_and_its_slot_goes_on(handler: Function, wrap: Wrap) -> None:
+    made = Watched(wrap(handler))
     outcome = made.outcome(b"slow")
     assert outcome.reason == "timeout"
     assert outcome.error == "timeout: the handler ran for longer than worker.timeout_s (0.05 s)"
@@ -95,8 +111,9 @@ def test_an_async_handler_is_cancelled_and_its_slot_goes_on(handler: Function) -
     assert not made.replaced
 
 
-def test_where_a_cancelled_handler_was_is_told() -> None:
-    assert "asyncio.sleep(FAR_S" in Watched(waits).outcome(b"slow").traceback
+@WRAPS
+def test_where_a_cancelled_handler_was_is_told(wrap: Wrap) -> None:
+    assert "asyncio.sleep(FAR_S" in Watched(wrap(waits)).outcome(b"slow").traceback
 
 
 def test_a_sync_handler_is_counted_out_its_place_is_told_and_what_it_returns_settles_nothing(
@@ -130,7 +147,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
 
 
-def test_an_async_handler_that_swallows_its_cancellation_is_counted_out(soon: None) -> None:
+@WRAPS
+def test_an_async_handler_that_swallows_its_cancellation_is_counted_out(soon: None, wrap: Wrap) -> None:
     is_over = threading.Event()
 
     async def handler(message: Message) -> None:
@@ -140,20 +158,21 @@ def test_an_async_handler_that_swallows_its_cancellation_is_counted_out(soon: No
             except asyncio.CancelledError:
                 continue
 
-    made = Watched(handler, concurrency=2)
+    made = Watched(wrap(handler), concurrency=2)
     assert made.outcome(b"slow").reason == "timeout"
     until(lambda: len(made.replaced) == 1, "its worker is to be replaced")
     assert made.handle(b"a") == [None]
     is_over.set()
 
 
+@WRAPS
 def test_async_handlers_that_never_leave_the_event_loop_are_counted_out_with_their_place(
-    soon: None, gate: threading.Event
+    soon: None, gate: threading.Event, wrap: Wrap
 ) -> None:
     async def handler(message: Message) -> None:
         gate.wait(60)  # here it hangs
 
-    outcome = Watched(handler, concurrency=2).outcome(b"slow")
+    outcome = Watched(wrap(handler), concurrency=2).outcome(b"slow")
     assert outcome.reason == "timeout"
     assert "# here it hangs" in outcome.traceback
 
