@@ -16,6 +16,8 @@ from hermes_ray.worker.slot import Slot
 
 __all__ = ["Asker", "HandlerTask", "HandlerThreads", "SlotTask", "asked_by"]
 
+_LASTING_S = 10.0  # what threads do for a message that is over is no more on its way then: it hangs
+
 
 class Asker:
     """A message in ``slot``: its handler, and all that it leaves behind, runs in a context that names it."""
@@ -90,9 +92,10 @@ class HandlerThreads(ThreadPoolExecutor):
 
     @property
     def are_kept(self) -> bool:
-        """Whether half of them are at work for messages that are over."""
+        """Whether half of them are at work for messages that have been over for long."""
+        before_s = monotonic() - _LASTING_S
         with self._lock_of_counts:
-            kept = sum(n for asker, n in self._at_work.items() if asker.over_s is not None)
+            kept = sum(n for asker, n in self._at_work.items() if asker.over_s is not None and asker.over_s < before_s)
         return kept >= self._max_workers // 2
 
     def is_at_work_for(self, message: Asker) -> bool:

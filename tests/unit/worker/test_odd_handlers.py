@@ -208,6 +208,20 @@ def test_handlers_that_each_use_a_thread_have_one_each(wrap: Wrap) -> None:
     assert Rig(wrap(handler), concurrency=32).handle(*[b""] * 32) == [None] * 32
 
 
+@WRAPS
+def test_jobs_that_handlers_leave_to_threads_wear_the_worker_only_where_they_last(
+    monkeypatch: pytest.MonkeyPatch, gate: threading.Event, wrap: Wrap
+) -> None:
+    async def handler(_message: Message) -> None:
+        asyncio.get_running_loop().run_in_executor(None, gate.wait, 60)
+
+    made = Rig(wrap(handler), concurrency=4)
+    made.handle(*[b""] * 40)
+    assert not made.slots.is_worn(time.monotonic())
+    monkeypatch.setattr(slot_task, "_LASTING_S", 0.2)
+    until(lambda: made.slots.is_worn(time.monotonic()), "its threads do not come back")
+
+
 def test_what_was_to_become_of_a_message_becomes_of_no_later_one() -> None:
     async def handler(_message: Message) -> None: ...
 
