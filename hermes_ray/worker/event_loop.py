@@ -9,15 +9,17 @@ import traceback
 from collections import deque
 from collections.abc import Awaitable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 from hermes_ray.logs import Log
 from hermes_ray.outcome import Outcome, Retry
+from hermes_ray.worker.handlers import SHOWN_CHARACTERS, Handler
 from hermes_ray.worker.loop_blocks import LoopBlocks
 from hermes_ray.worker.results import result_of
-from hermes_ray.worker.slot import Run, Slot
+from hermes_ray.worker.slot import Run, Slot, failure
 from hermes_ray.worker.slot_task import Asker, HandlerTask, HandlerThreads, asked_by
 
 __all__ = ["HandlersLoop"]
@@ -31,10 +33,11 @@ class HandlersLoop:
     ``tasks`` has the one that does the work of a slot now.
     """
 
-    def __init__(self, slot_count: int) -> None:
+    def __init__(self, handler: Handler, slot_count: int) -> None:
         self.loop = asyncio.new_event_loop()
         self.tasks: dict[Slot, Any] = {}
         self._interrupted: dict[Slot, tuple[Retry, Asker]] = {}  # what becomes of messages whose handlers were stopped
+        self._handler = handler
         self._threads = HandlerThreads(slot_count)
         self._left: deque[tuple[float, Asker]] = deque()  # messages whose handlers were stopped, and when
         self._blocks = LoopBlocks(self.loop.call_soon_threadsafe, self._holder)
@@ -42,6 +45,7 @@ class HandlersLoop:
         self._thread: threading.Thread | None = None
         self.loop.set_default_executor(self._threads)
         self.loop.set_task_factory(_task)
+        self.loop.set_exception_handler(self._tell)
 
     def start(self, name: str) -> None:
         """Begin, unless it has begun."""
@@ -134,10 +138,23 @@ class HandlersLoop:
         while True:
             try:
                 self.loop.run_forever()
-            except BaseException:
-                log.exception("something in the handlers' event loop tried to end it")
+            except BaseException as error:
+                self._log("something in the handlers' event loop tried to end it", error)
             else:
-                log.error("something in the handlers' event loop stopped it")
+                self._log("something in the handlers' event loop stopped it")
+
+    def _tell(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._log(str(context.get("message", "a task or a callback failed")), context.get("exception"))
+
+    def _log(self, what: str, error: BaseException | None = None) -> None:
+        """As anybody may read it. Nothing that a log raises may end the loop."""
+        with suppress(Exception):
+            what = self._handler.shown(what[:SHOWN_CHARACTERS])
+            if error is None:
+                log.error("%s", what)
+                return
+            told: Any = failure(error, self._handler)
+            log.error("%s: %s\n%s", what, told.error, told.traceback)
 
 
 def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **settings: Any) -> HandlerTask:

@@ -41,7 +41,7 @@ class LoopSlots:
         self._check = check
         self._buffer: deque[Delivery] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
-        self._shared = HandlersLoop(concurrency)
+        self._shared = HandlersLoop(handler, concurrency)
         self._loop = self._shared.loop
         self._tasks: dict[Slot, SlotTask] = self._shared.tasks
         self._wake_pending = False

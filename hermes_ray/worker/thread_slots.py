@@ -33,7 +33,7 @@ class ThreadSlots:
         self._check = check
         self._handoff = Handoff()
         self._threads: dict[Slot, int | None] = {}
-        self._passed_on = HandlersLoop(concurrency)  # for what they leave to be awaited
+        self._passed_on = HandlersLoop(handler, concurrency)  # for what they leave to be awaited
         self._is_worn = False
 
     def start(self, settle: Settle) -> None:

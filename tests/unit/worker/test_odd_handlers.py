@@ -222,6 +222,43 @@ def test_jobs_that_handlers_leave_to_threads_wear_the_worker_only_where_they_las
     until(lambda: made.slots.is_worn(time.monotonic()), "its threads do not come back")
 
 
+@WRAPS
+@pytest.mark.parametrize("error", [SystemExit, ValueError])
+def test_what_tasks_left_behind_raise_is_told_without_the_secrets_of_the_options(
+    caplog: pytest.LogCaptureFixture, wrap: Wrap, error: type[BaseException]
+) -> None:
+    async def leave() -> None:
+        raise error("no database at db://app:canary@h")
+
+    async def handler(_message: Message) -> None:
+        await asyncio.wait([asyncio.create_task(leave())])
+
+    Rig(wrap(handler), options={"dsn": "db://app:canary@h", "password": "canary"}).put(b"a")
+    until(lambda: gc.collect() >= 0 and "never retrieved" in caplog.text, "it is told")
+    assert f"{error.__name__}: no database at db://app:***@h" in caplog.text
+    assert "canary" not in caplog.text
+    assert "in leave" in caplog.text, "with its place"
+
+
+def test_a_log_that_raises_ends_no_event_loop(log_server: dict[str, Any]) -> None:
+    refused: list[logging.LogRecord] = []
+
+    def refuse(record: logging.LogRecord) -> None:
+        refused.append(record)
+        raise RuntimeError("the log server is away")
+
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def handler(_message: Message) -> None:
+        await asyncio.wait([asyncio.create_task(leave())])
+
+    log_server["emit"] = refuse
+    made = Rig(handler)
+    assert made.handle(b"a", b"b", b"c") == [None] * 3
+    assert refused
+
+
 def test_what_was_to_become_of_a_message_becomes_of_no_later_one() -> None:
     async def handler(_message: Message) -> None: ...
 
