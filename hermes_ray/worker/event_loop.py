@@ -46,6 +46,7 @@ class HandlersLoop:
         self.loop.set_default_executor(self._threads)
         self.loop.set_task_factory(_task)
         self.loop.set_exception_handler(self._tell)
+        self.loop.shutdown_default_executor = _keep_threads  # type: ignore[method-assign]
 
     def start(self, name: str) -> None:
         """Begin, unless it has begun."""
@@ -159,3 +160,7 @@ class HandlersLoop:
 
 def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **settings: Any) -> HandlerTask:
     return HandlerTask(coroutine, loop=loop, **settings)
+
+
+async def _keep_threads(_timeout_s: float | None = None) -> None:
+    """Threads are of all handlers: one that is done with its own does not end them."""

@@ -223,6 +223,16 @@ def test_jobs_that_handlers_leave_to_threads_wear_the_worker_only_where_they_las
 
 
 @WRAPS
+def test_no_handler_ends_the_threads_of_the_others(wrap: Wrap) -> None:
+    async def handler(message: Message) -> None:
+        if message.body == b"tidies up":
+            await asyncio.get_running_loop().shutdown_default_executor()
+        await asyncio.to_thread(time.sleep, 0)
+
+    assert Rig(wrap(handler)).handle(b"tidies up", b"a") == [None] * 2
+
+
+@WRAPS
 @pytest.mark.parametrize("error", [SystemExit, ValueError])
 def test_what_tasks_left_behind_raise_is_told_without_the_secrets_of_the_options(
     caplog: pytest.LogCaptureFixture, wrap: Wrap, error: type[BaseException]
