@@ -52,6 +52,7 @@ class SlotTask(HandlerTask):
     def __init__(self, work: Any, slot: Slot, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(work, loop=loop, context=contextvars.Context())
         self._slot = slot
+        self._at_end: list[tuple[Callable[[Any], object], contextvars.Context | None]] = []
 
     def of_next_message(self) -> Callable[..., Any]:
         """A handler is called next; returns what runs each step of it in a context of its own."""
@@ -61,9 +62,26 @@ class SlotTask(HandlerTask):
         return run
 
     def end_message(self) -> None:
-        """The handler has returned."""
+        """The handler has returned: what was to be called when its task is done is called soon, and forgotten."""
         if self.message is not None:
             self.message.over_s, self.message = monotonic(), None
+        if self._at_end:
+            at_end, self._at_end = self._at_end, []
+            for call, context in at_end:
+                self.get_loop().call_soon(call, self, context=context)
+
+    def add_done_callback(self, fn: Callable[[Any], object], /, *, context: contextvars.Context | None = None) -> None:
+        """Call ``fn`` when the message that is handled now is over; between two, when the slot's task is done."""
+        if self.message is None:
+            super().add_done_callback(fn, context=context)
+        else:
+            self._at_end.append((fn, context or contextvars.copy_context()))
+
+    def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
+        """Do not call ``fn``; returns how often it would have been called."""
+        kept = [each for each in self._at_end if each[0] != fn]
+        removed, self._at_end = len(self._at_end) - len(kept), kept
+        return removed + super().remove_done_callback(fn)
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel what the slot does now, unless one of its earlier messages asks."""

@@ -269,6 +269,24 @@ def test_a_log_that_raises_ends_no_event_loop(log_server: dict[str, Any]) -> Non
     assert refused
 
 
+def test_what_is_to_be_called_when_a_handlers_task_is_done_is_called_after_its_message_and_forgotten() -> None:
+    called: list[Any] = []
+
+    async def handler(message: Message) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: called.append(message.body))
+        task.add_done_callback(called.append)
+        assert task.remove_done_callback(called.append) == 1
+        await asyncio.sleep(0.01)
+        assert message.body not in called
+
+    made = Rig(handler, concurrency=2)
+    assert made.handle(b"one", b"two", b"three") == [None] * 3
+    until(lambda: sorted(called) == [b"one", b"three", b"two"], "each was called once")
+    until(lambda: not any(map(is_kept, called)), "they are forgotten")
+
+
 def test_what_was_to_become_of_a_message_becomes_of_no_later_one() -> None:
     async def handler(_message: Message) -> None: ...
 
