@@ -148,8 +148,8 @@ class HandlersLoop:
         self._log(str(context.get("message", "a task or a callback failed")), context.get("exception"))
 
     def _log(self, what: str, error: BaseException | None = None) -> None:
-        """As anybody may read it. Nothing that a log raises may end the loop."""
-        with suppress(Exception):
+        """As anybody may read it. Nothing that a log raises, an exit neither, may end the loop."""
+        with suppress(BaseException):
             what = self._handler.shown(what[:SHOWN_CHARACTERS])
             if error is None:
                 log.error("%s", what)

@@ -250,12 +250,13 @@ def test_what_tasks_left_behind_raise_is_told_without_the_secrets_of_the_options
     assert "in leave" in caplog.text, "with its place"
 
 
-def test_a_log_that_raises_ends_no_event_loop(log_server: dict[str, Any]) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("the log server is away"), SystemExit(3)])
+def test_a_log_that_raises_ends_no_event_loop(log_server: dict[str, Any], error: BaseException) -> None:
     refused: list[logging.LogRecord] = []
 
     def refuse(record: logging.LogRecord) -> None:
         refused.append(record)
-        raise RuntimeError("the log server is away")
+        raise error
 
     async def leave() -> None:
         raise SystemExit(3)
