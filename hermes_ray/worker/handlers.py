@@ -141,7 +141,8 @@ def _said(error: BaseException) -> str:
     except BaseException:  # of a name that its class makes up
         return "an error without a name"
     try:
-        return f"{name}: {error}" if str(error) else name
+        said = str(error)  # once: what holds a large body takes long to say it
+        return f"{name}: {said}" if said else name
     except BaseException:  # of its __str__: an exit there would take the slot away for good
         return name
 
