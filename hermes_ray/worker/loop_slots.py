@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
+from functools import partial
 from types import CoroutineType
 from typing import Any
 
@@ -95,10 +96,10 @@ class LoopSlots:
         self._shared.run(awaitable)
 
     def _begin(self, slot: Slot, settle: Settle) -> None:
-        self._tasks[slot] = task = SlotTask(self._work(slot, settle), slot, self._loop)
-        task.add_done_callback(lambda _: self._begin_anew(slot, task, settle))
+        work, on_end = self._work(slot, settle), partial(self._begin_anew, slot, settle)
+        self._tasks[slot] = SlotTask(work, slot, self._loop, on_end)
 
-    def _begin_anew(self, slot: Slot, task: SlotTask, settle: Settle) -> None:
+    def _begin_anew(self, slot: Slot, settle: Settle, task: SlotTask) -> None:
         """Unless it was counted out: an exception that a handler has left behind came between two messages."""
         error = None if task.cancelled() else task.exception()
         if error is None and not task.cancelled():

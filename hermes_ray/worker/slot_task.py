@@ -49,10 +49,13 @@ class SlotTask(HandlerTask):
 
     is_asked = False
 
-    def __init__(self, work: Any, slot: Slot, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, work: Any, slot: Slot, loop: asyncio.AbstractEventLoop, on_end: Callable[[SlotTask], object]
+    ) -> None:
         super().__init__(work, loop=loop, context=contextvars.Context())
+        super().add_done_callback(on_end)
         self._slot = slot
-        self._at_end: list[tuple[Callable[[Any], object], contextvars.Context | None]] = []
+        self._at_end: list[tuple[Callable[[Any], object], contextvars.Context]] = []
 
     def of_next_message(self) -> Callable[..., Any]:
         """A handler is called next; returns what runs each step of it in a context of its own."""
@@ -71,17 +74,18 @@ class SlotTask(HandlerTask):
                 self.get_loop().call_soon(call, self, context=context)
 
     def add_done_callback(self, fn: Callable[[Any], object], /, *, context: contextvars.Context | None = None) -> None:
-        """Call ``fn`` when the message that is handled now is over; between two, when the slot's task is done."""
+        """Call ``fn`` when the message that is handled now is over; between two soon, as of a task that is done."""
+        context = context or contextvars.copy_context()
         if self.message is None:
-            super().add_done_callback(fn, context=context)
+            self.get_loop().call_soon(fn, self, context=context)
         else:
-            self._at_end.append((fn, context or contextvars.copy_context()))
+            self._at_end.append((fn, context))
 
     def remove_done_callback(self, fn: Callable[[Any], object], /) -> int:
         """Do not call ``fn``; returns how often it would have been called."""
         kept = [each for each in self._at_end if each[0] != fn]
         removed, self._at_end = len(self._at_end) - len(kept), kept
-        return removed + super().remove_done_callback(fn)
+        return removed
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel what the slot does now, unless one of its earlier messages asks."""

@@ -288,6 +288,27 @@ def test_what_is_to_be_called_when_a_handlers_task_is_done_is_called_after_its_m
     until(lambda: not any(map(is_kept, called)), "they are forgotten")
 
 
+@pytest.mark.parametrize("is_late", [False, True], ids=["while it is handled", "when it is over"])
+def test_who_waits_for_the_task_of_another_message_does_not_wait_for_ever(is_late: bool) -> None:
+    tasks: dict[bytes, asyncio.Task[Any]] = {}
+    is_waited_for = asyncio.Event()
+
+    async def handler(message: Message) -> None:
+        if message.body == b"waits":
+            is_waited_for.set()
+            await asyncio.wait([tasks[b"first"]])
+        else:
+            tasks[message.body] = asyncio.current_task()  # type: ignore[assignment]
+            await (asyncio.sleep(0) if is_late else is_waited_for.wait())
+
+    made = Rig(handler, concurrency=2)
+    first = made.put(b"first")
+    until(lambda: tasks, "it has begun")
+    if is_late:
+        until(lambda: first[0] in made.outcomes, "it is over")
+    assert made.handle(b"waits") == [None]
+
+
 def test_what_was_to_become_of_a_message_becomes_of_no_later_one() -> None:
     async def handler(_message: Message) -> None: ...
 
