@@ -13,29 +13,29 @@ from hermes_ray.config.settings import ACK_LIMIT_RATIO
 
 __all__ = ["Ages", "ack_limit_s", "ack_timeout_of", "consume_arguments", "is_refusal_of_classic"]
 
-_APART_S = 1.0
 _BY_CONSUMER = (4, 3)  # from this version on quorum queues heed what consumers say, and classic ones wait for ever
 _FOR_EVER_MS = 10**12  # 31 years; 2^62 ends the leader of the queue (4.3.6)
 _TIMED_OUT = re.compile(r"delivery acknowledgement .*timed out.*?Timeout value used: (\d+) ms", re.DOTALL)
 
 
 class Ages:
-    """When the deliveries of one channel arrived, to the second; tags only grow."""
+    """When the deliveries of one channel arrived, to ``apart_s`` or a little more; tags only grow."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart_s: float = 1.0) -> None:
+        self._apart_s = apart_s
         self._since_s: list[float] = []
         self._tags: list[int] = []  # the last of those that have arrived since then, up to the next moment
 
     def note(self, now_s: float, last: int) -> None:
         """Deliveries up to tag ``last`` have arrived by ``now_s``."""
-        if self._since_s and now_s - self._since_s[-1] < _APART_S:
+        if self._since_s and now_s - self._since_s[-1] < self._apart_s:
             self._tags[-1] = last
         else:
             self._since_s.append(now_s)
             self._tags.append(last)
 
     def before(self, then_s: float) -> int:
-        """The last tag of those that arrived up to ``then_s``, or in the second after; 0 where none did."""
+        """The last tag of those that arrived up to ``then_s``, or within ``apart_s`` after; 0 where none did."""
         found = bisect_right(self._since_s, then_s)
         return self._tags[found - 1] if found else 0
 

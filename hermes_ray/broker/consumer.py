@@ -227,9 +227,9 @@ class Consumer:
 
     def _on_open(self, channel: Channel) -> None:
         self._channel = channel
-        self._epoch = self._settler.begin(channel)
         self._version = str(channel.connection.server_properties.get("version", ""))
         self._settler.ack_limit_s = ack_limit_s(self._ack_timeout_s, self._version, is_classic=self._is_classic)
+        self._epoch = self._settler.begin(channel)
         channel.add_on_cancel_callback(lambda _frame: self._link.reset("the broker cancelled the consumer"))
         declare_main(channel, self._spec, self._lost_reason)
         arguments = consume_arguments(self._ack_timeout_s, self._version, is_classic=self._is_classic)

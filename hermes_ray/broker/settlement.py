@@ -37,6 +37,7 @@ __all__ = ["Settler"]
 log = Log(__name__)
 
 WAITED_RATIO = 0.1  # of the time there is for a delivery, before a handler begins
+AGES_RATIO = 0.02  # of that time, to which ages are kept: of half an hour to the second
 LEFT_RATIO = 0.05  # of that time, for the confirm of what was given up on at its end
 LEAST_ROOM_BYTES = 4_000  # of the smallest frame that AMQP has
 LOOK_FOR_HOME_EVERY_S = 1.0
@@ -107,7 +108,7 @@ class Settler:
         self._channel = channel
         self._epoch += 1
         self._ledger = AckLedger()
-        self._ages = Ages()
+        self._ages = Ages(min(1.0, AGES_RATIO * (self.ack_limit_s or HOLD_S)))
         self.overdue_tag = self.waited_tag = 0
         return self._epoch
 

@@ -74,7 +74,7 @@ class BrokerConfig:
     decoder: str = choice("direct", ("direct", "pika"), "Who cuts messages from the wire.", takes=Takes.ROLLING)
     ack_timeout_s: float | None = number(
         1800.0,
-        30,  # the broker looks once a minute; we keep ages to the second, and tell by a tenth of this
+        5,
         365 * DAY_S,
         "s",
         "The broker's consumer_timeout: it takes back what is not settled within; null: it waits for ever.",
