@@ -28,7 +28,7 @@ log = Log(__name__)
 OnAnswer = Callable[["Answer", str], None]
 
 _LEAST_TURN_S, _MOST_TURN_S = 0.5, 30.0  # for the confirms of one turn, before the next begins all the same
-_RENEW_AFTER_S = 60.0  # a connection on which a queue was full: RabbitMQ 3.10 goes on refusing on it when it is not
+_RENEW_AFTER_S = 300.0  # a connection on which a queue was full: RabbitMQ 3.10 goes on refusing on it when it is not
 _ROUND_TRIPS = 4  # that a turn is at least
 _OF_A_CONNECTION = "5"  # begins the reasons for which a broker ends one over something that was sent
 
