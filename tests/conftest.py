@@ -16,7 +16,7 @@ PREPARED_VHOST_COUNT = 80
 
 # The same examples on every machine (hypothesis has other defaults where CI is set); new ones, and more of them, in
 # `make test-all`. Properties may take their time: a busy machine is no failure.
-settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
 settings.register_profile("exploring", deadline=None, derandomize=False, max_examples=500)
 
 

@@ -32,11 +32,9 @@ class LateQueues:
         """With what arguments the queue of ``message`` is to be declared before it is published; None if it is not."""
         return None if message.queue in self._declared or message.queue in self._refused else message.declare
 
-    def why_absent(self, message: Outgoing, now_s: float) -> str | None:
-        """Why the queue of ``message`` could not be declared of late, so that it would come back; None where it may."""
-        if message.declare is None or message.queue not in self._absent:
-            return None
-        until_s, _, why = self._absent[message.queue]
+    def why_absent(self, queue: str, now_s: float) -> str | None:
+        """Why ``queue`` could not be declared of late, so that a message would come back; None where it may be."""
+        until_s, _, why = self._absent.get(queue, (now_s, 0.0, ""))
         return why if now_s < until_s else None
 
     def declared(self, queue: str) -> None:

@@ -199,22 +199,21 @@ class Publisher:
                         self._send(self._channel, self._waiting.popleft(), self._waiting)
 
     def _send(self, channel: Channel, entry: _Entry, came_from: deque[_Entry]) -> None:
-        if not entry.is_wanted():
+        message = entry.message
+        if not entry.is_wanted() or (self._silent.reason and self._silent.hold_back(message.queue, entry)):
             return
-        if self._silent.hold_back(entry.message.queue, entry):
-            return
-        absent = self._queues.why_absent(entry.message, time.monotonic())
+        absent = None if message.declare is None else self._queues.why_absent(message.queue, time.monotonic())
         if absent is not None:
             self._loop.call_later(0, lambda: self._answer(entry, Answer.RETURNED, absent))
             return
-        why = self._sizes.why_too_large(channel, entry.message)
+        why = self._sizes.why_too_large(channel, message)
         if not why and not channel.is_open:  # it is closing: what is not sent comes with the next
             came_from.appendleft(entry)
             self._channel = None
             return
         try:
             if not why:
-                self._put_on_wire(channel, entry.message)
+                self._put_on_wire(channel, message)
         except Exception as error:
             why = f"it cannot be sent: {error}"
         if why:
@@ -253,7 +252,7 @@ class Publisher:
             self._link.reset("a queue was full for long")
 
     def _heard(self, entry: _Entry, answer: Answer) -> None:
-        if self._silent.reason is not None:
+        if self._silent.reason:
             self._waiting.extend(self._silent.heard(entry.message.queue))
         self._answer(entry, answer)
 
@@ -267,7 +266,7 @@ class Publisher:
                 words = self._queues.returned(message.queue, time.monotonic())
             if not self._returned[key]:
                 del self._returned[key]
-        if answer is Answer.CONFIRMED:
+        if answer is Answer.CONFIRMED and message.declare is not None:
             self._queues.confirmed(message.queue)
         if message.delay_ms is not None and answer is not Answer.REFUSED:
             self._note_wait_queue(message.delay_ms, exists=answer is not Answer.RETURNED)

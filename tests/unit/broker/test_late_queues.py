@@ -43,15 +43,15 @@ def test_one_that_cannot_be_declared_is_left_alone_ever_longer_until_it_takes_a_
         queues.refused("403 limit reached for queue 'q' in vhost '/'")
         assert "limit" in queues.returned("q", now_s)
         assert is_declared_for(queues, "q")
-        pause_s = next(pause for pause in range(40) if queues.why_absent(to("q"), now_s + pause) is None)
+        pause_s = next(pause for pause in range(40) if queues.why_absent("q", now_s + pause) is None)
         pauses.append(pause_s)
         now_s += pause_s
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     assert queues.returned("q", now_s) == ""
-    assert queues.why_absent(to("q"), now_s) is None, "a queue that is merely gone is declared at once"
+    assert queues.why_absent("q", now_s) is None, "a queue that is merely gone is declared at once"
     queues.declared("q")
     queues.refused("403 limit reached for queue 'q' in vhost '/'")
     queues.confirmed("q")
     queues.returned("q", now_s)
-    assert "limit" in (queues.why_absent(to("q"), now_s) or "")
-    assert queues.why_absent(to("q"), now_s + 1) is None
+    assert "limit" in (queues.why_absent("q", now_s) or "")
+    assert queues.why_absent("q", now_s + 1) is None

@@ -13,6 +13,7 @@ from hermes_ray.core.model import Reason
 from tests.support.steady_world import SteadyWorld
 
 AIM = 0.8
+SEEDS = [None, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
 
 
 def _rest(service_s: float, ideal: float, concurrency: int, seed: int | None, interval_s: float = 1.0) -> float:
@@ -24,7 +25,7 @@ def _rest(service_s: float, ideal: float, concurrency: int, seed: int | None, in
     return world.mean_target(settle_s)
 
 
-@pytest.mark.parametrize("seed", [None, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("service_s", "ideal", "concurrency"), [(0.1, 25, 1), (1.0, 25, 2), (8.0, 60, 1), (20.0, 25, 8), (60.0, 60, 4)]
 )
@@ -34,7 +35,7 @@ def test_a_large_pool_at_rest_is_in_use_within_five_points_of_what_is_aimed_at(
     assert AIM * ideal / _rest(service_s, ideal, concurrency, seed) == pytest.approx(AIM, abs=0.05)
 
 
-@pytest.mark.parametrize("seed", [None, 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("service_s", "ideal", "concurrency"),
     [(0.005, 1.5, 1), (0.005, 2.5, 4), (1.0, 4.5, 1), (8.0, 6.0, 4), (20.0, 4.5, 4), (20.0, 1.5, 8), (60.0, 4.5, 4)],
