@@ -197,6 +197,7 @@ def test_two_deployments_side_by_side_are_named_and_leave_each_other_alone(
 
 
 @pytest.mark.usefixtures("ended")
+@pytest.mark.slow
 def test_a_deployment_whose_checkpoint_is_another_clusters_is_not_started(
     project: Project, cluster: Cluster, status: Status
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_deployment_whose_checkpoint_is_another_clusters_is_not_started(
 
 
 @pytest.mark.usefixtures("ended")
+@pytest.mark.slow
 def test_a_restarted_scaler_whose_checkpoint_was_taken_meanwhile_works_on_without_and_says_so(
     project: Project, cluster: Cluster, status: Status
 ) -> None:

@@ -62,6 +62,7 @@ def test_every_confirmed_message_is_handled_although_a_worker_the_scaler_and_the
 
 
 @pytest.mark.usefixtures("ended")
+@pytest.mark.slow
 def test_a_scaler_that_stands_still_is_replaced_with_its_process_and_what_that_held(
     project: Project, cluster: Cluster
 ) -> None:

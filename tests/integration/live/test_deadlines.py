@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import ray
 
 from hermes_ray.cluster.client import Deployment
@@ -55,6 +56,7 @@ def test_a_foreign_actor_is_neither_counted_nor_drained_nor_killed_whatever_it_i
         each.__exit__(None, None, None)
 
 
+@pytest.mark.slow
 def test_a_stopped_process_is_killed_after_its_time_and_replaced(
     project: Project, cluster: Cluster, status: Status
 ) -> None:

@@ -61,6 +61,7 @@ def counts(deployment: Deployment) -> dict[tuple[str, tuple[tuple[str, str], ...
     }
 
 
+@pytest.mark.slow
 def test_pauses_pins_and_counts_survive_a_killed_scaler_under_load_and_status_shows_the_winner(
     deployment: Deployment, project: Project, cluster: Cluster, status: Status
 ) -> None:
@@ -129,6 +130,7 @@ def test_without_a_scaler_stop_finds_the_workers_by_name_and_drains_them(
 
 
 @pytest.mark.usefixtures("ended")
+@pytest.mark.slow
 def test_without_a_scaler_stop_does_not_call_a_worker_that_stands_still_drained(
     project: Project, cluster: Cluster
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 from pika import BasicProperties
 
 from tests.support.ledger import channel_to
@@ -19,6 +20,7 @@ def is_held(project: Project, topic: str) -> bool:
     return is_shown and "by the queue's single active consumer: one works, one stands by" in said
 
 
+@pytest.mark.slow
 def test_topics_are_held_at_one_worker_and_a_standby_by_their_single_active_consumers(project: Project) -> None:
     """Of a queue that we declare, and of one that somebody else did."""
     slow = {"handler": "Sync", "options": {"sleep_s": 0.2}, "worker": {"concurrency": 1}, "latency_objective_s": 2}

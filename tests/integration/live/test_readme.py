@@ -173,6 +173,7 @@ def steps() -> Iterator[tuple[str, str]]:
                 return
 
 
+@pytest.mark.slow
 def test_the_second_day_goes_as_operating_says(reader: Reader, tmp_path: Path) -> None:
     unanswered = dict(ANSWERS)
     with contextlib.ExitStack() as other_terminal:

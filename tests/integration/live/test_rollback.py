@@ -132,6 +132,7 @@ def test_code_whose_canaries_fail_leaves_the_old_working_and_a_rollback_ends_the
     assert "stands still" not in project.hermes("status", f"deployment.name={project.name}").stdout
 
 
+@pytest.mark.slow
 def test_code_that_fails_at_its_messages_is_left_for_a_copy_that_only_ray_has(
     project: Project, cluster: Cluster
 ) -> None:
