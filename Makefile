@@ -82,8 +82,9 @@ imports:
 types:
 	@$(BIN)/mypy
 
+# Three at once: a part of them waits.
 unit:
-	@$(PYTEST) --numprocesses=2 tests/unit tests/property
+	@$(PYTEST) --numprocesses=3 tests/unit tests/property
 
 bench-peers: install $(VENV)/.peers ## the CPU of a message beside Celery, Dramatiq, FastStream, Taskiq, pika and C: a quarter of an hour
 	@test -e /usr/include/amqp.h || .ci/apt-install gcc libc6-dev librabbitmq-dev || true

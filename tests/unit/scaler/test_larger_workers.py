@@ -20,7 +20,7 @@ def six_small(*words: str) -> ScalerWorld:
 
 
 @pytest.mark.parametrize("policy", ["adaptive", "threshold", "fixed"])
-@pytest.mark.parametrize("unknown_s", [0, 20])
+@pytest.mark.parametrize("unknown_s", [pytest.param(0, marks=pytest.mark.slow), 20])
 def test_code_that_does_not_start_costs_the_room_of_one_new_worker(policy: str, unknown_s: int) -> None:
     words = (f"topics.light.scaling.policy={policy}", "topics.light.workers.min=6", "topics.light.workers.max=10")
     world = six_small(*words)
