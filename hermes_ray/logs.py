@@ -20,7 +20,7 @@ __all__ = ["Log", "flush"]
 
 MOST_WAITING = 1_000
 FLUSH_S = 1.0  # of the end of a process
-_OF_CALLER = ("created", "msecs", "relativeCreated", "thread", "threadName")
+_OF_CALLER = ("created", "msecs", "relativeCreated", "thread", "threadName", "taskName")  # the last from 3.12 on
 
 
 class Log:
@@ -62,7 +62,7 @@ def _emit(parts: tuple[Any, ...], at_call: logging.LogRecord) -> None:
     if logger.isEnabledFor(at_call.levelno):
         record = logger.makeRecord(*parts)  # here: a factory may be the user's own
         for name in _OF_CALLER:
-            setattr(record, name, getattr(at_call, name))
+            setattr(record, name, getattr(at_call, name, None))
         logger.handle(record)
 
 

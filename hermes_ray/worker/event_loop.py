@@ -16,7 +16,7 @@ from typing import Any
 
 from hermes_ray.logs import Log
 from hermes_ray.outcome import Outcome, Retry
-from hermes_ray.worker.handlers import SHOWN_CHARACTERS, Handler
+from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.loop_blocks import LoopBlocks
 from hermes_ray.worker.results import result_of
 from hermes_ray.worker.slot import Run, Slot, failure
@@ -36,6 +36,7 @@ class HandlersLoop:
     def __init__(self, handler: Handler, slot_count: int) -> None:
         self.loop = asyncio.new_event_loop()
         self.tasks: dict[Slot, Any] = {}
+        self._passed_on: set[Slot] = set()
         self._interrupted: dict[Slot, tuple[Retry, Asker]] = {}  # what becomes of messages whose handlers were stopped
         self._handler = handler
         self._threads = HandlerThreads(slot_count)
@@ -46,7 +47,8 @@ class HandlersLoop:
         self.loop.set_default_executor(self._threads)
         self.loop.set_task_factory(_task)
         self.loop.set_exception_handler(self._tell)
-        self.loop.shutdown_default_executor = _keep_threads  # type: ignore[method-assign]
+        self.loop.shutdown_default_executor = _keep  # type: ignore[method-assign]
+        self.loop.shutdown_asyncgens = _keep  # type: ignore[method-assign]
 
     def start(self, name: str) -> None:
         """Begin, unless it has begun."""
@@ -63,15 +65,21 @@ class HandlersLoop:
         """Do what is left to do in ``slot``, in the context of the calling thread; raises what it raises."""
         message, done = Asker(slot), Future[None]()
         asked_by.set(message)
+        self._passed_on.add(slot)
         self.loop.call_soon_threadsafe(self._begin, slot, result, done)
         try:
             done.result()
         finally:
+            self._passed_on.discard(slot)
             message.over_s = monotonic()
+
+    def has(self, slot: Slot) -> bool:
+        """Whether the handler in ``slot`` waits in this loop, or for its turn in it."""
+        return slot in self.tasks or slot in self._passed_on
 
     def interrupt(self, slot: Slot, run: Run, outcome: Retry) -> bool:
         """Cancel the handler, and settle its message with ``outcome`` once it has ended; whether that can be done."""
-        if slot not in self.tasks:
+        if not self.has(slot):
             return False
         self.loop.call_soon_threadsafe(self._cancel, slot, run, outcome)
         return True
@@ -150,7 +158,7 @@ class HandlersLoop:
     def _log(self, what: str, error: BaseException | None = None) -> None:
         """As anybody may read it. Nothing that a log raises, an exit neither, may end the loop."""
         with suppress(BaseException):
-            what = self._handler.shown(what[:SHOWN_CHARACTERS])
+            what = self._handler.shown(what)
             if error is None:
                 log.error("%s", what)
                 return
@@ -162,5 +170,5 @@ def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **settings: Any) -> H
     return HandlerTask(coroutine, loop=loop, **settings)
 
 
-async def _keep_threads(_timeout_s: float | None = None) -> None:
-    """Threads are of all handlers: one that is done with its own does not end them."""
+async def _keep(timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's name for it
+    """Threads and generators are of all handlers: one that is done with its own does not end them."""

@@ -16,15 +16,16 @@ from hermes_ray.config.secrets import plain, without_secrets
 from hermes_ray.errors import OperationFailed
 from hermes_ray.logs import Log
 
-__all__ = ["ASYNC_CONCURRENCY", "SHOWN_CHARACTERS", "SYNC_CONCURRENCY", "Handler"]
+__all__ = ["ASYNC_CONCURRENCY", "SYNC_CONCURRENCY", "Handler"]
 __all__ += ["import_from", "load_handler", "run_close"]
 
 log = Log(__name__)
 
 ASYNC_CONCURRENCY = 32
 SYNC_CONCURRENCY = 4
+_LONGEST_SECRET = 4_096  # characters
 _MOST_FRAMES = -100  # the last ones
-SHOWN_CHARACTERS = 8_000  # of an error; a dead letter keeps half, and to look for secrets takes time
+_SHOWN_CHARACTERS = 8_000  # of an error; a dead letter keeps half, and to look for secrets takes time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +48,18 @@ class Handler:
 
     def sentence_of(self, error: BaseException) -> str:
         """What was raised, as anybody may read it: without the secrets among the options."""
-        return self.shown(_said(error)[:SHOWN_CHARACTERS])
+        return self.shown(_said(error))
 
     def trace_of(self, error: BaseException) -> str:
         """The end of its traceback, as anybody may read it; empty where none can be made of it."""
-        return self.shown(_trace_of(error)[-SHOWN_CHARACTERS:])
+        return self.shown(_trace_of(error), end=True)
 
-    def shown(self, text: str) -> str:
-        """``text``, which the handler may have made of its options, without their secrets."""
-        return without_secrets(text, self.options)
+    def shown(self, text: str, *, end: bool = False) -> str:
+        """8,000 characters of ``text``, the first or the last, which the handler may have made of its options' secrets.
+
+        Those are left out: one that lies across the cut too.
+        """
+        return _shown(text, self.options, end=end)
 
 
 def import_from(paths: Sequence[str]) -> None:
@@ -119,7 +123,16 @@ def _takes_one(call: Callable[..., Any]) -> bool:
 
 
 def _refusal(text: str, error: BaseException, options: Mapping[str, Any]) -> OperationFailed:
-    return OperationFailed(without_secrets(f"{text}: {_said(error)}"[:SHOWN_CHARACTERS], options))
+    return OperationFailed(_shown(f"{text}: {_said(error)}", options))
+
+
+def _shown(text: str, options: Mapping[str, Any], *, end: bool = False) -> str:
+    part = text[-_SHOWN_CHARACTERS - _LONGEST_SECRET :] if end else text[: _SHOWN_CHARACTERS + _LONGEST_SECRET]
+    told = without_secrets(part, options)
+    most = max(0, _SHOWN_CHARACTERS - max(0, len(part) - len(told)))  # what masks have saved may be half a secret
+    if len(told) <= most:
+        return told
+    return told[len(told) - most :] if end else told[:most]
 
 
 def _cause(error: BaseException, options: Mapping[str, Any]) -> BaseException | None:

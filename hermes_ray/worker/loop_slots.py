@@ -103,6 +103,8 @@ class LoopSlots:
         """Unless it was counted out: an exception that a handler has left behind came between two messages."""
         error = None if task.cancelled() else task.exception()
         if error is None and not task.cancelled():
+            if task.result():
+                self._begin(slot, settle)
             return
         run, self._is_worn = slot.run, True
         outcome = self._shared.told(slot, failure(error or asyncio.CancelledError(), self._handler))
@@ -123,12 +125,13 @@ class LoopSlots:
                 idle.set_result(None)
                 return
 
-    async def _work(self, slot: Slot, settle: Settle) -> None:
+    async def _work(self, slot: Slot, settle: Settle) -> bool:
+        """Whether the slot goes on, with another task."""
         call, topic, check = self._handler.call, self._topic, self._check
         task = self._tasks[slot]
         outcome: Outcome
         step: Any
-        while True:
+        while not task.is_waiting:
             delivery = self._take() or await self._wait()
             if delivery is None:
                 continue
@@ -156,13 +159,14 @@ class LoopSlots:
             outcome = self._shared.told(slot, outcome)
             task.end_message()
             if not slot.end():
-                return  # it was counted out: this worker is being replaced
+                return False  # it was counted out: this worker is being replaced
             settle(delivery, outcome)
             del delivery, message
             step = coroutine = result = waited_for = outcome = None  # which would be kept while the slot is idle
             if task.is_asked:  # what was asked for might hit what comes next
                 task.is_asked = False
                 await self._next_turn()
+        return True
 
     def _take(self) -> Delivery | None:
         """The next message; None where there is none, or others have waited for their turn."""

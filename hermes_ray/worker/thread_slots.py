@@ -57,7 +57,7 @@ class ThreadSlots:
 
     def trace(self, slot: Slot) -> str:
         """Where the handler in ``slot`` is; of what it has passed on, as far as that keeps the event loop."""
-        if slot in self._passed_on.tasks:
+        if self._passed_on.has(slot):
             return self._passed_on.trace(slot)
         frame = sys._current_frames().get(self._threads.get(slot) or 0)
         return "".join(traceback.format_stack(frame)) if frame is not None else ""
@@ -68,7 +68,7 @@ class ThreadSlots:
 
     def held_up_s(self, slot: Slot, since_s: float) -> float:
         """For how long since ``since_s`` another kept the event loop from what the handler has passed on."""
-        return self._passed_on.held_up_s(slot, since_s) if slot in self._passed_on.tasks else 0.0
+        return self._passed_on.held_up_s(slot, since_s) if self._passed_on.has(slot) else 0.0
 
     def is_worn(self, before_s: float) -> bool:
         """Whether handlers have left threads at work, or an exception that came between two messages: told once."""

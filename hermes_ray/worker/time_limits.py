@@ -19,7 +19,7 @@ from hermes_ray.broker.properties import Properties
 from hermes_ray.logs import Log
 from hermes_ray.message import legible
 from hermes_ray.outcome import Retry
-from hermes_ray.worker.handlers import SHOWN_CHARACTERS, Handler
+from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.slot import Run, Settle, Slot
 
 __all__ = ["Hung", "Limited", "TimeLimits", "hung_after_s"]
@@ -168,7 +168,7 @@ class TimeLimits:
                 return
         elif now_s - told[1] - self._slots.held_up_s(slot, told[1]) <= CANCEL_S:
             return
-        trace = self._handler.shown(self._slots.trace(slot)[-SHOWN_CHARACTERS:])
+        trace = self._handler.shown(self._slots.trace(slot), end=True)
         if slot.count_out(run):
             self._settle(run[1], replace(outcome, traceback=trace))
             self._on_counted_out()

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -288,15 +288,21 @@ def test_what_is_to_be_called_when_a_handlers_task_is_done_is_called_after_its_m
     until(lambda: not any(map(is_kept, called)), "they are forgotten")
 
 
+async def plainly(task: asyncio.Task[Any]) -> None:
+    await asyncio.wait([task])
+    await task
+
+
 @pytest.mark.parametrize("is_late", [False, True], ids=["while it is handled", "when it is over"])
-def test_who_waits_for_the_task_of_another_message_does_not_wait_for_ever(is_late: bool) -> None:
+@pytest.mark.parametrize("waits", [plainly, asyncio.gather, asyncio.shield, lambda task: asyncio.wait_for(task, 60)])
+def test_who_waits_for_the_task_of_another_message_waits_for_that_message(waits: Any, is_late: bool) -> None:
     tasks: dict[bytes, asyncio.Task[Any]] = {}
     is_waited_for = asyncio.Event()
 
     async def handler(message: Message) -> None:
         if message.body == b"waits":
             is_waited_for.set()
-            await asyncio.wait([tasks[b"first"]])
+            await waits(tasks[b"first"])
         else:
             tasks[message.body] = asyncio.current_task()  # type: ignore[assignment]
             await (asyncio.sleep(0) if is_late else is_waited_for.wait())
@@ -307,6 +313,60 @@ def test_who_waits_for_the_task_of_another_message_does_not_wait_for_ever(is_lat
     if is_late:
         until(lambda: first[0] in made.outcomes, "it is over")
     assert made.handle(b"waits") == [None]
+
+
+def test_those_who_wait_for_each_others_messages_cancel_nobody() -> None:
+    """As those do that have the same key in hand."""
+    in_hand: dict[bytes, asyncio.Task[Any]] = {}
+
+    async def handler(message: Message) -> None:
+        if message.body in in_hand:
+            await asyncio.wait_for(in_hand[message.body], 30)
+            return
+        in_hand[message.body] = asyncio.current_task()  # type: ignore[assignment]
+        await asyncio.sleep(0.001)
+        del in_hand[message.body]
+
+    assert Rig(handler, concurrency=8).handle(*[b"%d" % (n // 2) for n in range(400)]) == [None] * 400
+
+
+def test_a_service_that_a_message_has_started_is_no_thread_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_task, "_LASTING_S", 0.05)
+    services: list[asyncio.Task[None]] = []
+
+    async def serve() -> None:
+        while True:
+            await asyncio.to_thread(time.sleep, 0.01)
+
+    async def handler(_message: Message) -> None:
+        if not services:
+            services.extend(asyncio.create_task(serve()) for _ in range(16))
+        await asyncio.sleep(0.001)
+
+    made = Rig(handler, concurrency=4)
+    deadline_s = time.monotonic() + 0.4
+    while time.monotonic() < deadline_s:
+        made.handle(*[b"x"] * 8)
+        assert not made.slots.is_worn(time.monotonic())
+
+
+def test_who_tidies_the_event_loop_ends_no_generator_of_others() -> None:
+    seen: list[int] = []
+
+    async def rows() -> AsyncIterator[int]:
+        for n in range(5):
+            yield n
+
+    async def handler(message: Message) -> None:
+        if message.body == b"tidies":
+            await asyncio.get_running_loop().shutdown_asyncgens()
+            return
+        async for row in rows():
+            seen.append(row)
+            await asyncio.sleep(0.01)
+
+    assert Rig(handler, concurrency=2).handle(b"reads", b"tidies") == [None, None]
+    assert seen == list(range(5))
 
 
 def test_what_was_to_become_of_a_message_becomes_of_no_later_one() -> None:
@@ -484,6 +544,9 @@ def test_equal_publishes_of_several_threads_are_messages_of_their_own(frequent_s
     assert len({publish.id for publish in message.publishes}) == 200
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # a file that one keeps from being closed
 def test_slots_that_stray_exceptions_end_begin_anew(frequent_switches: None) -> None:
     """At any place between two messages: those that come later are handled, and the worker is to be replaced."""
     before = set(threading.enumerate())

@@ -216,6 +216,26 @@ def test_many_messages_around_their_time_limit_are_settled_once_each(gate: threa
         until(lambda made=made: made.slots.figures().runs.finished == 200, "each is counted once")  # type: ignore[misc]
 
 
+def test_what_is_passed_on_while_another_keeps_the_event_loop_is_not_charged_for_it() -> None:
+    has_begun = threading.Event()
+
+    def keep_the_loop() -> None:
+        has_begun.set()
+        time.sleep(1.5)
+
+    async def work(message: Message) -> None:
+        if message.body == b"blocks":
+            keep_the_loop()
+
+    def passes_on(message: Message) -> Any:
+        return work(message)
+
+    made = Watched(passes_on, concurrency=4, timeout_s=0.5)
+    made.put(b"blocks")
+    assert has_begun.wait(20)
+    assert made.handle(b"a", b"b", b"c") == [None] * 3
+
+
 @pytest.mark.parametrize(
     ("mean_s", "finished", "expected_s"),
     [(0.1, 1, 60.0), (0.1, 0, math.inf), (10.0, 5, 200.0)],
