@@ -101,7 +101,9 @@ class Consumer:
             on_deliveries=self._on_deliveries,
             on_consuming=self._on_consuming,
             between=self._give_back_buffered,
-            stuck_count=lambda: self._settler.stuck.in_all,
+            concurrency=concurrency,
+            stuck=self._settler.stuck,
+            in_slots_count=lambda: self._settler.in_slots_count,
         )
         self._settler.most_bytes = prefetch_bytes
         self._channel: Channel | None = None
@@ -195,9 +197,9 @@ class Consumer:
         return self._settler.is_overdue(delivery, running_s)
 
     @property
-    def unmovable(self) -> tuple[str, ...]:
-        """Of the held ones, why those are that can be moved nowhere, a reason each."""
-        return self._settler.stuck.reasons
+    def unmovable(self) -> tuple[int, str | None]:
+        """Of the held ones, how many can be moved nowhere, and why the first."""
+        return self._settler.stuck.said
 
     @property
     def wait_rungs_ms(self) -> frozenset[int]:
@@ -257,7 +259,7 @@ class Consumer:
 
     def _idle_channel(self) -> Channel | None:
         """The channel, where another delivery would find an idle slot, and room in the prefetch."""
-        is_idle = self._settler.in_slots_count < min(self._concurrency, self.prefetch)
+        is_idle = self._settler.at_work_count < min(self._concurrency, self.prefetch)
         return self._channel if self.consuming and is_idle else None
 
     def _begin_anew(self) -> None:

@@ -220,6 +220,8 @@ class Publisher:
             # Not at once: who is answered publishes something else, and many of those would call each other for ever.
             self._loop.call_later(0, lambda: self._answer(entry, Answer.REFUSED, why))
         else:
+            if self._silent.reason:
+                self._silent.sent(message.queue)
             self._sent[self._next_tag] = entry
             self._next_tag += 1
             self._sent_s = entry.sent_s = time.monotonic()
@@ -241,6 +243,10 @@ class Publisher:
         if not is_multiple:
             entry = self._sent.pop(tag, None)
             if entry is not None:
+                if self._turn_s > _LEAST_TURN_S:
+                    self._turn_s = max(
+                        _LEAST_TURN_S, min(self._turn_s, _ROUND_TRIPS * (time.monotonic() - entry.sent_s))
+                    )
                 self._heard(entry, answer)
         else:
             while self._sent and next(iter(self._sent)) <= tag:

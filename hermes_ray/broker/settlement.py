@@ -41,6 +41,7 @@ AGES_RATIO = 0.02  # of that time, to which ages are kept: of half an hour to th
 LEFT_RATIO = 0.05  # of that time, for the confirm of what was given up on at its end
 LEAST_ROOM_BYTES = 4_000  # of the smallest frame that AMQP has
 LOOK_FOR_HOME_EVERY_S = 1.0
+MOST_WAITING = 10_000  # for room, with what they are to leave behind
 HOLD_S = 0.9 * 1800  # where a broker waits for ever: so long is it by default
 
 
@@ -54,7 +55,7 @@ class Settler:
         self, loop: IOLoop, spec: QueueSpec, publisher: Publisher, on_due: Callable[[], None], wire: Wire = DIRECT
     ) -> None:
         self.counts = SettlementCounts()
-        self.held_bytes = 0  # of the bodies of what is open
+        self.held_bytes = 0  # of the bodies and properties of what is open
         self.loop = loop
         self._spec = spec
         self.publisher = publisher
@@ -72,7 +73,7 @@ class Settler:
         self.waited_tag = 0
         self._next_look_s = 0.0
         self.ack_limit_s: float | None = HOLD_S
-        self.most_bytes = 1 << 26  # of the bodies of what is open: beyond it none is kept for another try
+        self.most_bytes = 1 << 26  # of those: beyond it none is kept for another try
 
     def adapt(self, spec: QueueSpec) -> None:
         """Retry and publish by ``spec`` from now on; what handlers have published by former routes still gets there."""
@@ -92,6 +93,11 @@ class Settler:
     def in_slots_count(self) -> int:
         """Deliveries that are in a handler or wait for one, or whose outcome nobody has applied yet."""
         return self._ledger.open_count - self._ledger.due_count - len(self.following) - len(self.stuck.held)
+
+    @property
+    def at_work_count(self) -> int:
+        """Those, and what waits for confirms that are to come soon."""
+        return self.in_slots_count + len(self.following) - len(self.stuck.waiting)
 
     @property
     def room_bytes(self) -> int:
@@ -135,7 +141,7 @@ class Settler:
                 self._ledger.add(delivery.tag, delivery.tag)
         self._ages.note(time.monotonic(), last)
         self.counts.received += len(batch)
-        size = sum([len(delivery.body) for delivery in batch])
+        size = sum([len(delivery.body) + len(delivery.raw) for delivery in batch])
         self.held_bytes += size
         return size
 
@@ -155,7 +161,7 @@ class Settler:
                 self.counts.stale += 1
             elif outcome is None:
                 settle(delivery.tag)
-                self.held_bytes -= len(delivery.body)
+                self.held_bytes -= len(delivery.body) + len(delivery.raw)
                 acked += 1
             else:
                 try:
@@ -171,7 +177,7 @@ class Settler:
         for delivery in deliveries:
             if channel is not None and channel.is_open and self.ours(delivery):
                 self._nack(channel, delivery.tag)
-                self.held_bytes -= len(delivery.body)
+                self.held_bytes -= len(delivery.body) + len(delivery.raw)
 
     def _nack(self, channel: Channel, tag: int) -> None:
         channel.basic_nack(tag, requeue=True)
@@ -233,7 +239,7 @@ class Settler:
         """What ``delivery`` has left behind has arrived: its ack is due."""
         self._due[kind] += 1
         self._ledger.settle(delivery.tag)
-        self.held_bytes -= len(delivery.body)
+        self.held_bytes -= len(delivery.body) + len(delivery.raw)
         self._on_due()
 
     def hold(self, delivery: Delivery, kind: Kind, why: str) -> None:
@@ -243,18 +249,18 @@ class Settler:
         """
         log.warning("a message can be moved nowhere and stays in %s: %s", self._spec.queue, why)
         self.stuck.hold(delivery.tag, kind, why)  # without the body: there may be many
-        self.held_bytes -= len(delivery.body)
+        self.held_bytes -= len(delivery.body) + len(delivery.raw)
         if self._is_ending:
             self.let_go()
 
     def wait_for_room(self, delivery: Delivery, kind: Kind, queue: str, why: str) -> None:
         """There is no room in ``queue`` for what ``delivery`` leaves behind; it is in nobody's way from now on."""
-        if self.held_bytes > self.most_bytes:
+        if self.held_bytes > self.most_bytes or len(self.stuck.waiting) >= MOST_WAITING:
             self.following[delivery.tag].close()
             self.hold(delivery, kind, why)
             return
-        if delivery.tag not in self.stuck.waiting:
-            log.warning("a message waits until there is room for it: %s", why)
+        if not self.stuck.is_without_room(queue):
+            log.warning("messages wait until there is room for them: %s", why)
         self.stuck.wait(delivery.tag, queue, why)
         if self._is_ending:
             self.let_go()
@@ -269,7 +275,7 @@ class Settler:
     def followed(self, tag: int) -> None:
         """Nothing more is sent for the delivery ``tag``."""
         self.following.pop(tag, None)
-        self.stuck.waiting.pop(tag, None)
+        self.stuck.wait_no_more(tag)
 
     def look_at_ages(self, now_s: float) -> None:
         """Note in ``overdue_tag`` up to which tag the broker soon takes deliveries back, at ``now_s``.

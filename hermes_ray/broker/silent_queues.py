@@ -38,10 +38,13 @@ class SilentQueues(Generic[T]):
         if queue not in self._waiting:
             return False
         if queue not in self._tried:
-            self._tried.add(queue)
             return False
         self._waiting[queue].append(one)
         return True
+
+    def sent(self, queue: str) -> None:
+        """One is on its way to ``queue``."""
+        self._tried.add(queue)
 
     def heard(self, queue: str) -> deque[T]:
         """``queue`` has answered; returns what can go there now."""

@@ -7,11 +7,13 @@ from typing import Any
 
 from pika.channel import Channel
 
+from hermes_ray.broker.stuck import Stuck
 from hermes_ray.broker.wire import OnDeliveries, Wire
 
 __all__ = ["Subscription"]
 
 _MOST_PREFETCH = 65_535
+_MOST_STUCK = 50_000  # of one worker: no others are asked for beside them
 
 
 class Subscription:
@@ -19,8 +21,8 @@ class Subscription:
 
     basic.qos counts for new consumers only, so a changed prefetch replaces the consumer: ``between`` is called before
     one with less, when the former one has been cancelled, and what goes back then is not handed straight back.
-    ``stuck_count``: deliveries that could be moved nowhere, cumulative. They stay open, and take the place of others
-    until there is another consumer: the broker counts for each its own.
+    Deliveries that got ``stuck`` stay open, and take the place of others until there is another consumer: the broker
+    counts for each its own. So another is granted less by what its predecessor has left in slots, and more later.
     """
 
     def __init__(
@@ -32,7 +34,9 @@ class Subscription:
         on_deliveries: OnDeliveries,
         on_consuming: Callable[[], None],
         between: Callable[[], None],
-        stuck_count: Callable[[], int],
+        concurrency: int,
+        stuck: Stuck,
+        in_slots_count: Callable[[], int],
     ) -> None:
         self.prefetch = prefetch
         self._wire = wire
@@ -40,8 +44,11 @@ class Subscription:
         self._on_deliveries = on_deliveries
         self._on_consuming = on_consuming
         self._between = between
-        self._stuck_count = stuck_count
+        self._concurrency = concurrency
+        self._stuck = stuck
         self._stuck_before = 0
+        self._in_slots_count = in_slots_count
+        self._granted = prefetch
         self._channel: Channel | None = None
         self._epoch = 0
         self._arguments: Mapping[str, Any] = {}
@@ -62,8 +69,10 @@ class Subscription:
             self._cancel(self._consume_anew)
 
     def renew(self) -> None:
-        """Replace the consumer where a quarter of its prefetch has got stuck."""
-        if self._stuck_count() - self._stuck_before >= max(1, self.prefetch // 4):
+        """Replace the consumer where what has got stuck may keep slots idle, or where it was granted far too little."""
+        spare = max(1, min(self._granted // 4, self._granted - self._concurrency))
+        is_worn = self._stuck.in_all - self._stuck_before >= spare and self._stuck.count < _MOST_STUCK
+        if is_worn or self._to_grant() > 1.5 * self._granted:
             self.change()
 
     def end(self, then: Callable[[], None]) -> None:
@@ -85,8 +94,9 @@ class Subscription:
     def _consume(self) -> None:
         channel = self._channel
         if channel is not None and channel.is_open and not self._is_ending:
-            channel.basic_qos(prefetch_count=min(_MOST_PREFETCH, self.prefetch))
-            self._stuck_before = self._stuck_count()
+            self._granted = self._to_grant()
+            self._stuck_before = self._stuck.in_all
+            channel.basic_qos(prefetch_count=min(_MOST_PREFETCH, self._granted))
             self._tag = self._wire.consume(
                 channel,
                 self._queue,
@@ -95,6 +105,9 @@ class Subscription:
                 callback=lambda _frame: self._on_consuming(),
                 arguments=self._arguments,
             )
+
+    def _to_grant(self) -> int:
+        return min(self.prefetch, max(self._concurrency, self.prefetch - self._in_slots_count()))
 
     def _cancel(self, then: Callable[[], None]) -> None:
         self._after_cancel.append(then)

@@ -225,7 +225,7 @@ class Worker:
     def _report(self) -> Report:
         self._seq += 1
         consumer, slots = self._consumer, self._slots.figures()
-        unmovable, hung = consumer.unmovable, self._limits.hung(time.monotonic())
+        (unmovable_count, unmovable_reason), hung = consumer.unmovable, self._limits.hung(time.monotonic())
         # A slot that ends while it is read has cleared its start but not yet added its time: without max the total
         # would go back.
         self._busy_s = max(self._busy_s, slots.runs.busy_s)
@@ -245,8 +245,8 @@ class Worker:
             killed_count=self._killed_count,
             lost_reason=None if consumer.lost_reason is None else consumer.lost_reason[:LOST_REASON_CHARACTERS],
             wait_rungs_ms=tuple(sorted(consumer.wait_rungs_ms)),
-            unmovable_count=len(unmovable),
-            unmovable_reason=unmovable[0][:LOST_REASON_CHARACTERS] if unmovable else None,
+            unmovable_count=unmovable_count,
+            unmovable_reason=None if unmovable_reason is None else unmovable_reason[:LOST_REASON_CHARACTERS],
             hung_count=hung.count,
             hung_s=hung.seconds,
             hung_id=None if hung.message_id is None else hung.message_id[:LOST_REASON_CHARACTERS],

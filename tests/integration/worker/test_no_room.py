@@ -256,3 +256,45 @@ def test_a_worker_at_work_that_a_queue_made_anew_has_forgotten_finishes_and_is_r
         is_over.set()
     with working(vhost_url, handle, is_existing=True) as worker:
         until(lambda: ready_count(vhost_url) == 0 and worker["held"] == 0, "another handles what waits")
+
+
+def full_dead_queue(vhost_url: str) -> None:
+    """So that no dead letter finds room."""
+    declare(vhost_url, "q", queue_arguments("quorum"))
+    declare(vhost_url, "q.dead", {**queue_arguments("classic"), "x-max-length": 1, "x-overflow": "reject-publish"})
+    publish(vhost_url, 1, queue="q.dead")
+
+
+def test_what_is_stuck_keeps_no_slot_idle_beside_long_handlers(vhost_url: str) -> None:
+    is_over = threading.Event()
+
+    def handle(message: Message) -> None:
+        fails_bad(message)
+        is_over.wait(120)
+
+    full_dead_queue(vhost_url)
+    put_raw(vhost_url, BAD[0], *GOOD)
+    try:
+        with working(vhost_url, handle, max_attempts=1, queue_type="classic", concurrency=8, declare=False) as worker:
+            until(lambda: worker["unmovable"] == 1 and worker["running"] == 8, "all slots are at work", 60)
+            is_over.set()
+    finally:
+        is_over.set()
+
+
+def test_who_passes_by_many_that_are_stuck_does_not_hoard_the_others(vhost_url: str) -> None:
+    def handle(message: Message) -> None:
+        pause.wait(0.01)
+        fails_bad(message)
+
+    pause = threading.Event()
+    full_dead_queue(vhost_url)
+    mixed = [(b"bad" if n % 2 else b"good", raw_of(message_id=str(n))) for n in range(2_000)]
+    put_raw(vhost_url, *mixed)
+    settings = {"max_attempts": 1, "concurrency": 4, "prefetch": 100, "queue_type": "classic", "declare": False}
+    with working(vhost_url, handle, **settings) as worker:
+        settler, most = worker.worker._consumer._settler, 0
+        while worker["unmovable"] < 500:
+            most = max(most, settler.in_slots_count)
+            pause.wait(0.05)
+        assert most <= 200, "twice the prefetch at most"
