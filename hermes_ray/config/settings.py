@@ -142,7 +142,7 @@ class WorkerConfig:
         "Messages one worker holds, handled ones included; null derives it from the service time.",
         takes=Takes.ROLLING,
     )
-    prefetch_bytes: int = size(64 * 2**20, "Bytes of bodies one worker holds, about.", takes=Takes.ROLLING)
+    prefetch_bytes: int = size(64 * 2**20, "Bytes of messages one worker holds, about.", takes=Takes.ROLLING)
     timeout_s: float | None = number(
         None,
         0.01,
