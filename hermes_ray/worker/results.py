@@ -6,7 +6,6 @@ import asyncio
 import inspect
 from concurrent.futures import Future
 from contextlib import AsyncContextDecorator, ContextDecorator
-from itertools import islice
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
@@ -14,14 +13,14 @@ __all__ = ["is_unfinished", "result_of"]
 
 _NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip)
 _MANY = (list, tuple, set)
-_MOST_LOOKED_AT = 1_000
+_MOST_LOOKED_AT = 1_000  # before a handler goes on; more are looked at where they are awaited
 _MOST_STEPS = 100  # of what an awaitable returns, which may be another
 
 
 def is_unfinished(result: Any) -> bool:
     """Whether ``result``, a handler's, means work that may not have been done yet: then ``result_of`` it is to run."""
     if isinstance(result, _MANY):
-        return any(_is_one_unfinished(each) for each in islice(result, _MOST_LOOKED_AT))
+        return len(result) > _MOST_LOOKED_AT or any(map(_is_one_unfinished, result))
     return _is_one_unfinished(result)
 
 
@@ -33,17 +32,18 @@ def _is_of_process_pool(result: Any) -> bool:
     return type(result).__module__ == "multiprocessing.pool" and hasattr(result, "wait")
 
 
-async def result_of(result: Any) -> None:
+async def result_of(result: Any, steps: int = _MOST_STEPS) -> None:
     """Return once what a handler has returned is done: awaitables of any kind, futures of a pool, and what they return.
 
-    Raises what they raise, and ``TypeError`` for a generator or a context manager: nothing of it has run.
+    Raises what they raise, and ``TypeError`` for a generator or a context manager: nothing of it has run. Awaitables
+    may return others, and lists of them, ``steps`` deep.
     """
-    if isinstance(result, _MANY):
-        for each in result:
-            if _is_one_unfinished(each):
-                await result_of(each)
-        return
-    for _ in range(_MOST_STEPS):
+    for step in range(steps):
+        if isinstance(result, _MANY):
+            for each in result:
+                if _is_one_unfinished(each):
+                    await result_of(each, steps - step - 1)
+            return
         if not _is_one_unfinished(result):
             return
         former = result

@@ -35,7 +35,8 @@ class Account:
     """A user who may do as much as the test says."""
 
     def __init__(self, broker: LocalBroker, vhost_url: str) -> None:
-        self._broker, self._vhost, self._name = broker, vhost_url.rpartition("/")[2], "narrow"
+        self._broker, self._vhost = broker, vhost_url.rpartition("/")[2]
+        self._name = f"of-{self._vhost}"
         self.url = vhost_url.replace("guest:guest", f"{self._name}:{self._name}")
         ctl(broker, "add_user", self._name, self._name)
 

@@ -38,6 +38,9 @@ class Work:
     async def twice(self) -> Awaitable[None]:
         return self.later()
 
+    async def in_a_list(self) -> list[Any]:
+        return [None, self.later()]
+
 
 class Wanted:
     """What can be awaited, and is no coroutine."""
@@ -52,6 +55,9 @@ class Wanted:
 PASSED_ON: dict[str, Callable[[Work], Any]] = {
     "a coroutine": Work.later,
     "a coroutine that returns another": Work.twice,
+    "a coroutine that returns a list of others": Work.in_a_list,
+    "a list with a coroutine": lambda work: [None, work.later()],
+    "a long list with a coroutine at its end": lambda work: [*[None] * 2_000, work.later()],
     "an object that can be awaited": Wanted,
     "the future of a pool": lambda work: POOL.submit(work.run),
 }
