@@ -96,11 +96,9 @@ class HandlerThreads(ThreadPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As any executor does."""
         asker = asked_by.get(None)
-        return (
-            super().submit(fn, *args, **kwargs)
-            if asker is None
-            else super().submit(self._work_for, asker, fn, *args, **kwargs)
-        )
+        if asker is None:
+            return super().submit(fn, *args, **kwargs)
+        return super().submit(self._work_for, asker, fn, *args, **kwargs)
 
     @property
     def are_kept(self) -> bool:
