@@ -10,9 +10,12 @@ from hypothesis import settings
 
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.errors import HermesError
-from tests.support.rabbitmqctl import ctl
+from tests.support.rabbitmqctl import remake_vhosts
 
-PREPARED_VHOST_COUNT = 80
+# One command makes so many and removes as many that are done with: each command is half a second of a core, and what
+# tests leave in a virtual host keeps the node busy.
+VHOSTS_AT_ONCE = 20
+KEPT_VHOST_COUNT = 60  # some serve a whole file
 
 # The same examples on every machine (hypothesis has other defaults where CI is set); new ones, and more of them, in
 # `make test-all`. Properties may take their time: a busy machine is no failure.
@@ -32,7 +35,7 @@ def width_of_a_pipe() -> Iterator[None]:
 def broker() -> Iterator[LocalBroker]:
     """A private RabbitMQ node; restart or kill only one of your own."""
     try:
-        node = LocalBroker(vhosts=[f"test-{number}" for number in range(PREPARED_VHOST_COUNT)])
+        node = LocalBroker()
         node.start()
     except HermesError as error:
         pytest.fail(str(error), pytrace=False)
@@ -47,11 +50,14 @@ def new_vhost(broker: LocalBroker) -> Callable[[], str]:
 
     def new() -> str:
         number = next(numbers)
-        name = f"test-{number}"
-        if number >= PREPARED_VHOST_COUNT:
-            ctl(broker, "add_vhost", name)
-            ctl(broker, "set_permissions", "--vhost", name, "guest", ".*", ".*", ".*")
-        return name
+        if number % VHOSTS_AT_ONCE == 0:
+            old = number - KEPT_VHOST_COUNT
+            remake_vhosts(
+                broker,
+                made=range(number, number + VHOSTS_AT_ONCE),
+                removed=range(old, old + VHOSTS_AT_ONCE) if old >= 0 else range(0),
+            )
+        return f"test-{number}"
 
     return new
 

@@ -21,3 +21,20 @@ def ctl(broker: LocalBroker, *arguments: str) -> str:
         words = " ".join((result.stderr or result.stdout).split())
         raise OperationFailed(f"rabbitmqctl {arguments[0]} failed: {words}")
     return result.stdout
+
+
+def remake_vhosts(broker: LocalBroker, *, made: range, removed: range) -> None:
+    """Make the virtual hosts ``test-{number}`` for each of ``made`` and remove those of ``removed``, all at once."""
+    ctl(
+        broker,
+        "eval",
+        f"""
+        Name = fun(Number) -> list_to_binary("test-" ++ integer_to_list(Number)) end,
+        [ok = rabbit_vhost:delete(Name(N), <<"guest">>) || N <- {list(removed)}],
+        [begin
+            ok = rabbit_vhost:add(Name(N), <<"guest">>),
+            ok = rabbit_auth_backend_internal:set_permissions(
+                <<"guest">>, Name(N), <<".*">>, <<".*">>, <<".*">>, <<"guest">>)
+         end || N <- {list(made)}].
+        """,
+    )
