@@ -22,7 +22,8 @@ from hermes_ray.cluster.capacity import ClusterView
 from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_running_cluster
 from hermes_ray.config.loading import parse_command
-from hermes_ray.config.settings import Config, worker_resources
+from hermes_ray.config.policy_params import worker_resources
+from hermes_ray.config.settings import Config
 from hermes_ray.config.sizes import amounts_text
 from hermes_ray.core.allocate import Want, allocate
 from hermes_ray.core.model import Capacity

@@ -24,8 +24,7 @@ from hermes_ray.config.names import (
 from hermes_ray.config.queue_arguments import ArgumentValue, schema
 from hermes_ray.config.tls import TlsConfig
 from hermes_ray.config.urls import is_host, with_parameters
-from hermes_ray.core.model import ThresholdRule, TopicParams
-from hermes_ray.core.resources import Resources
+from hermes_ray.core.model import ThresholdRule
 
 __all__ = ["BrokerConfig", "Config", "DeploymentConfig", "MetricsConfig", "RetryConfig", "ScalingConfig"]
 __all__ += [
@@ -34,8 +33,6 @@ __all__ += [
     "WorkerConfig",
     "WorkersConfig",
     "knob",
-    "topic_params",
-    "worker_resources",
 ]
 
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
@@ -296,25 +293,3 @@ class Config:
     def queue_of(self, topic: str) -> str:
         """The queue of ``topic``; of its name where none is set, as in topics that were not loaded."""
         return self.topics[topic].queue or topic
-
-
-def topic_params(topic: str, cfg: TopicConfig, concurrency: int) -> TopicParams:
-    """What the policy needs of ``cfg``; ``concurrency`` is slots per worker, known once the handler's kind is."""
-    return TopicParams(
-        topic=topic,
-        policy=cfg.scaling.policy,
-        weight=cfg.weight,
-        latency_objective_s=cfg.latency_objective_s,
-        latency_objective_ratio=cfg.latency_objective_ratio,
-        workers_min=cfg.workers.min,
-        workers_max=cfg.workers.max,
-        concurrency=concurrency,
-        worker=worker_resources(cfg.worker),
-        threshold=ThresholdRule(**dataclasses.asdict(cfg.scaling.threshold)),
-    )
-
-
-def worker_resources(worker: WorkerConfig) -> Resources:
-    """What Ray reserves for one worker, amounts above 0 only, in ten-thousandths as Ray counts."""
-    named = {"CPU": worker.num_cpus, "memory": float(worker.memory or 0), **worker.resources}
-    return {name: round(amount, 4) for name, amount in named.items() if amount > 0}

@@ -17,7 +17,8 @@ from hermes_ray.cluster.capacity import node_totals
 from hermes_ray.cluster.client import AlreadyStarted, Deployment, Gone, Refused, Silent
 from hermes_ray.cluster.connect import rejoin_cluster
 from hermes_ray.cluster.packages import has_own_copy, job_environment, lost_packages
-from hermes_ray.config.settings import Config, worker_resources
+from hermes_ray.config.policy_params import worker_resources
+from hermes_ray.config.settings import Config
 from hermes_ray.config.sizes import amounts_text
 from hermes_ray.core.resources import fit_count, free_of, size_of
 from hermes_ray.deploy.changes import Change, applied, compare

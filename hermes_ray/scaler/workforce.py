@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from hermes_ray.config.settings import topic_params
+from hermes_ray.config.policy_params import topic_params
 from hermes_ray.core.model import TopicParams
 from hermes_ray.core.resources import Resources, Size, size_of
 from hermes_ray.scaler.lifecycle import Limits, Team, silence_s, team_of

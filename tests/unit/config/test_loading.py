@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from hermes_ray.config.loading import load, parse_command, split_words
+from hermes_ray.config.policy_params import topic_params
 from hermes_ray.config.schema import schema_rows
-from hermes_ray.config.settings import Config, ThresholdConfig, topic_params
+from hermes_ray.config.settings import Config, ThresholdConfig
 from hermes_ray.core.model import ThresholdRule
 from hermes_ray.errors import UserMistake
 
