@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,6 +15,7 @@ from hermes_ray.broker.late_queues import LateQueues
 from hermes_ray.broker.link import Link
 from hermes_ray.broker.outgoing import Outgoing
 from hermes_ray.broker.properties import Properties
+from hermes_ray.broker.publish_turns import PublishTurns
 from hermes_ray.broker.refusals import may_break
 from hermes_ray.broker.silent_queues import SilentQueues
 from hermes_ray.broker.size_limits import SizeLimits
@@ -27,9 +28,7 @@ log = Log(__name__)
 
 OnAnswer = Callable[["Answer", str], None]
 
-_LEAST_TURN_S, _MOST_TURN_S = 0.5, 30.0  # for the confirms of one turn, before the next begins all the same
 _RENEW_AFTER_S = 300.0  # a connection on which a queue was full: RabbitMQ 3.10 goes on refusing on it when it is not
-_ROUND_TRIPS = 4  # that a turn is at least
 _OF_A_CONNECTION = "5"  # begins the reasons for which a broker ends one over something that was sent
 
 
@@ -60,12 +59,10 @@ class Publisher:
     Every publish is mandatory and confirmed. One that was sent when the connection broke is sent again on the next:
     its first copy may have arrived. While the broker blocks the connection (an alarm) what is not sent yet waits here.
 
-    What may close the channel is sent alone, in turns with all that waits meanwhile: a first message to a queue that
-    has to be declared, and suspects, which had no answer when the broker closed a channel over one of them. So it
-    closes the next channel over one that is known, and nobody else is hurt. A turn is over after a while all the same,
-    since an answer may never come; where refusals take longer than that, turns get longer.
-
-    Where what was sent is not wanted any more before it has an answer, see ``SilentQueues``.
+    What may close the channel is sent alone, see ``PublishTurns``: a first message to a queue that has to be declared,
+    and suspects, which had no answer when the broker closed a channel over one of them. So it closes the next channel
+    over one that is known, and nobody else is hurt. Where what was sent is not wanted any more before it has an answer,
+    see ``SilentQueues``.
 
     ``wait_rungs_ms``: the delays of the retries that found their wait queue, for any thread to read. A delay leaves it
     when its queue is gone, until that is declared again.
@@ -77,15 +74,11 @@ class Publisher:
             loop, urls, name=name, on_open=self._on_open, on_lost=self._on_lost, on_refused=self._on_refused, wire=wire
         )
         self._channel: Channel | None = None
-        self._waiting: deque[_Entry] = deque()
-        self._alone: deque[_Entry] = deque()
-        self._is_one = False  # what is on its way is one of those
+        self._turns = PublishTurns[_Entry](lambda entry: entry.is_suspect or self._may_close(entry.message))
         self._sent: OrderedDict[int, _Entry] = OrderedDict()
         self._returned: Counter[tuple[str, str | None]] = Counter()
         self._queues = LateQueues()
         self._silent = SilentQueues[_Entry]()
-        self._sent_s = 0.0
-        self._turn_s = _LEAST_TURN_S
         self._opened_s = 0.0
         self._is_looking = False  # whether somebody looks when the turn has taken its time
         self._connection: object = None
@@ -98,7 +91,7 @@ class Publisher:
     @property
     def lost_reason(self) -> str | None:
         """Why what waits cannot be sent; None where it can, or nothing waits. For any thread."""
-        return self._blocked_by or (self._lost_reason if self._waiting or self._alone else None) or self._silent.reason
+        return self._blocked_by or (self._lost_reason if self._turns.is_waiting else None) or self._silent.reason
 
     def publish(self, message: Outgoing, on_answer: OnAnswer, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Send ``message``; ``on_answer`` is called in the I/O thread with what the broker has answered, and its words.
@@ -106,8 +99,7 @@ class Publisher:
         What it raises is logged and has no other effect. What is not ``is_wanted`` any more when its turn comes, or at
         ``withdraw``, is not sent.
         """
-        entry = _Entry(message, on_answer, is_wanted)
-        (self._alone if self._may_close(message) else self._waiting).append(entry)
+        self._turns.add(_Entry(message, on_answer, is_wanted))
         if self._channel is None:
             self._link.open()
         else:
@@ -115,8 +107,7 @@ class Publisher:
 
     def withdraw(self) -> None:
         """Forget what waits and is not wanted any more, and of what was sent all but that it has no answer."""
-        self._waiting = deque(entry for entry in self._waiting if entry.is_wanted())
-        self._alone = deque(entry for entry in self._alone if entry.is_wanted())
+        self._turns.keep(lambda entry: entry.is_wanted())
         self._silent.next_round(lambda entry: entry.is_wanted())
         for entry in self._sent.values():
             if not entry.is_forgotten and not entry.is_wanted():
@@ -126,8 +117,7 @@ class Publisher:
 
     def forget(self) -> None:
         """Drop what has no answer yet: the deliveries it belongs to went back to the broker."""
-        self._waiting.clear()
-        self._alone.clear()
+        self._turns.clear()
         self._silent.clear()
         # Their answers still come, and must not be taken for those of later copies with the same ids.
         for entry in self._sent.values():
@@ -138,24 +128,21 @@ class Publisher:
         self._link.close(on_closed)
 
     def _on_open(self, channel: Channel) -> None:
-        if channel.connection is not self._connection:
-            self._connection, self._blocked_by = channel.connection, None
-            channel.connection.add_on_connection_blocked_callback(
-                lambda _, frame: self._on_blocked(frame.method.reason)
-            )
-            channel.connection.add_on_connection_unblocked_callback(lambda _, _frame: self._on_blocked(None))
+        connection = channel.connection
+        if connection is not self._connection:
+            self._connection, self._blocked_by = connection, None
+            connection.add_on_connection_blocked_callback(lambda _, frame: self._on_blocked(frame.method.reason))
+            connection.add_on_connection_unblocked_callback(lambda _, _frame: self._on_blocked(None))
         self._wire.hear_answers(channel, self._on_return, self._on_confirm, lambda _frame: self._on_ready(channel))
 
     def _on_ready(self, channel: Channel) -> None:
         self._link.ready()
-        self._channel, self._opened_s = channel, time.monotonic()
-        self._next_tag = 1
+        self._channel, self._opened_s, self._next_tag = channel, time.monotonic(), 1
         self._queues.begin()
-        self._waiting.extend(self._silent.clear())
+        self._turns.add_together(self._silent.clear())
         self._lost_reason = None
-        self._alone.extend(entry for entry in self._waiting if self._may_close(entry.message))
-        self._waiting = deque(entry for entry in self._waiting if not self._may_close(entry.message))
-        if not self._waiting and not self._alone:
+        self._turns.sort()
+        if not self._turns.is_waiting:
             self._link.working()
         self._go_on()
 
@@ -170,9 +157,7 @@ class Publisher:
 
     def _is_turn_of_others(self) -> bool:
         """Whether answers are waited for before anything else is sent; not for ever, as one may never come."""
-        if not (self._sent and (self._is_one or self._alone)):
-            return False
-        left_s = self._sent_s + self._turn_s - time.monotonic()
+        left_s = self._turns.left_s(time.monotonic()) if self._sent else 0.0
         if left_s > 0 and not self._is_looking:
             self._is_looking = True
             self._loop.call_later(left_s, self._look_again)
@@ -185,32 +170,27 @@ class Publisher:
     def _go_on(self) -> None:
         """Send all that waits; but what is sent alone, and what waits meanwhile, each when the other is answered."""
         while self._channel is not None and self._blocked_by is None and not self._is_turn_of_others():
-            while self._alone and not (self._alone[0].is_suspect or self._may_close(self._alone[0].message)):
-                self._waiting.append(self._alone.popleft())
-            if self._alone and not (self._is_one and self._waiting):
-                self._is_one = True
-                self._send(self._channel, self._alone.popleft(), self._alone)
-            else:
-                self._is_one = False
-                if not self._waiting:
+            entries = self._turns.take()
+            if not entries:
+                return
+            for number, entry in enumerate(entries):
+                if not self._send(self._channel, entry):  # it is closing: what is not sent comes with the next
+                    self._channel = None
+                    self._turns.put_back(entries[number:])
                     return
-                for _ in range(len(self._waiting)):
-                    if self._channel is not None:
-                        self._send(self._channel, self._waiting.popleft(), self._waiting)
 
-    def _send(self, channel: Channel, entry: _Entry, came_from: deque[_Entry]) -> None:
+    def _send(self, channel: Channel, entry: _Entry) -> bool:
+        """Whether it is sent, or need not be any more; not where ``channel`` is closing."""
         message = entry.message
         if not entry.is_wanted() or (self._silent.reason and self._silent.hold_back(message.queue, entry)):
-            return
+            return True
         absent = None if message.declare is None else self._queues.why_absent(message.queue, time.monotonic())
         if absent is not None:
             self._loop.call_later(0, lambda: self._answer(entry, Answer.RETURNED, absent))
-            return
+            return True
         why = self._sizes.why_too_large(channel, message)
-        if not why and not channel.is_open:  # it is closing: what is not sent comes with the next
-            came_from.appendleft(entry)
-            self._channel = None
-            return
+        if not why and not channel.is_open:
+            return False
         try:
             if not why:
                 self._put_on_wire(channel, message)
@@ -224,7 +204,9 @@ class Publisher:
                 self._silent.sent(message.queue)
             self._sent[self._next_tag] = entry
             self._next_tag += 1
-            self._sent_s = entry.sent_s = time.monotonic()
+            entry.sent_s = time.monotonic()
+            self._turns.sent(entry.sent_s)
+        return True
 
     def _put_on_wire(self, channel: Channel, message: Outgoing) -> None:
         if (arguments := self._queues.to_declare(message)) is not None:
@@ -243,23 +225,21 @@ class Publisher:
         if not is_multiple:
             entry = self._sent.pop(tag, None)
             if entry is not None:
-                if self._turn_s > _LEAST_TURN_S:
-                    self._turn_s = max(
-                        _LEAST_TURN_S, min(self._turn_s, _ROUND_TRIPS * (time.monotonic() - entry.sent_s))
-                    )
+                if self._turns.is_long:
+                    self._turns.answered(time.monotonic() - entry.sent_s)
                 self._heard(entry, answer)
         else:
             while self._sent and next(iter(self._sent)) <= tag:
                 _, entry = self._sent.popitem(last=False)
                 self._heard(entry, answer)
-        if self._is_one or self._alone or self._waiting:
+        if self._turns.is_ordered:
             self._go_on()
         if not is_ack and not self._sent and time.monotonic() - self._opened_s > _RENEW_AFTER_S:
             self._link.reset("a queue was full for long")
 
     def _heard(self, entry: _Entry, answer: Answer) -> None:
         if self._silent.reason:
-            self._waiting.extend(self._silent.heard(entry.message.queue))
+            self._turns.add_together(self._silent.heard(entry.message.queue))
         self._answer(entry, answer)
 
     def _answer(self, entry: _Entry, answer: Answer, words: str = "") -> None:
@@ -293,25 +273,19 @@ class Publisher:
         is_of_queue = self._queues.refused(reason)  # then all that was on its way is sent again
         is_one, sent = len(self._sent) == 1, self._take_sent()  # those that nobody waits for may be to blame too
         is_known = is_of_queue or (is_of_size and any(self._sizes.is_body_too_large(each.message) for each in sent))
-        self._make_turns_long_enough(sent)
+        self._turns.refused([each.sent_s for each in sent], time.monotonic())
         # Where a whole connection ends nothing says over what: once is not enough to blame who was on its way alone.
         if is_one and sent and not is_of_queue and (sent[0].is_suspect or not reason.startswith(_OF_A_CONNECTION)):
             self._answer(sent[0], Answer.REFUSED, reason)
         else:
             for each in sent:
                 each.is_suspect = not is_known
-            (self._waiting if is_known else self._alone).extendleft(reversed(sent))
-
-    def _make_turns_long_enough(self, refused: Sequence[_Entry]) -> None:
-        """Where a turn was over before the refusal came, several suspects went on their way together."""
-        if len(refused) > 1 and self._is_one:
-            took_s = time.monotonic() - sorted(each.sent_s for each in refused)[-2]
-            self._turn_s = min(_MOST_TURN_S, max(self._turn_s, _ROUND_TRIPS * took_s))
+            self._turns.put_first(sent, is_alone=not is_known)
 
     def _on_lost(self, reason: str) -> None:
         self._lost_reason, self._blocked_by = reason, None
         self._sizes = SizeLimits()  # the next broker may take more
-        (self._alone if self._is_one else self._waiting).extendleft(reversed(self._take_sent()))
+        self._turns.put_back(self._take_sent())
 
     def _take_sent(self) -> list[_Entry]:
         """What has no answer, and gets none on this channel any more."""

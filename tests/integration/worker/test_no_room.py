@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from hermes_ray import Message
-from hermes_ray.broker import delivery_watch, publisher
+from hermes_ray.broker import delivery_watch, publish_turns, publisher
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import main_arguments, queue_arguments
@@ -129,7 +129,7 @@ def test_replies_over_which_connections_end_are_told_apart_however_slow_the_brok
     vhost_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Turns are far shorter than a round trip at first: two of them are on their way together."""
-    monkeypatch.setattr(publisher, "_LEAST_TURN_S", 1e-6)
+    monkeypatch.setattr(publish_turns, "_LEAST_TURN_S", 1e-6)
 
     def answer(message: Message) -> None:
         message.reply(b"x")
