@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 __all__ = ["PublishTurns"]
@@ -44,19 +44,15 @@ class PublishTurns(Generic[T]):
         """Whether refusals have made turns longer."""
         return self._turn_s > _LEAST_TURN_S
 
-    def add(self, one: T) -> None:
-        """It waits, behind the others of its kind."""
-        (self._alone if self._goes_alone(one) else self._together).append(one)
-
-    def add_together(self, ones: Iterable[T]) -> None:
-        """They wait with those that are sent together, whatever they are."""
-        self._together.extend(ones)
+    def add(self, *ones: T) -> None:
+        """They wait, each behind the others of its kind."""
+        for one in ones:
+            (self._alone if self._goes_alone(one) else self._together).append(one)
 
     def sort(self) -> None:
         """More may have to go alone than before, as on a new channel."""
         together, self._together = self._together, deque()
-        for one in together:
-            self.add(one)
+        self.add(*together)
 
     def put_back(self, ones: Sequence[T]) -> None:
         """They are the next ones of the kind whose turn it was."""

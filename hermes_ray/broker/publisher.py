@@ -139,9 +139,9 @@ class Publisher:
         self._link.ready()
         self._channel, self._opened_s, self._next_tag = channel, time.monotonic(), 1
         self._queues.begin()
-        self._turns.add_together(self._silent.clear())
         self._lost_reason = None
         self._turns.sort()
+        self._turns.add(*self._silent.clear())
         if not self._turns.is_waiting:
             self._link.working()
         self._go_on()
@@ -239,7 +239,7 @@ class Publisher:
 
     def _heard(self, entry: _Entry, answer: Answer) -> None:
         if self._silent.reason:
-            self._turns.add_together(self._silent.heard(entry.message.queue))
+            self._turns.add(*self._silent.heard(entry.message.queue))
         self._answer(entry, answer)
 
     def _answer(self, entry: _Entry, answer: Answer, words: str = "") -> None:

@@ -10,8 +10,7 @@ from hermes_ray.broker.publish_turns import PublishTurns
 def turns_of(names: str) -> PublishTurns[str]:
     """Capitals go alone."""
     turns = PublishTurns[str](str.isupper)
-    for name in names:
-        turns.add(name)
+    turns.add(*names)
     return turns
 
 
@@ -27,8 +26,7 @@ def test_what_goes_alone_takes_turns_with_all_others_together() -> None:
 def test_what_need_not_go_alone_any_more_goes_with_the_others() -> None:
     alone = {"a", "b"}
     turns = PublishTurns[str](alone.__contains__)
-    for name in "abc":
-        turns.add(name)
+    turns.add(*"abc")
     assert turns.take() == ["a"]
     alone.clear()
     assert turns.take() == ["c", "b"]
@@ -37,8 +35,7 @@ def test_what_need_not_go_alone_any_more_goes_with_the_others() -> None:
 def test_what_has_to_go_alone_on_another_channel_does() -> None:
     alone = set[str]()
     turns = PublishTurns[str](alone.__contains__)
-    for name in "abc":
-        turns.add(name)
+    turns.add(*"abc")
     alone.add("b")
     turns.sort()
     assert [turns.take(), turns.take()] == [["b"], ["a", "c"]]
