@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hermes_ray.broker.consumer import FLUSH_DELAY_S
+from hermes_ray.broker.ack_pace import FLUSH_DELAY_S
 from hermes_ray.cli.serve import SCALER_WAIT_S
 from hermes_ray.cluster.packages import KEPT_FOR_S
 from hermes_ray.config.settings import DAY_S, Config, WorkerConfig
@@ -41,7 +41,7 @@ BACKOFFS = ", ".join(f"{FIRST_BACKOFF_S * factor:g} s" for factor in (1, 2, 4))
         ("configuration", f"each {MOST_S:g} s at most"),
         ("configuration", f"tried again after {BACKOFFS}, up to {MAX_BACKOFF_S / 60:g} minutes"),
         ("design", f"{LEAST_S:g} to {MOST_S:g} s"),
-        ("design", f"acks of {FLUSH_DELAY_S * 1000:g} ms (`broker/consumer.py`) share frames"),
+        ("design", f"acks of {FLUSH_DELAY_S * 1000:g} ms (`broker/ack_pace.py`) share frames"),
         ("handlers", f"`worker.drain_timeout_s` ({WORKER.drain_timeout_s / 60:g} minutes)"),
         ("troubleshooting", f"replaced after {REPLACED_AFTER_S:g} s and killed after `worker.silent_timeout_s`"),
     ],
