@@ -11,7 +11,7 @@ from bisect import bisect_right
 
 from hermes_ray.config.settings import ACK_LIMIT_RATIO
 
-__all__ = ["Ages", "ack_limit_s", "ack_timeout_of", "consume_arguments", "is_refusal_of_classic"]
+__all__ = ["AckTimeout", "Ages"]
 
 _BY_CONSUMER = (4, 3)  # from this version on quorum queues heed what consumers say, and classic ones wait for ever
 _FOR_EVER_MS = 10**12  # 31 years; 2^62 ends the leader of the queue (4.3.6)
@@ -46,40 +46,47 @@ class Ages:
             del self._since_s[:found], self._tags[:found]
 
 
-def ack_limit_s(timeout_s: float | None, version: str, *, is_classic: bool) -> float | None:
-    """Within which a delivery is to be settled where the broker waits for ``timeout_s``: 0.9 of it; None: no limit.
+class AckTimeout:
+    """How long a broker of ``version`` waits for the deliveries of one queue: ``timeout_s``, None for ever.
 
-    30 minutes: within 27. From RabbitMQ 4.3 on nobody waits for those of a classic queue.
+    ``is_classic``: whether the queue is, as far as it is known.
     """
-    if timeout_s is None or (is_classic and _number(version) >= _BY_CONSUMER):
-        return None
-    return ACK_LIMIT_RATIO * timeout_s
 
+    def __init__(self, timeout_s: float | None, *, is_classic: bool) -> None:
+        self._timeout_s = timeout_s
+        self._is_classic = is_classic
+        self.version = ""
 
-def consume_arguments(timeout_s: float | None, version: str, *, is_classic: bool) -> dict[str, int]:
-    """What a consumer is declared with, so that the broker waits for ``timeout_s``: from RabbitMQ 4.3 on it listens.
+    @property
+    def limit_s(self) -> float | None:
+        """Within which a delivery is to be settled: 0.9 of the time; None: no limit.
 
-    Without a time of ours the broker's own would count there, and it does not tell it. A classic queue refuses the
-    argument: see ``is_refusal_of_classic``.
-    """
-    if is_classic or _number(version) < _BY_CONSUMER:
-        return {}
-    return {"x-consumer-timeout": _FOR_EVER_MS if timeout_s is None else round(1000 * timeout_s)}
+        30 minutes: within 27. From RabbitMQ 4.3 on nobody waits for those of a classic queue.
+        """
+        if self._timeout_s is None or (self._is_classic and _number(self.version) >= _BY_CONSUMER):
+            return None
+        return ACK_LIMIT_RATIO * self._timeout_s
 
+    @property
+    def consume_arguments(self) -> dict[str, int]:
+        """What a consumer is declared with, so that the broker waits for so long: from RabbitMQ 4.3 on it listens.
 
-def is_refusal_of_classic(reason: str) -> bool:
-    """Whether the broker has refused the argument above: so it does where a queue is none of quorum type."""
-    return "x-consumer-timeout" in reason
+        Without a time of ours the broker's own would count there, and it does not tell it. A classic queue refuses the
+        argument.
+        """
+        if self._is_classic or _number(self.version) < _BY_CONSUMER:
+            return {}
+        return {"x-consumer-timeout": _FOR_EVER_MS if self._timeout_s is None else round(1000 * self._timeout_s)}
 
+    def learn(self, reason: str) -> None:
+        """The broker has ended a channel for ``reason``, which may be that it has waited so long.
 
-def ack_timeout_of(reason: str) -> float | None:
-    """How long the broker waits, in seconds, where it has ended a channel for having waited so long; else None.
-
-    In its words: ``PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000
-    ms.``: 1800.
-    """
-    found = _TIMED_OUT.search(reason)
-    return int(found[1]) / 1000 if found else None
+        In its words: ``PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used:
+        1800000 ms.``: 1800 s. Or that it refuses what a consumer was declared with, as where a queue is classic.
+        """
+        self._is_classic = self._is_classic or "x-consumer-timeout" in reason
+        if found := _TIMED_OUT.search(reason):
+            self._timeout_s = int(found[1]) / 1000
 
 
 def _number(version: str) -> tuple[int, ...]:

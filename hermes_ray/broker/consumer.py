@@ -16,7 +16,7 @@ from typing import Protocol
 from pika.channel import Channel
 
 from hermes_ray.broker.ack_pace import FLUSH_DELAY_S, AckPace
-from hermes_ray.broker.ages import ack_limit_s, ack_timeout_of, consume_arguments, is_refusal_of_classic
+from hermes_ray.broker.ages import AckTimeout
 from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.declaring import declare_main
 from hermes_ray.broker.delivery import Delivery
@@ -74,7 +74,8 @@ class Consumer:
         self._spec = spec
         self._slots = slots
         self._prefetch_bytes = prefetch_bytes
-        self._ack_timeout_s = broker.ack_timeout_s
+        is_classic = main_arguments(spec) is not None and spec.queue_type == "classic"  # as far as it is known
+        self._ack_timeout = AckTimeout(broker.ack_timeout_s, is_classic=is_classic)
         self._on_change = on_change
         self.on_forgotten: Callable[[], None] = lambda: None
         self._concurrency = concurrency
@@ -105,8 +106,6 @@ class Consumer:
         self._settler.most_bytes = prefetch_bytes
         self._channel: Channel | None = None
         self._epoch = 0
-        self._version = ""
-        self._is_classic = main_arguments(spec) is not None and spec.queue_type == "classic"  # as far as it is known
         self._mean_bytes = 0.0
         self._batch: list[Delivery] = []
         self._settlements: deque[tuple[Delivery, Outcome]] = deque()
@@ -224,13 +223,11 @@ class Consumer:
 
     def _on_open(self, channel: Channel) -> None:
         self._channel = channel
-        self._version = str(channel.connection.server_properties.get("version", ""))
-        self._settler.ack_limit_s = ack_limit_s(self._ack_timeout_s, self._version, is_classic=self._is_classic)
-        self._epoch = self._settler.begin(channel)
+        self._ack_timeout.version = str(channel.connection.server_properties.get("version", ""))
+        self._epoch = self._settler.begin(channel, self._ack_timeout.limit_s)
         channel.add_on_cancel_callback(lambda _frame: self._link.reset("the broker cancelled the consumer"))
         declare_main(channel, self._spec, self._lost_reason)
-        arguments = consume_arguments(self._ack_timeout_s, self._version, is_classic=self._is_classic)
-        self._subscription.begin(channel, self._epoch, arguments)
+        self._subscription.begin(channel, self._epoch, self._ack_timeout.consume_arguments)
 
     def _look_at_ages(self) -> None:
         self._settler.look_at_ages(time.monotonic())
@@ -266,12 +263,9 @@ class Consumer:
 
     def _on_lost(self, reason: str) -> None:
         self._channel = None
-        self._is_classic = self._is_classic or is_refusal_of_classic(reason)
-        if timeout_s := ack_timeout_of(reason):
-            self._ack_timeout_s = timeout_s
-            self._settler.ack_limit_s = ack_limit_s(timeout_s, self._version, is_classic=self._is_classic)
+        self._ack_timeout.learn(reason)
         self._slots.take_back()  # the broker hands them to others now
-        self._settler.lose()
+        self._settler.lose(self._ack_timeout.limit_s)
         self.consuming = False
         self._lost_reason = reason
         self._batch = []

@@ -72,7 +72,7 @@ class Settler:
         self.overdue_tag = 0
         self.waited_tag = 0
         self._next_look_s = 0.0
-        self.ack_limit_s: float | None = HOLD_S
+        self._ack_limit_s: float | None = HOLD_S
         self.most_bytes = 1 << 26  # of those: beyond it none is kept for another try
 
     def adapt(self, spec: QueueSpec) -> None:
@@ -109,18 +109,20 @@ class Settler:
         """Deliveries whose bodies are kept."""
         return self._ledger.open_count - len(self.stuck.held)
 
-    def begin(self, channel: Channel) -> int:
-        """Deliveries are of this channel from now on; returns its epoch."""
+    def begin(self, channel: Channel, ack_limit_s: float | None) -> int:
+        """Deliveries are of this channel from now on, each to be settled within ``ack_limit_s``; returns its epoch."""
         self._channel = channel
+        self._ack_limit_s = ack_limit_s
         self._epoch += 1
         self._ledger = AckLedger()
-        self._ages = Ages(min(1.0, AGES_RATIO * (self.ack_limit_s or HOLD_S)))
+        self._ages = Ages(min(1.0, AGES_RATIO * (ack_limit_s or HOLD_S)))
         self.overdue_tag = self.waited_tag = 0
         return self._epoch
 
-    def lose(self) -> None:
-        """The channel is gone, and the broker has requeued all that was open on it."""
+    def lose(self, ack_limit_s: float | None) -> None:
+        """The channel is gone, and the broker has requeued all that was open; ``ack_limit_s``: as known now."""
         self._channel = None
+        self._ack_limit_s = ack_limit_s
         self.stuck.clear()
         self.following.clear()
         self._due.clear()
@@ -283,13 +285,13 @@ class Settler:
         What is held, or has waited for confirms, is given back before; a retry that is confirmed after all is another
         copy. In ``waited_tag``: up to where a handler should not begin any more, since too little time is left for it.
         """
-        limit_s = self.ack_limit_s or HOLD_S
+        limit_s = self._ack_limit_s or HOLD_S
         overdue = self._ages.before(now_s - limit_s)
         self._let_go_of([tag for tag in self.stuck.held if tag <= overdue])
         self._ages.forget(now_s - limit_s)
         if self.stuck.dead and self._channel is not None and self._channel.is_open:
             self._look_for_home_of_the_dead(self._channel, now_s)
-        if self.ack_limit_s is not None:
+        if self._ack_limit_s is not None:
             self.overdue_tag, self.waited_tag = overdue, self._ages.before(now_s - WAITED_RATIO * limit_s)
         late = [each for tag, each in self.following.items() if tag <= overdue]
         for each in late:
@@ -305,7 +307,7 @@ class Settler:
         """
         if delivery.epoch == self._epoch:
             return delivery.tag <= self.overdue_tag
-        return self.ack_limit_s is not None and running_s > self.ack_limit_s
+        return self._ack_limit_s is not None and running_s > self._ack_limit_s
 
     def _look_for_home_of_the_dead(self, channel: Channel, now_s: float) -> None:
         if now_s < self._next_look_s:

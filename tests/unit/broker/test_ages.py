@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hermes_ray.broker.ages import Ages, ack_limit_s, ack_timeout_of, consume_arguments
+from hermes_ray.broker.ages import AckTimeout, Ages
 
 LATE = "PRECONDITION_FAILED - delivery acknowledgement"
 
@@ -44,19 +44,31 @@ def test_a_day_of_deliveries_is_kept_to_the_second() -> None:
 def test_the_limit_and_what_a_consumer_says_follow_the_brokers_version(
     timeout_s: float | None, version: str, queue_type: str, limit_s: float | None, arguments: dict[str, int]
 ) -> None:
-    assert ack_limit_s(timeout_s, version, is_classic=queue_type == "classic") == limit_s
-    assert consume_arguments(timeout_s, version, is_classic=queue_type == "classic") == arguments
+    timeout = AckTimeout(timeout_s, is_classic=queue_type == "classic")
+    timeout.version = version
+    assert timeout.limit_s == limit_s
+    assert timeout.consume_arguments == arguments
 
 
 @pytest.mark.parametrize(
-    ("reason", "timeout_s"),
+    ("reason", "limit_s"),
     [
-        (f"406 {LATE} on channel 1 timed out. Timeout value used: 1800000 ms. This timeout value can be", 1800.0),
-        (f"406 {LATE} on channel 7 timed out. Timeout value used: 500 ms.", 0.5),
-        ("406 PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'", None),
-        ("the broker cancelled the consumer", None),
-        ("", None),
+        (f"406 {LATE} on channel 1 timed out. Timeout value used: 1800000 ms. This timeout value can be", 1620.0),
+        (f"406 {LATE} on channel 7 timed out. Timeout value used: 500 ms.", 0.45),
+        ("406 PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q'", 90.0),
+        ("the broker cancelled the consumer", 90.0),
+        ("", 90.0),
     ],
 )
-def test_how_long_the_broker_waited_is_in_its_words(reason: str, timeout_s: float | None) -> None:
-    assert ack_timeout_of(reason) == timeout_s
+def test_how_long_the_broker_waited_is_in_its_words(reason: str, limit_s: float) -> None:
+    timeout = AckTimeout(100.0, is_classic=False)
+    timeout.learn(reason)
+    assert timeout.limit_s == limit_s
+
+
+def test_that_a_queue_is_classic_is_learnt_from_what_the_broker_refuses() -> None:
+    timeout = AckTimeout(100.0, is_classic=False)
+    timeout.version = "4.3.6"
+    assert timeout.consume_arguments
+    timeout.learn("406 PRECONDITION_FAILED - invalid arg 'x-consumer-timeout' for queue 'q' in vhost '/'")
+    assert (timeout.consume_arguments, timeout.limit_s) == ({}, None)
