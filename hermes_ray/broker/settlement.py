@@ -6,7 +6,6 @@ confirmed them all: a crash in between duplicates, never loses.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,17 +19,16 @@ from hermes_ray.broker.ages import Ages
 from hermes_ray.broker.dead_letter_exchange import look_for_home
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.following import Following
-from hermes_ray.broker.outgoing import Outgoing, attempt_of, dead_letter, fresh, retry
+from hermes_ray.broker.leavings import made_by_handler, to_dead_queue, to_wait_queue
+from hermes_ray.broker.outgoing import attempt_of
 from hermes_ray.broker.properties import Properties
 from hermes_ray.broker.publisher import Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.settlement_counts import Kind, SettlementCounts
 from hermes_ray.broker.stuck import Stuck
-from hermes_ray.broker.topology import dead_queue, queue_arguments, wait_arguments, wait_queue
 from hermes_ray.broker.wire import DIRECT, Wire, room_bytes
-from hermes_ray.core.retry_rungs import retry_rung_ms
 from hermes_ray.logs import Log
-from hermes_ray.outcome import DeadLetter, Done, Outcome, Publish, Retry
+from hermes_ray.outcome import DeadLetter, Done, Outcome, Retry
 
 __all__ = ["Settler"]
 
@@ -198,7 +196,8 @@ class Settler:
     def _leave_behind(self, delivery: Delivery, outcome: Done | Retry | DeadLetter) -> None:
         match outcome:
             case Done(publishes=publishes):
-                Following(self, delivery, [self._made_by_handler(publish) for publish in publishes], "acked", outcome)
+                messages = [made_by_handler(self._spec, publish) for publish in publishes]
+                Following(self, delivery, messages, "acked", outcome)
             case Retry(error=error, traceback=traceback, reason=reason):
                 if attempt_of(Properties(delivery.raw)) < self._spec.max_attempts:
                     self._retry_later(delivery, outcome)
@@ -207,35 +206,13 @@ class Settler:
             case DeadLetter():
                 self.bury(delivery, outcome)
 
-    def _made_by_handler(self, publish: Publish) -> Outgoing:
-        is_reply = publish.topic is None
-        queue = publish.reply_to if publish.topic is None else self._spec.routes[publish.topic]
-        made = fresh(queue, publish.body, table=publish.table, id=publish.id, **publish.fields)
-        return replace(made, may_be_lost=is_reply)
-
     def _retry_later(self, delivery: Delivery, outcome: Retry) -> None:
-        spec = self._spec
-        delay_ms = retry_rung_ms(spec.rungs_ms, attempt_of(Properties(delivery.raw)), random.choice)
-        message = retry(
-            delivery,
-            queue=wait_queue(spec.queue, delay_ms),
-            delay_ms=delay_ms,
-            declare=wait_arguments(spec.queue, spec.queue_type, delay_ms) if spec.declare else None,
-        )
-        Following(self, delivery, [message], "retried", outcome)
+        Following(self, delivery, [to_wait_queue(self._spec, delivery)], "retried", outcome)
 
     def bury(self, delivery: Delivery, letter: DeadLetter) -> None:
         """Move ``delivery`` to the dead-letter queue."""
-        spec = self._spec
-        message = dead_letter(
-            delivery,
-            queue=dead_queue(spec.queue),
-            topic=spec.topic,
-            letter=letter,
-            declare=queue_arguments(spec.queue_type) if spec.declare else None,
-        )
         kind: Kind = "dead_lettered_attempts" if letter.reason in ("attempts", "timeout") else "dead_lettered_permanent"
-        Following(self, delivery, [message], kind, letter)
+        Following(self, delivery, [to_dead_queue(self._spec, delivery, letter)], kind, letter)
 
     def settled(self, delivery: Delivery, kind: Kind) -> None:
         """What ``delivery`` has left behind has arrived: its ack is due."""
