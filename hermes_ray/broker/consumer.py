@@ -21,6 +21,7 @@ from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.declaring import declare_main
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.delivery_watch import DeliveryWatch
+from hermes_ray.broker.held_bytes import HeldBytes
 from hermes_ray.broker.link import IoThread, Link, outlast
 from hermes_ray.broker.publisher import Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
@@ -73,7 +74,6 @@ class Consumer:
         self._lost_reason: str | None = None
         self._spec = spec
         self._slots = slots
-        self._prefetch_bytes = prefetch_bytes
         is_classic = main_arguments(spec) is not None and spec.queue_type == "classic"  # as far as it is known
         self._ack_timeout = AckTimeout(broker.ack_timeout_s, is_classic=is_classic)
         self._on_change = on_change
@@ -91,7 +91,8 @@ class Consumer:
             wire=wire,
         )
         self._publisher = Publisher(self._io.loop, broker.urls, name=f"{name}/publish", wire=wire)
-        self._settler = Settler(self._io.loop, spec, self._publisher, self._wake, wire)
+        self._held = HeldBytes(prefetch_bytes)
+        self._settler = Settler(self._io.loop, spec, self._publisher, held=self._held, on_due=self._wake, wire=wire)
         self._subscription = Subscription(
             wire,
             spec.queue,
@@ -103,10 +104,8 @@ class Consumer:
             stuck=self._settler.stuck,
             in_slots_count=lambda: self._settler.in_slots_count,
         )
-        self._settler.most_bytes = prefetch_bytes
         self._channel: Channel | None = None
         self._epoch = 0
-        self._mean_bytes = 0.0
         self._batch: list[Delivery] = []
         self._settlements: deque[tuple[Delivery, Outcome]] = deque()
         self._ending = False
@@ -179,7 +178,7 @@ class Consumer:
     @property
     def most_by_bytes(self) -> int:
         """How many deliveries as large as those held, or as the last ones, may be held together; one at least."""
-        return max(1, int(self._prefetch_bytes / max(1.0, self._mean_bytes)))
+        return self._held.most_count
 
     @property
     def held_count(self) -> int:
@@ -299,9 +298,8 @@ class Consumer:
 
     def _keep_within_bytes(self) -> None:
         """RabbitMQ ignores a prefetch in bytes: give back at once what is beyond, which was on its way."""
-        held = self._settler.held_bytes
-        self._mean_bytes = held / max(1, self._settler.body_count)
-        if held > self._prefetch_bytes and self.prefetch > self.most_by_bytes:
+        self._held.note_mean(self._settler.body_count)
+        if self._held.is_too_much and self.prefetch > self.most_by_bytes:
             self._subscription.change(self.most_by_bytes)
 
     def _wake(self) -> None:

@@ -19,6 +19,7 @@ from hermes_ray.broker.ages import Ages
 from hermes_ray.broker.dead_letter_exchange import look_for_home
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.following import Following
+from hermes_ray.broker.held_bytes import HeldBytes
 from hermes_ray.broker.leavings import made_by_handler, to_dead_queue, to_wait_queue
 from hermes_ray.broker.outgoing import attempt_of
 from hermes_ray.broker.properties import Properties
@@ -46,14 +47,22 @@ HOLD_S = 0.9 * 1800  # where a broker waits for ever: so long is it by default
 class Settler:
     """Settles the deliveries of one channel epoch at a time; lives in the I/O thread.
 
-    ``on_due`` is called when an ack became due outside ``apply``.
+    ``on_due`` is called when an ack became due outside ``apply``. Beyond the ``held`` bytes that there may be none is
+    kept for another try.
     """
 
     def __init__(
-        self, loop: IOLoop, spec: QueueSpec, publisher: Publisher, on_due: Callable[[], None], wire: Wire = DIRECT
+        self,
+        loop: IOLoop,
+        spec: QueueSpec,
+        publisher: Publisher,
+        *,
+        held: HeldBytes,
+        on_due: Callable[[], None],
+        wire: Wire = DIRECT,
     ) -> None:
         self.counts = SettlementCounts()
-        self.held_bytes = 0  # of the bodies and properties of what is open
+        self.held = held
         self.loop = loop
         self._spec = spec
         self.publisher = publisher
@@ -71,7 +80,6 @@ class Settler:
         self.waited_tag = 0
         self._next_look_s = 0.0
         self._ack_limit_s: float | None = HOLD_S
-        self.most_bytes = 1 << 26  # of those: beyond it none is kept for another try
 
     def adapt(self, spec: QueueSpec) -> None:
         """Retry and publish by ``spec`` from now on; what handlers have published by former routes still gets there."""
@@ -124,7 +132,7 @@ class Settler:
         self.stuck.clear()
         self.following.clear()
         self._due.clear()
-        self.held_bytes = 0
+        self.held.now = 0
         self.counts.given_back += self._ledger.open_count
         self._ledger = AckLedger()
         self.publisher.forget()
@@ -141,9 +149,7 @@ class Settler:
                 self._ledger.add(delivery.tag, delivery.tag)
         self._ages.note(time.monotonic(), last)
         self.counts.received += len(batch)
-        size = sum([len(delivery.body) + len(delivery.raw) for delivery in batch])
-        self.held_bytes += size
-        return size
+        return self.held.add(batch)
 
     def ours(self, delivery: Delivery) -> bool:
         """Whether ``delivery`` is of the channel there is, so that it can still be settled."""
@@ -161,7 +167,7 @@ class Settler:
                 self.counts.stale += 1
             elif outcome is None:
                 settle(delivery.tag)
-                self.held_bytes -= len(delivery.body) + len(delivery.raw)
+                self.held.now -= len(delivery.body) + len(delivery.raw)
                 acked += 1
             else:
                 try:
@@ -177,7 +183,7 @@ class Settler:
         for delivery in deliveries:
             if channel is not None and channel.is_open and self.ours(delivery):
                 self._nack(channel, delivery.tag)
-                self.held_bytes -= len(delivery.body) + len(delivery.raw)
+                self.held.drop(delivery)
 
     def _nack(self, channel: Channel, tag: int) -> None:
         channel.basic_nack(tag, requeue=True)
@@ -218,7 +224,7 @@ class Settler:
         """What ``delivery`` has left behind has arrived: its ack is due."""
         self._due[kind] += 1
         self._ledger.settle(delivery.tag)
-        self.held_bytes -= len(delivery.body) + len(delivery.raw)
+        self.held.drop(delivery)
         self._on_due()
 
     def hold(self, delivery: Delivery, kind: Kind, why: str) -> None:
@@ -228,13 +234,13 @@ class Settler:
         """
         log.warning("a message can be moved nowhere and stays in %s: %s", self._spec.queue, why)
         self.stuck.hold(delivery.tag, kind, why)  # without the body: there may be many
-        self.held_bytes -= len(delivery.body) + len(delivery.raw)
+        self.held.drop(delivery)
         if self._is_ending:
             self.let_go()
 
     def wait_for_room(self, delivery: Delivery, kind: Kind, queue: str, why: str) -> None:
         """There is no room in ``queue`` for what ``delivery`` leaves behind; it is in nobody's way from now on."""
-        if self.held_bytes > self.most_bytes or len(self.stuck.waiting) >= MOST_WAITING:
+        if self.held.is_too_much or len(self.stuck.waiting) >= MOST_WAITING:
             self.following[delivery.tag].close()
             self.hold(delivery, kind, why)
             return
