@@ -153,7 +153,7 @@ class Consumer:
         def stop() -> None:
             self._ending = True
             self.consuming = False
-            self._settler.let_go()
+            self._settler.stuck.end()
             self._subscription.end(stopped.set)
 
         self._io.call(stop)

@@ -102,7 +102,7 @@ class Following:
             self._send(reduced(message, settler.room_bytes))
         else:
             self.close()
-            settler.hold(delivery, self._kind, words)
+            settler.park(delivery, self._kind, words)
 
     def give_up(self) -> None:
         """The confirms come too late, or never: back to the queue."""

@@ -40,7 +40,6 @@ AGES_RATIO = 0.02  # of that time, to which ages are kept: of half an hour to th
 LEFT_RATIO = 0.05  # of that time, for the confirm of what was given up on at its end
 LEAST_ROOM_BYTES = 4_000  # of the smallest frame that AMQP has
 LOOK_FOR_HOME_EVERY_S = 1.0
-MOST_WAITING = 10_000  # for room, with what they are to leave behind
 HOLD_S = 0.9 * 1800  # where a broker waits for ever: so long is it by default
 
 
@@ -73,9 +72,8 @@ class Settler:
         self._ledger = AckLedger()
         self._ages = Ages()
         self._due: Counter[Kind] = Counter()  # settled, and counted when the acks are on the wire: else they come again
-        self.stuck = Stuck()
+        self.stuck = Stuck(spec.queue, self._requeue)
         self.following: dict[int, Following] = {}  # by tag, those that wait for confirms
-        self._is_ending = False
         self.overdue_tag = 0
         self.waited_tag = 0
         self._next_look_s = 0.0
@@ -98,12 +96,12 @@ class Settler:
     @property
     def in_slots_count(self) -> int:
         """Deliveries that are in a handler or wait for one, or whose outcome nobody has applied yet."""
-        return self._ledger.open_count - self._ledger.due_count - len(self.following) - len(self.stuck.held)
+        return self._ledger.open_count - self._ledger.due_count - len(self.following) - self.stuck.parked_count
 
     @property
     def at_work_count(self) -> int:
         """Those, and what waits for confirms that are to come soon."""
-        return self.in_slots_count + len(self.following) - len(self.stuck.waiting)
+        return self.in_slots_count + len(self.following) - self.stuck.waiting_count
 
     @property
     def room_bytes(self) -> int:
@@ -113,7 +111,7 @@ class Settler:
     @property
     def body_count(self) -> int:
         """Deliveries whose bodies are kept."""
-        return self._ledger.open_count - len(self.stuck.held)
+        return self._ledger.open_count - self.stuck.parked_count
 
     def begin(self, channel: Channel, ack_limit_s: float | None) -> int:
         """Deliveries are of this channel from now on, each to be settled within ``ack_limit_s``; returns its epoch."""
@@ -179,16 +177,18 @@ class Settler:
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Requeue with nack: closing the channel instead would count against a message on a quorum queue."""
-        channel = self._channel
         for delivery in deliveries:
-            if channel is not None and channel.is_open and self.ours(delivery):
-                self._nack(channel, delivery.tag)
+            if self.ours(delivery) and self._requeue(delivery.tag):
                 self.held.drop(delivery)
 
-    def _nack(self, channel: Channel, tag: int) -> None:
-        channel.basic_nack(tag, requeue=True)
+    def _requeue(self, tag: int) -> bool:
+        """Give it back to the queue; whether there was a channel to do so."""
+        if self._channel is None or not self._channel.is_open:
+            return False
+        self._channel.basic_nack(tag, requeue=True)
         self._ledger.give_back(tag)
         self.counts.given_back += 1
+        return True
 
     def send_acks(self) -> None:
         """Put the acks that are due on the wire."""
@@ -196,7 +196,7 @@ class Settler:
         if channel is not None and channel.is_open:
             self._wire.send_acks(channel, self._ledger.flush())
             for kind, count in self._due.items():
-                setattr(self.counts, kind, getattr(self.counts, kind) + count)
+                self.counts.add(kind, count)
             self._due.clear()
 
     def _leave_behind(self, delivery: Delivery, outcome: Done | Retry | DeadLetter) -> None:
@@ -227,35 +227,22 @@ class Settler:
         self.held.drop(delivery)
         self._on_due()
 
-    def hold(self, delivery: Delivery, kind: Kind, why: str) -> None:
-        """Keep ``delivery``, which the broker takes back in no form, until shortly before it would take offence.
+    def park(self, delivery: Delivery, kind: Kind, why: str) -> None:
+        """Keep ``delivery``, which the broker takes back in no form, without its body.
 
         Where the queue has a dead-letter exchange of its own, the broker moves what is dead there itself, soon.
         """
-        log.warning("a message can be moved nowhere and stays in %s: %s", self._spec.queue, why)
-        self.stuck.hold(delivery.tag, kind, why)  # without the body: there may be many
         self.held.drop(delivery)
-        if self._is_ending:
-            self.let_go()
+        self.stuck.park(delivery.tag, kind, why)
 
     def wait_for_room(self, delivery: Delivery, kind: Kind, queue: str, why: str) -> None:
         """There is no room in ``queue`` for what ``delivery`` leaves behind; it is in nobody's way from now on."""
-        if self.held.is_too_much or len(self.stuck.waiting) >= MOST_WAITING:
-            self.following[delivery.tag].close()
-            self.hold(delivery, kind, why)
-            return
-        if not self.stuck.is_without_room(queue):
-            log.warning("messages wait until there is room for them: %s", why)
-        self.stuck.wait(delivery.tag, queue, why)
-        if self._is_ending:
-            self.let_go()
-
-    def let_go(self) -> None:
-        """Nothing is held from now on: the end of this worker is not to wait for it."""
-        self._is_ending = True
-        self._let_go_of(list(self.stuck.held))
-        for tag in list(self.stuck.waiting):
-            self.following[tag].give_up()
+        following = self.following[delivery.tag]
+        if self.stuck.may_wait and not self.held.is_too_much:
+            self.stuck.wait(delivery.tag, queue, why, following.give_up)
+        else:
+            following.close()
+            self.park(delivery, kind, why)
 
     def followed(self, tag: int) -> None:
         """Nothing more is sent for the delivery ``tag``."""
@@ -265,22 +252,22 @@ class Settler:
     def look_at_ages(self, now_s: float) -> None:
         """Note in ``overdue_tag`` up to which tag the broker soon takes deliveries back, at ``now_s``.
 
-        What is held, or has waited for confirms, is given back before; a retry that is confirmed after all is another
+        What is parked, or has waited for confirms, is given back before; a retry that is confirmed after all is another
         copy. In ``waited_tag``: up to where a handler should not begin any more, since too little time is left for it.
         """
         limit_s = self._ack_limit_s or HOLD_S
         overdue = self._ages.before(now_s - limit_s)
-        self._let_go_of([tag for tag in self.stuck.held if tag <= overdue])
+        self.stuck.give_back_up_to(overdue)
         self._ages.forget(now_s - limit_s)
-        if self.stuck.dead and self._channel is not None and self._channel.is_open:
+        if self.stuck.has_dead and self._channel is not None and self._channel.is_open:
             self._look_for_home_of_the_dead(self._channel, now_s)
         if self._ack_limit_s is not None:
             self.overdue_tag, self.waited_tag = overdue, self._ages.before(now_s - WAITED_RATIO * limit_s)
-        late = [each for tag, each in self.following.items() if tag <= overdue]
-        for each in late:
+        following = [each for tag, each in self.following.items() if tag <= overdue]
+        for each in following:
             if now_s - each.since_s >= LEFT_RATIO * limit_s:  # else its confirms are to come yet
                 each.give_up()
-        if late:
+        if following:
             self.publisher.withdraw()
 
     def is_overdue(self, delivery: Delivery, running_s: float) -> bool:
@@ -298,17 +285,11 @@ class Settler:
         self._next_look_s = now_s + LOOK_FOR_HOME_EVERY_S
 
         def reject() -> None:
-            log.warning("%d messages go to the dead-letter exchange of %s", len(self.stuck.dead), self._spec.queue)
-            for tag, kind in list(self.stuck.dead.items()) if channel.is_open and channel is self._channel else ():
-                self.stuck.let_go(tag)
+            dead = self.stuck.take_dead() if channel.is_open and channel is self._channel else {}
+            log.warning("%d messages go to the dead-letter exchange of %s", len(dead), self._spec.queue)
+            for tag, kind in dead.items():
                 channel.basic_reject(tag, requeue=False)
                 self._ledger.give_back(tag)
-                setattr(self.counts, kind, getattr(self.counts, kind) + 1)
+                self.counts.add(kind)
 
         look_for_home(channel, self._spec.queue, self._spec.arguments, reject)
-
-    def _let_go_of(self, tags: Iterable[int]) -> None:
-        for tag in tags:
-            self.stuck.let_go(tag)
-            if self._channel is not None and self._channel.is_open:
-                self._nack(self._channel, tag)

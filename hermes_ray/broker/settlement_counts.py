@@ -29,6 +29,10 @@ class SettlementCounts(Struct, kw_only=True, array_like=True):
     dead_lettered_attempts: int = 0
     stale: int = 0
 
+    def add(self, kind: Kind, count: int = 1) -> None:
+        """So many more became ``kind``."""
+        setattr(self, kind, getattr(self, kind) + count)
+
     @property
     def dead_lettered(self) -> int:
         """Both reasons together."""

@@ -2,72 +2,136 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import islice
 
 from hermes_ray.broker.settlement_counts import Kind
+from hermes_ray.logs import Log
 
 __all__ = ["Stuck"]
 
+log = Log(__name__)
+
+MOST_WAITING = 10_000  # for room, with what they are to leave behind
 _LOOKED_AT = 100
 
 
-class Stuck:
-    """By delivery tag why each is ``held``, as the broker takes it in no form, or waits for room in a queue.
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    queue: str
+    why: str
+    give_up: Callable[[], None]
 
-    ``dead``: what is to become of those held whose dead letter was refused. ``in_all``: how many there have been.
-    ``said``: how many there are, and why the first is, for any thread.
+
+class Stuck:
+    """Those of ``queue`` by delivery tag: ``parked``, as the broker takes them in no form, or waiting for room.
+
+    ``requeue`` gives one of the parked back to the broker, by its tag; one that waits is told to ``give_up``, and says
+    itself with ``wait_no_more`` that it has. ``in_all``: how many there have been. ``said``: how many there are, and
+    why the first is, for any thread.
     """
 
-    def __init__(self) -> None:
-        self.held: dict[int, str] = {}
-        self.dead: dict[int, Kind] = {}
-        self.waiting: dict[int, tuple[str, str]] = {}  # for room where, and why there is none
+    def __init__(self, queue: str, requeue: Callable[[int], object]) -> None:
         self.in_all = 0
         self.said: tuple[int, str | None] = 0, None
+        self._queue = queue
+        self._requeue = requeue
+        self._parked: dict[int, str] = {}  # and why, without the bodies: there may be many
+        self._dead: dict[int, Kind] = {}  # what is to become of those parked whose dead letter was refused
+        self._waiting: dict[int, _Waiting] = {}
+        self._is_ending = False
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return len(self.held) + len(self.waiting)
+        return len(self._parked) + len(self._waiting)
 
-    def hold(self, tag: int, kind: Kind, why: str) -> None:
-        """It can be moved nowhere."""
-        self.held[tag] = why
+    @property
+    def parked_count(self) -> int:
+        """How many of them can be moved nowhere."""
+        return len(self._parked)
+
+    @property
+    def waiting_count(self) -> int:
+        """How many of them wait for room."""
+        return len(self._waiting)
+
+    @property
+    def has_dead(self) -> bool:
+        """Whether there are some that the broker may move itself."""
+        return bool(self._dead)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether one more may wait for room, rather than be parked."""
+        return len(self._waiting) < MOST_WAITING
+
+    def park(self, tag: int, kind: Kind, why: str) -> None:
+        """It can be moved nowhere, and is kept until shortly before the broker would take offence."""
+        log.warning("a message can be moved nowhere and stays in %s: %s", self._queue, why)
+        self._parked[tag] = why
         if kind != "retried":
-            self.dead[tag] = kind
+            self._dead[tag] = kind
         self.in_all += 1
         self._say()
+        if self._is_ending:
+            self._give_back([tag])
 
-    def let_go(self, tag: int) -> None:
-        """It is not held any more."""
-        del self.held[tag]
-        self.dead.pop(tag, None)
-        self._say()
-
-    def wait(self, tag: int, queue: str, why: str) -> None:
+    def wait(self, tag: int, queue: str, why: str, give_up: Callable[[], None]) -> None:
         """It waits for room in ``queue``."""
-        self.in_all += tag not in self.waiting
-        self.waiting[tag] = queue, why
+        if not self.is_without_room(queue):
+            log.warning("messages wait until there is room for them: %s", why)
+        self.in_all += tag not in self._waiting
+        self._waiting[tag] = _Waiting(queue, why, give_up)
         self._say()
+        if self._is_ending:
+            give_up()
 
     def wait_no_more(self, tag: int) -> None:
         """It does not wait for room, or not any more."""
-        if self.waiting.pop(tag, None) is not None:
+        if self._waiting.pop(tag, None) is not None:
             self._say()
 
     def is_without_room(self, queue: str) -> bool:
         """Whether others wait for room in ``queue``."""
-        return any(queue == full for full, _ in islice(self.waiting.values(), _LOOKED_AT))
+        return any(queue == each.queue for each in islice(self._waiting.values(), _LOOKED_AT))
+
+    def give_back_up_to(self, last_tag: int) -> None:
+        """The broker soon takes back what came up to ``last_tag``: what is parked of it is given back before."""
+        self._give_back([tag for tag in self._parked if tag <= last_tag])
+
+    def take_dead(self) -> dict[int, Kind]:
+        """The broker moves the dead itself: what is to be counted of each, which is parked no more."""
+        taken, self._dead = self._dead, {}
+        for tag in taken:
+            del self._parked[tag]
+        self._say()
+        return taken
+
+    def end(self) -> None:
+        """Nothing is held from now on: the end of this worker is not to wait for it."""
+        self._is_ending = True
+        self._give_back(list(self._parked))
+        for each in list(self._waiting.values()):
+            each.give_up()
 
     def clear(self) -> None:
         """The channel is gone, and the broker has all of them back."""
-        self.held.clear()
-        self.dead.clear()
-        self.waiting.clear()
+        self._parked.clear()
+        self._dead.clear()
+        self._waiting.clear()
         self._say()
 
+    def _give_back(self, tags: Iterable[int]) -> None:
+        for tag in tags:
+            del self._parked[tag]
+            self._dead.pop(tag, None)
+            self._say()
+            self._requeue(tag)
+
     def _say(self) -> None:
-        why = next(iter(self.held.values()), None)
-        if why is None and self.waiting:
-            why = next(iter(self.waiting.values()))[1]
+        why = next(iter(self._parked.values()), None)
+        if why is None and self._waiting:
+            why = next(iter(self._waiting.values())).why
         self.said = self.count, why
