@@ -24,6 +24,7 @@ from pika.spec import Basic
 from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.consumer import Consumer
+from hermes_ray.broker.consumer_ports import ConsumerEvents
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.frames import publish_frames
 from hermes_ray.broker.outgoing import fresh
@@ -100,8 +101,7 @@ def hermes(url: str, count: int, *, is_async: bool) -> float:
         prefetch=PREFETCH,
         concurrency=concurrency,
         slots=Marking(),
-        on_change=lambda: None,
-        on_crash=done.set,
+        events=ConsumerEvents(crashed=done.set),
     )
     spare_the_collector()
     watch_memory()

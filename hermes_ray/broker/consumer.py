@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from pika.channel import Channel
 
-from hermes_ray.broker.ack_pace import FLUSH_DELAY_S, AckPace
 from hermes_ray.broker.ages import AckTimeout
 from hermes_ray.broker.broker_spec import BrokerSpec
+from hermes_ray.broker.consumer_ports import Buffer, ConsumerEvents
 from hermes_ray.broker.declaring import declare_main
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.delivery_watch import DeliveryWatch
@@ -27,33 +25,22 @@ from hermes_ray.broker.publisher import Publisher
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.settlement import Settler
 from hermes_ray.broker.settlement_counts import SettlementCounts
+from hermes_ray.broker.settlement_queue import SettlementQueue
 from hermes_ray.broker.subscription import Subscription
 from hermes_ray.broker.topology import main_arguments
 from hermes_ray.broker.wire import wire_of
 from hermes_ray.outcome import Outcome
 
-__all__ = ["Buffer", "Consumer"]
+__all__ = ["Consumer"]
 
 LOOK_AT_AGES_S = 0.2
 LOST_AFTER_S = 2.0
 
 
-class Buffer(Protocol):
-    """Where deliveries wait for a handler."""
-
-    def put(self, batch: list[Delivery]) -> None:
-        """These came, in this order."""
-
-    def take_back(self, up_to: tuple[int, int] | None = None) -> list[Delivery]:
-        """Those that no handler has started on, all or up to an epoch and tag, in their order."""
-
-
 class Consumer:
     """Consumes ``spec.queue`` for ever over connection ``name``, giving each batch to ``slots`` in the I/O thread.
 
-    ``concurrency``: handlers that run at once. ``on_change`` is called in the I/O thread when consuming starts or is
-    lost, ``on_crash`` when the thread itself fails, ``on_forgotten`` (an attribute) where only another connection would
-    bring deliveries, and this one holds some.
+    ``concurrency``: handlers that run at once.
     """
 
     def __init__(
@@ -66,8 +53,7 @@ class Consumer:
         prefetch_bytes: int = 1 << 26,
         concurrency: int,
         slots: Buffer,
-        on_change: Callable[[], None],
-        on_crash: Callable[[], None],
+        events: ConsumerEvents,
     ) -> None:
         wire = wire_of(broker.decoder)
         self.consuming = False
@@ -76,11 +62,9 @@ class Consumer:
         self._slots = slots
         is_classic = main_arguments(spec) is not None and spec.queue_type == "classic"  # as far as it is known
         self._ack_timeout = AckTimeout(broker.ack_timeout_s, is_classic=is_classic)
-        self._on_change = on_change
-        self.on_forgotten: Callable[[], None] = lambda: None
+        self._events = events
         self._concurrency = concurrency
-        self._pace = AckPace(concurrency)
-        self._io = IoThread(f"io {name}", on_crash)
+        self._io = IoThread(f"io {name}", events.crashed)
         self._link = Link(
             self._io.loop,
             broker.urls,
@@ -93,6 +77,9 @@ class Consumer:
         self._publisher = Publisher(self._io.loop, broker.urls, name=f"{name}/publish", wire=wire)
         self._held = HeldBytes(prefetch_bytes)
         self._settler = Settler(self._io.loop, spec, self._publisher, held=self._held, on_due=self._wake, wire=wire)
+        self._settlements = SettlementQueue(
+            self._io, self._settler, concurrency=concurrency, prefetch=lambda: self.prefetch
+        )
         self._subscription = Subscription(
             wire,
             spec.queue,
@@ -107,7 +94,6 @@ class Consumer:
         self._channel: Channel | None = None
         self._epoch = 0
         self._batch: list[Delivery] = []
-        self._settlements: deque[tuple[Delivery, Outcome]] = deque()
         self._ending = False
         self._at_work_s = math.inf
         self._watch = DeliveryWatch(
@@ -129,9 +115,7 @@ class Consumer:
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """What became of ``delivery``; of a channel that is gone it is dropped: the broker has requeued it."""
-        self._settlements.append((delivery, outcome))
-        if not self._pace.is_wake_pending:
-            self._wake()
+        self._settlements.put(delivery, outcome)
 
     def set_prefetch(self, prefetch: int) -> None:
         """Change the prefetch; for a lower one all that no handler has seen goes back."""
@@ -246,7 +230,7 @@ class Consumer:
             self._link.working()
             self.consuming = True
             self._lost_reason = None
-            self._on_change()
+            self._events.changed()
 
     def _idle_channel(self) -> Channel | None:
         """The channel, where another delivery would find an idle slot, and room in the prefetch."""
@@ -256,7 +240,7 @@ class Consumer:
     def _begin_anew(self) -> None:
         """The broker delivers nothing of what waits; what is in handlers is not cut short for it."""
         if self._settler.open_count:
-            self.on_forgotten()
+            self._events.forgotten()
         else:
             self._link.reset("messages wait, and none is delivered")
 
@@ -269,7 +253,7 @@ class Consumer:
         self._lost_reason = reason
         self._batch = []
         self._subscription.lose()
-        self._on_change()
+        self._events.changed()
 
     def _on_deliveries(self, deliveries: list[Delivery]) -> None:
         if not self._batch:
@@ -283,48 +267,22 @@ class Consumer:
         if self._ending:
             self._settler.give_back(batch)
         elif batch:
-            is_burst = self._pace.is_burst(self.prefetch, len(batch), size)
-            if is_burst:
-                self._pace.is_wake_pending = True  # slots need not wake who comes by itself
-            self._slots.put(batch)
-            self._keep_within_bytes()
-            if is_burst:
-                self._let_gather()
+            self._settlements.hand_over(batch, size, self._put)
 
-    def _let_gather(self) -> None:
-        """Leave the interpreter to the slots for as long as acks may wait, then send these and read what has come."""
-        time.sleep(FLUSH_DELAY_S)
-        self._flush()
-
-    def _keep_within_bytes(self) -> None:
-        """RabbitMQ ignores a prefetch in bytes: give back at once what is beyond, which was on its way."""
+    def _put(self, batch: list[Delivery]) -> None:
+        """RabbitMQ ignores a prefetch in bytes: what is beyond, which was on its way, is given back at once."""
+        self._slots.put(batch)
         self._held.note_mean(self._settler.body_count)
         if self._held.is_too_much and self.prefetch > self.most_by_bytes:
             self._subscription.change(self.most_by_bytes)
 
     def _wake(self) -> None:
-        if not self._pace.is_wake_pending:
-            self._pace.is_wake_pending = True
-            self._io.call(self._on_wake)
-
-    def _on_wake(self) -> None:
-        in_hand_count = self._settler.in_slots_count - len(self._settlements)
-        delay_s = self._pace.flush_in_s(self.prefetch, in_hand_count)
-        if delay_s:
-            self._io.loop.call_later(delay_s, self._flush)
-        elif delay_s is not None:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._pace.flushing()
-        take = self._settlements.popleft
-        self._settler.apply([take() for _ in range(len(self._settlements))])
-        self._settler.send_acks()
+        self._settlements.wake()
 
     def _when_empty(self, then: Callable[[], None]) -> None:
-        self._flush()
+        self._settlements.flush()
         now_s = time.monotonic()
-        if self._settlements or self._settler.is_waiting:
+        if not self._settlements.is_empty or self._settler.is_waiting:
             self._at_work_s = now_s
         # No handler runs any more: what is open, and nobody is about to settle, goes back with the connection.
         if self._channel is None or self._settler.open_count == 0 or now_s - self._at_work_s > LOST_AFTER_S:

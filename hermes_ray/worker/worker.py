@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import structs
 
 from hermes_ray.broker.consumer import Consumer
+from hermes_ray.broker.consumer_ports import ConsumerEvents
 from hermes_ray.broker.outgoing import encode_headers
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.logs import Log, flush
@@ -77,10 +78,8 @@ class Worker:
             prefetch_bytes=spec.prefetch_bytes,
             concurrency=self._concurrency,
             slots=self._slots,
-            on_change=self._changed.set,
-            on_crash=_end_at_once,
+            events=ConsumerEvents(changed=self._changed.set, crashed=_end_at_once, forgotten=self._replace),
         )
-        self._consumer.on_forgotten = self._replace
         self._limits = TimeLimits(
             self._slots,
             self._handler,

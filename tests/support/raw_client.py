@@ -6,6 +6,7 @@ import threading
 
 from hermes_ray.broker.broker_spec import BrokerSpec
 from hermes_ray.broker.consumer import Consumer
+from hermes_ray.broker.consumer_ports import ConsumerEvents
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.outgoing import Outgoing
 from hermes_ray.broker.properties import Properties
@@ -45,8 +46,7 @@ def take_raw(url: str, queue: str, count: int) -> list[Delivery]:
         prefetch=count + 1,
         concurrency=1,
         slots=_Keep(taken),
-        on_change=lambda: None,
-        on_crash=crashed.set,
+        events=ConsumerEvents(crashed=crashed.set),
     )
     consumer.start()
     until(lambda: len(taken) >= count or crashed.is_set(), f"{count} messages of {queue}")
