@@ -1,7 +1,7 @@
 """How long the broker has been waiting for settlements, and how long it waits.
 
 RabbitMQ counts from the delivery, whether a handler has seen it or not, and looks once a minute: it ends the channel of
-who is late, and with it all that the channel holds. So we settle before that ourselves.
+who is overdue, and with it all that the channel holds. So we settle before that ourselves.
 """
 
 from __future__ import annotations

@@ -75,8 +75,10 @@ class Consumer:
             wire=wire,
         )
         self._publisher = Publisher(self._io.loop, broker.urls, name=f"{name}/publish", wire=wire)
-        self._held = HeldBytes(prefetch_bytes)
-        self._settler = Settler(self._io.loop, spec, self._publisher, held=self._held, on_due=self._wake, wire=wire)
+        self._held_bytes = HeldBytes(prefetch_bytes)
+        self._settler = Settler(
+            self._io.loop, spec, self._publisher, held_bytes=self._held_bytes, on_due=self._wake, wire=wire
+        )
         self._settlements = SettlementQueue(
             self._io, self._settler, concurrency=concurrency, prefetch=lambda: self.prefetch
         )
@@ -162,7 +164,7 @@ class Consumer:
     @property
     def most_by_bytes(self) -> int:
         """How many deliveries as large as those held, or as the last ones, may be held together; one at least."""
-        return self._held.most_count
+        return self._held_bytes.most_count
 
     @property
     def held_count(self) -> int:
@@ -272,8 +274,8 @@ class Consumer:
     def _put(self, batch: list[Delivery]) -> None:
         """RabbitMQ ignores a prefetch in bytes: what is beyond, which was on its way, is given back at once."""
         self._slots.put(batch)
-        self._held.note_mean(self._settler.body_count)
-        if self._held.is_too_much and self.prefetch > self.most_by_bytes:
+        self._held_bytes.note_mean(self._settler.body_count)
+        if self._held_bytes.is_too_much and self.prefetch > self.most_by_bytes:
             self._subscription.change(self.most_by_bytes)
 
     def _wake(self) -> None:

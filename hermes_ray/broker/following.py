@@ -105,7 +105,7 @@ class Following:
             settler.park(delivery, self._kind, words)
 
     def give_up(self) -> None:
-        """The confirms come too late, or never: back to the queue."""
+        """The confirms come after their time, or never: back to the queue."""
         self.close()
         self._settler.give_back([self._delivery])
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 
-from hermes_ray.broker.late_queues import LateQueues
+from hermes_ray.broker.first_use_queues import FirstUseQueues
 from hermes_ray.broker.link import Link
 from hermes_ray.broker.outgoing import Outgoing
 from hermes_ray.broker.properties import Properties
@@ -77,7 +77,7 @@ class Publisher:
         self._turns = PublishTurns[_Entry](lambda entry: entry.is_suspect or self._may_close(entry.message))
         self._sent: OrderedDict[int, _Entry] = OrderedDict()
         self._returned: Counter[tuple[str, str | None]] = Counter()
-        self._queues = LateQueues()
+        self._queues = FirstUseQueues()
         self._silent = SilentQueues[_Entry]()
         self._opened_s = 0.0
         self._is_looking = False  # whether somebody looks when the turn has taken its time
@@ -182,7 +182,7 @@ class Publisher:
     def _send(self, channel: Channel, entry: _Entry) -> bool:
         """Whether it is sent, or need not be any more; not where ``channel`` is closing."""
         message = entry.message
-        if not entry.is_wanted() or (self._silent.reason and self._silent.hold_back(message.queue, entry)):
+        if not entry.is_wanted() or (self._silent.reason and self._silent.keep_back(message.queue, entry)):
             return True
         absent = None if message.declare is None else self._queues.why_absent(message.queue, time.monotonic())
         if absent is not None:

@@ -46,8 +46,8 @@ HOLD_S = 0.9 * 1800  # where a broker waits for ever: so long is it by default
 class Settler:
     """Settles the deliveries of one channel epoch at a time; lives in the I/O thread.
 
-    ``on_due`` is called when an ack became due outside ``apply``. Beyond the ``held`` bytes that there may be none is
-    kept for another try.
+    ``on_due`` is called when an ack became due outside ``apply``. Beyond ``held_bytes.most`` none is kept for another
+    try.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Settler:
         spec: QueueSpec,
         publisher: Publisher,
         *,
-        held: HeldBytes,
+        held_bytes: HeldBytes,
         on_due: Callable[[], None],
         wire: Wire = DIRECT,
     ) -> None:
         self.counts = SettlementCounts()
-        self.held = held
+        self.held_bytes = held_bytes
         self.loop = loop
         self._spec = spec
         self.publisher = publisher
@@ -130,7 +130,7 @@ class Settler:
         self.stuck.clear()
         self.following.clear()
         self._due.clear()
-        self.held.now = 0
+        self.held_bytes.now = 0
         self.counts.given_back += self._ledger.open_count
         self._ledger = AckLedger()
         self.publisher.forget()
@@ -147,7 +147,7 @@ class Settler:
                 self._ledger.add(delivery.tag, delivery.tag)
         self._ages.note(time.monotonic(), last)
         self.counts.received += len(batch)
-        return self.held.add(batch)
+        return self.held_bytes.add(batch)
 
     def ours(self, delivery: Delivery) -> bool:
         """Whether ``delivery`` is of the channel there is, so that it can still be settled."""
@@ -165,7 +165,7 @@ class Settler:
                 self.counts.stale += 1
             elif outcome is None:
                 settle(delivery.tag)
-                self.held.now -= len(delivery.body) + len(delivery.raw)
+                self.held_bytes.now -= len(delivery.body) + len(delivery.raw)
                 acked += 1
             else:
                 try:
@@ -179,7 +179,7 @@ class Settler:
         """Requeue with nack: closing the channel instead would count against a message on a quorum queue."""
         for delivery in deliveries:
             if self.ours(delivery) and self._requeue(delivery.tag):
-                self.held.drop(delivery)
+                self.held_bytes.drop(delivery)
 
     def _requeue(self, tag: int) -> bool:
         """Give it back to the queue; whether there was a channel to do so."""
@@ -224,7 +224,7 @@ class Settler:
         """What ``delivery`` has left behind has arrived: its ack is due."""
         self._due[kind] += 1
         self._ledger.settle(delivery.tag)
-        self.held.drop(delivery)
+        self.held_bytes.drop(delivery)
         self._on_due()
 
     def park(self, delivery: Delivery, kind: Kind, why: str) -> None:
@@ -232,13 +232,13 @@ class Settler:
 
         Where the queue has a dead-letter exchange of its own, the broker moves what is dead there itself, soon.
         """
-        self.held.drop(delivery)
+        self.held_bytes.drop(delivery)
         self.stuck.park(delivery.tag, kind, why)
 
     def wait_for_room(self, delivery: Delivery, kind: Kind, queue: str, why: str) -> None:
         """There is no room in ``queue`` for what ``delivery`` leaves behind; it is in nobody's way from now on."""
         following = self.following[delivery.tag]
-        if self.stuck.may_wait and not self.held.is_too_much:
+        if self.stuck.may_wait and not self.held_bytes.is_too_much:
             self.stuck.wait(delivery.tag, queue, why, following.give_up)
         else:
             following.close()

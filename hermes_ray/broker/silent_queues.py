@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class SilentQueues(Generic[T]):
-    """What is held back for each queue, until it has answered something. One goes there in each round, to try.
+    """What is kept back for each queue, until it has answered something. One goes there in each round, to try.
 
     ``reason`` says so in words, None where no queue is silent; for any thread.
     """
@@ -33,7 +33,7 @@ class SilentQueues(Generic[T]):
         for queue, waiting in self._waiting.items():
             self._waiting[queue] = deque(filter(is_wanted, waiting))
 
-    def hold_back(self, queue: str, one: T) -> bool:
+    def keep_back(self, queue: str, one: T) -> bool:
         """Whether ``one`` is kept here for now."""
         if queue not in self._waiting:
             return False
@@ -54,7 +54,7 @@ class SilentQueues(Generic[T]):
         return deque() if released is None else released
 
     def clear(self) -> list[T]:
-        """Nobody waits for answers any more, as on a new channel; returns all that was held back."""
+        """Nobody waits for answers any more, as on a new channel; returns all that was kept back."""
         released = [one for waiting in self._waiting.values() for one in waiting]
         self._waiting.clear()
         self._tried.clear()

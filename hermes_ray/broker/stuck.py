@@ -110,7 +110,7 @@ class Stuck:
         return taken
 
     def end(self) -> None:
-        """Nothing is held from now on: the end of this worker is not to wait for it."""
+        """Nothing is kept from now on: the end of this worker is not to wait for it."""
         self._is_ending = True
         self._give_back(list(self._parked))
         for each in list(self._waiting.values()):

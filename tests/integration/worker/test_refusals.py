@@ -154,7 +154,7 @@ def test_what_is_held_keeps_no_bodies(vhost_url: str, request: pytest.FixtureReq
     request.getfixturevalue("small_messages")
     with working(vhost_url, fail, max_attempts=1, queue_type="classic", prefetch_bytes=1 << 20) as worker:
         until(lambda: worker["unmovable"] == 60, "all are held", 60)
-        assert worker.worker._consumer._held.now == 0
+        assert worker.worker._consumer._held_bytes.now == 0
 
 
 def test_what_can_be_moved_nowhere_goes_to_the_dead_letter_exchange_of_its_queue(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hermes_ray.broker.late_queues import LateQueues
+from hermes_ray.broker.first_use_queues import FirstUseQueues
 from hermes_ray.broker.outgoing import Outgoing, fresh
 
 
@@ -11,12 +11,12 @@ def to(queue: str) -> Outgoing:
     return Outgoing(queue=queue, body=made.body, properties=made.properties, declare={"x-queue-type": "classic"})
 
 
-def is_declared_for(queues: LateQueues, queue: str) -> bool:
+def is_declared_for(queues: FirstUseQueues, queue: str) -> bool:
     return queues.to_declare(to(queue)) is not None
 
 
 def test_a_queue_is_declared_with_its_first_message_on_each_channel() -> None:
-    queues = LateQueues()
+    queues = FirstUseQueues()
     assert queues.to_declare(to("q")) == {"x-queue-type": "classic"}
     queues.declared("q")
     assert not is_declared_for(queues, "q")
@@ -26,7 +26,7 @@ def test_a_queue_is_declared_with_its_first_message_on_each_channel() -> None:
 
 
 def test_one_of_another_form_is_used_as_it_is_on_every_channel() -> None:
-    queues = LateQueues()
+    queues = FirstUseQueues()
     queues.declared("q")
     queues.declared("other")
     assert queues.refused("406 PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q' in vhost '/'")
@@ -37,7 +37,7 @@ def test_one_of_another_form_is_used_as_it_is_on_every_channel() -> None:
 
 
 def test_one_that_cannot_be_declared_is_left_alone_ever_longer_until_it_takes_a_message() -> None:
-    queues, now_s, pauses = LateQueues(), 0.0, []
+    queues, now_s, pauses = FirstUseQueues(), 0.0, []
     for _ in range(7):
         queues.declared("q")
         queues.refused("403 limit reached for queue 'q' in vhost '/'")

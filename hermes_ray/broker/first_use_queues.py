@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from hermes_ray.broker.outgoing import Outgoing
 from hermes_ray.broker.refusals import is_about
 
-__all__ = ["LateQueues"]
+__all__ = ["FirstUseQueues"]
 
 _FIRST_PAUSE_S, _MOST_PAUSE_S = 1.0, 30.0
 
 
-class LateQueues:
+class FirstUseQueues:
     """Which messages are to declare their queue first, on one channel after the other.
 
     A queue that exists in another form is refused, and used as it is from then on. One that is refused and does not
@@ -33,7 +33,7 @@ class LateQueues:
         return None if message.queue in self._declared or message.queue in self._refused else message.declare
 
     def why_absent(self, queue: str, now_s: float) -> str | None:
-        """Why ``queue`` could not be declared of late, so that a message would come back; None where it may be."""
+        """Why ``queue`` could not be declared a while ago, so that a message would come back; None where it may be."""
         until_s, _, why = self._absent.get(queue, (now_s, 0.0, ""))
         return why if now_s < until_s else None
 
