@@ -7,6 +7,7 @@ from pika.exceptions import ChannelClosedByBroker, NoFreeChannels
 
 from hermes_ray.broker.bindings import bind
 from hermes_ray.broker.queue_spec import QueueSpec
+from hermes_ray.broker.refusals import is_about_channels
 from hermes_ray.broker.topology import Arguments, main_arguments
 from hermes_ray.logs import Log
 
@@ -27,7 +28,7 @@ def declare_main(channel: Channel, spec: QueueSpec, lost_reason: str | None = No
     channel.queue_declare(spec.queue, durable=True, arguments=arguments)
     if spec.bindings:
         try:
-            if "number of channels" in (lost_reason or ""):
+            if is_about_channels(lost_reason or ""):
                 raise NoFreeChannels
             channel.connection.channel(on_open_callback=lambda beside: _bind_beside(beside, spec, arguments))
         except NoFreeChannels:

@@ -6,8 +6,12 @@ from collections.abc import Callable
 
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker, NoFreeChannels
 from pika.frame import Method
 from pika.spec import Queue
+
+from hermes_ray.broker.refusals import is_about_channels
+from hermes_ray.broker.topology import NOT_FOUND
 
 __all__ = ["DeliveryWatch"]
 
@@ -18,10 +22,13 @@ FIRST_PATIENCE, MOST_PATIENCE = 2, 360  # looks in a row that find messages and 
 class DeliveryWatch:
     """Calls ``on_forgotten`` where ``queue`` holds messages and a consumer with idle slots is handed none.
 
-    A quorum queue that was deleted and made anew forgets its consumers without a word. Where to begin anew does not
-    help, as for the second consumer of a queue that serves one, it is tried ever less often. ``idle_channel``: where
-    there is a consumer with idle slots, its channel; ``received``: how many deliveries it has had. All of it lives in
-    the I/O thread.
+    A quorum queue that was deleted and made anew forgets its consumers without a word, and so it does where it is not
+    made anew. Where to begin anew does not help, as for the second consumer of a queue that serves one, it is tried
+    ever less often. ``idle_channel``: where there is a consumer with idle slots, its channel; ``received``: how many
+    deliveries it has had. All of it lives in the I/O thread.
+
+    It asks on a channel beside that one, kept open for the next look, since a refusal closes the channel and would cut
+    short what is in handlers; only where the broker allows no other it has to ask there.
     """
 
     def __init__(
@@ -41,6 +48,9 @@ class DeliveryWatch:
         self._seen = 0
         self._looks = 0
         self._patience = FIRST_PATIENCE
+        self._beside: Channel | None = None
+        self._is_asking = False
+        self._may_open = True
 
     def look(self) -> None:
         """Look now, and again every ten seconds."""
@@ -50,12 +60,41 @@ class DeliveryWatch:
             self._looks, self._patience = 0, FIRST_PATIENCE
         elif channel is None:
             self._looks = 0
-        elif channel.is_open:
-            channel.queue_declare(self._queue, passive=True, callback=self._on_depth)
+        elif channel.is_open and not self._is_asking:
+            self._ask(channel)
         self._loop.call_later(LOOK_EVERY_S, self.look)
 
+    def _ask(self, consuming: Channel) -> None:
+        if self._beside is not None:
+            self._declare(self._beside)
+            return
+        try:
+            if not self._may_open:
+                raise NoFreeChannels
+            self._is_asking = True
+            self._beside = consuming.connection.channel(on_open_callback=self._declare)
+            self._beside.add_on_close_callback(self._on_closed)
+        except NoFreeChannels:
+            self._is_asking = False
+            consuming.queue_declare(self._queue, passive=True, callback=self._on_depth)
+
+    def _declare(self, beside: Channel) -> None:
+        self._is_asking = True
+        beside.queue_declare(self._queue, passive=True, callback=self._on_depth)
+
+    def _on_closed(self, _channel: Channel, error: Exception) -> None:
+        self._beside, self._is_asking = None, False
+        if is_about_channels(str(error)):
+            self._may_open = False
+        elif isinstance(error, ChannelClosedByBroker):
+            self._found(is_amiss=error.reply_code == NOT_FOUND)
+
     def _on_depth(self, frame: Method[Queue.DeclareOk]) -> None:
-        self._looks = self._looks + 1 if frame.method.message_count else 0
+        self._is_asking = False
+        self._found(is_amiss=frame.method.message_count > 0)
+
+    def _found(self, *, is_amiss: bool) -> None:
+        self._looks = self._looks + 1 if is_amiss else 0
         if self._looks >= self._patience:
             self._looks, self._patience = 0, min(2 * self._patience, MOST_PATIENCE)
             self._on_forgotten()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-__all__ = ["is_about", "may_break"]
+__all__ = ["is_about", "is_about_channels", "may_break"]
 
 _TO_A_CONNECTION = "amq.rabbitmq.reply-to."
 _EXTERNAL_FORM, _PID, _NEW_PID = 131, 103, 88
@@ -18,6 +18,11 @@ def is_about(reason: str, queue: str) -> bool:
     _, found, rest = reason.partition("queue '")
     name, is_cut, _ = rest.rpartition("...")
     return bool(found and is_cut) and queue.startswith(name.rstrip("\N{REPLACEMENT CHARACTER}"))
+
+
+def is_about_channels(reason: str) -> bool:
+    """Whether the broker has ended a connection over one channel more than this user may have."""
+    return "number of channels" in reason
 
 
 def may_break(queue: str) -> bool:
