@@ -215,12 +215,13 @@ class Consumer:
         self._subscription.begin(channel, self._epoch, self._ack_timeout.consume_arguments)
 
     def _look_at_ages(self) -> None:
-        self._settler.look_at_ages(time.monotonic())
+        now_s = time.monotonic()
+        self._settler.look_at_ages(now_s)
         waited = self._slots.take_back(up_to=(self._epoch, self._settler.waited_tag))
         if waited:
             self._settler.give_back(waited)
             self._subscription.change(max(1, self.prefetch - len(waited)))  # else they come straight back
-        self._subscription.renew()
+        self._subscription.renew(now_s)
         self._io.loop.call_later(LOOK_AT_AGES_S, self._look_at_ages)
 
     def _give_back_buffered(self) -> None:

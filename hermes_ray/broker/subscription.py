@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ from hermes_ray.broker.wire import OnDeliveries, Wire
 __all__ = ["Subscription"]
 
 _MOST_PREFETCH = 65_535
-_MOST_STUCK = 50_000  # of one worker: no others are asked for beside them
+_MANY_STUCK = 50_000  # of one worker: from then on it asks for others slowly, as the broker passes by all at each ack
+_SLOW_GRANT, _SLOW_EVERY_S = 50, 5.0  # so about as many more get stuck: 16,200 until the first go back
 
 
 class Subscription:
@@ -23,6 +25,8 @@ class Subscription:
     one with less, when the former one has been cancelled, and what goes back then is not handed straight back.
     Deliveries that got ``stuck`` stay open, and take the place of others until there is another consumer: the broker
     counts for each its own. So another is granted less by what its predecessor has left in slots, and more later.
+    Where many are stuck, others still come, but few of those that get stuck too: what is given back to make room for
+    others would come back before them.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Subscription:
         self._stuck_before = 0
         self._in_slots_count = in_slots_count
         self._granted = prefetch
+        self._renewed_s = -math.inf
         self._channel: Channel | None = None
         self._epoch = 0
         self._arguments: Mapping[str, Any] = {}
@@ -68,11 +73,13 @@ class Subscription:
         if not is_under_way:  # else the one that is would be followed by a second consumer
             self._cancel(self._consume_anew)
 
-    def renew(self) -> None:
+    def renew(self, now_s: float) -> None:
         """Replace the consumer where what has got stuck may keep slots idle, or where it was granted far too little."""
         spare = max(1, min(self._granted // 4, self._granted - self._concurrency))
-        is_worn = self._stuck.in_all - self._stuck_before >= spare and self._stuck.count < _MOST_STUCK
-        if is_worn or self._to_grant() > 1.5 * self._granted:
+        is_worn = self._stuck.in_all - self._stuck_before >= spare
+        is_due = not self._is_slow or now_s - self._renewed_s >= _SLOW_EVERY_S
+        if (is_worn and is_due) or self._to_grant() > 1.5 * self._granted:
+            self._renewed_s = now_s
             self.change()
 
     def end(self, then: Callable[[], None]) -> None:
@@ -107,7 +114,12 @@ class Subscription:
             )
 
     def _to_grant(self) -> int:
-        return min(self.prefetch, max(self._concurrency, self.prefetch - self._in_slots_count()))
+        wanted = min(self.prefetch, max(self._concurrency, self.prefetch - self._in_slots_count()))
+        return min(wanted, _SLOW_GRANT) if self._is_slow else wanted
+
+    @property
+    def _is_slow(self) -> bool:
+        return self._stuck.count >= _MANY_STUCK
 
     def _cancel(self, then: Callable[[], None]) -> None:
         self._after_cancel.append(then)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from hermes_ray import Message
-from hermes_ray.broker import delivery_watch, publish_turns, publisher
+from hermes_ray.broker import delivery_watch, publish_turns, publisher, subscription
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import main_arguments, queue_arguments
@@ -281,6 +281,16 @@ def test_what_is_stuck_keeps_no_slot_idle_beside_long_handlers(vhost_url: str) -
             is_over.set()
     finally:
         is_over.set()
+
+
+def test_others_are_handled_beside_however_many_are_stuck(vhost_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscription, "_MANY_STUCK", 3)
+    monkeypatch.setattr(subscription, "_SLOW_EVERY_S", 0.5)
+    full_dead_queue(vhost_url)
+    put_raw(vhost_url, *BAD, *GOOD)
+    with working(vhost_url, fails_bad, max_attempts=1, queue_type="classic", concurrency=4, declare=False) as worker:
+        others_are_handled(worker, "the queue q.dead takes no more messages")
+        assert worker["received"] == len(BAD) + len(GOOD), "none comes again and again"
 
 
 def test_who_passes_by_many_that_are_stuck_does_not_hoard_the_others(vhost_url: str) -> None:
