@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -88,3 +89,9 @@ def rig(
 ) -> Rig:
     chosen = function if kind == "thread" else as_async(function, suspend=kind == "loop that suspends")
     return Rig(chosen, concurrency, check, options)
+
+
+def is_kept(body: bytes) -> bool:
+    """Whether a message with ``body`` is still there."""
+    gc.collect()
+    return any(issubclass(type(each), Message) and each.body == body for each in gc.get_objects())

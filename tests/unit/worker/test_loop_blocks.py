@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -70,15 +69,6 @@ def test_what_was_kept_often_is_a_question_of_no_time_and_is_forgotten_in_the_en
         kept.blocks.within_s("a", 1.0)
     assert time.thread_time() - began_s < 1.0, "5000 slots: piece by piece it took minutes"
     assert kept.blocks.within_s("a", 0.0) < 2_000, "half of the last hour"
-
-
-@pytest.fixture
-def frequent_switches() -> Iterator[None]:
-    """Threads take turns all the time."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_one_thread_may_look_while_others_ask(frequent_switches: None) -> None:

@@ -7,24 +7,19 @@ import ctypes
 import dataclasses
 import gc
 import logging
-import sys
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from hermes_ray import Message, PermanentError
 from hermes_ray.outcome import DeadLetter, Retry
-from hermes_ray.worker import loop_blocks, slot_task, time_limits
-from hermes_ray.worker.loop_slots import LoopSlots
 from tests.support.ledger import until
-from tests.support.slot_rig import Function, Rig
-from tests.unit.worker.test_time_limits import WRAPS, Watched, Wrap, gate
-
-__all__ = ["gate"]
+from tests.support.slot_rig import Function, Rig, is_kept
+from tests.unit.worker.test_time_limits import WRAPS, Watched, Wrap
 
 
 def exit_now(_it: Any) -> Any:
@@ -86,12 +81,6 @@ def test_an_error_that_is_raised_again_and_again_keeps_no_message(kind: str) -> 
 
 class Result:
     """What a handler may return."""
-
-
-def is_kept(body: bytes) -> bool:
-    """Whether a message with ``body`` is still there."""
-    gc.collect()
-    return any(issubclass(type(each), Message) and each.body == body for each in gc.get_objects())
 
 
 @KINDS
@@ -166,73 +155,6 @@ def test_a_log_that_raises_keeps_nobody_from_being_counted_out(
 
 
 @WRAPS
-def test_who_waits_while_another_keeps_the_event_loop_is_not_charged_for_it(
-    monkeypatch: pytest.MonkeyPatch, wrap: Wrap
-) -> None:
-    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
-
-    async def handler(message: Message) -> None:
-        await asyncio.sleep(0.1)
-        if message.body == b"blocks":
-            block(2.0)
-
-    made = Watched(wrap(handler), timeout_s=0.5, concurrency=4)
-    *others, blocks = made.handle(b"a", b"b", b"c", b"blocks")
-    assert others == [None] * 3
-    assert isinstance(blocks, Retry)
-    assert "block(2.0)" in blocks.traceback
-
-
-@WRAPS
-def test_threads_that_cancelled_handlers_leave_behind_let_others_work_and_their_worker_is_replaced(
-    monkeypatch: pytest.MonkeyPatch, gate: threading.Event, wrap: Wrap
-) -> None:
-    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
-
-    async def handler(message: Message) -> None:
-        await asyncio.to_thread(gate.wait, 60 if message.body == b"hangs" else 0)
-
-    made = Watched(wrap(handler), concurrency=16, timeout_s=0.3)
-    assert all(isinstance(outcome, Retry) for outcome in made.handle(*[b"hangs"] * 8))
-    assert made.handle(*[b"good"] * 20) == [None] * 20
-    until(lambda: made.replaced, "it is to be replaced")
-
-
-@WRAPS
-def test_handlers_that_each_use_a_thread_have_one_each(wrap: Wrap) -> None:
-    together = threading.Barrier(32)
-
-    async def handler(_message: Message) -> None:
-        await asyncio.to_thread(together.wait, 20)
-
-    assert Rig(wrap(handler), concurrency=32).handle(*[b""] * 32) == [None] * 32
-
-
-@WRAPS
-def test_jobs_that_handlers_leave_to_threads_wear_the_worker_only_where_they_last(
-    monkeypatch: pytest.MonkeyPatch, gate: threading.Event, wrap: Wrap
-) -> None:
-    async def handler(_message: Message) -> None:
-        asyncio.get_running_loop().run_in_executor(None, gate.wait, 60)
-
-    made = Rig(wrap(handler), concurrency=4)
-    made.handle(*[b""] * 40)
-    assert not made.slots.is_worn(time.monotonic())
-    monkeypatch.setattr(slot_task, "_LASTING_S", 0.2)
-    until(lambda: made.slots.is_worn(time.monotonic()), "its threads do not come back")
-
-
-@WRAPS
-def test_no_handler_ends_the_threads_of_the_others(wrap: Wrap) -> None:
-    async def handler(message: Message) -> None:
-        if message.body == b"tidies up":
-            await asyncio.get_running_loop().shutdown_default_executor()
-        await asyncio.to_thread(time.sleep, 0)
-
-    assert Rig(wrap(handler)).handle(b"tidies up", b"a") == [None] * 2
-
-
-@WRAPS
 @pytest.mark.parametrize("error", [SystemExit, ValueError])
 def test_what_tasks_left_behind_raise_is_told_without_the_secrets_of_the_options(
     caplog: pytest.LogCaptureFixture, wrap: Wrap, error: type[BaseException]
@@ -270,222 +192,6 @@ def test_a_log_that_raises_ends_no_event_loop(log_server: dict[str, Any], error:
     assert refused
 
 
-def test_what_is_to_be_called_when_a_handlers_task_is_done_is_called_after_its_message_and_forgotten() -> None:
-    called: list[Any] = []
-
-    async def handler(message: Message) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        task.add_done_callback(lambda _: called.append(message.body))
-        task.add_done_callback(called.append)
-        assert task.remove_done_callback(called.append) == 1
-        await asyncio.sleep(0.01)
-        assert message.body not in called
-
-    made = Rig(handler, concurrency=2)
-    assert made.handle(b"one", b"two", b"three") == [None] * 3
-    until(lambda: sorted(called) == [b"one", b"three", b"two"], "each was called once")
-    until(lambda: not any(map(is_kept, called)), "they are forgotten")
-
-
-async def plainly(task: asyncio.Task[Any]) -> None:
-    await asyncio.wait([task])
-    await task
-
-
-@pytest.mark.parametrize("is_late", [False, True], ids=["while it is handled", "when it is over"])
-@pytest.mark.parametrize("waits", [plainly, asyncio.gather, asyncio.shield, lambda task: asyncio.wait_for(task, 60)])
-def test_who_waits_for_the_task_of_another_message_waits_for_that_message(waits: Any, is_late: bool) -> None:
-    tasks: dict[bytes, asyncio.Task[Any]] = {}
-    is_waited_for = asyncio.Event()
-
-    async def handler(message: Message) -> None:
-        if message.body == b"waits":
-            is_waited_for.set()
-            await waits(tasks[b"first"])
-        else:
-            tasks[message.body] = asyncio.current_task()  # type: ignore[assignment]
-            await (asyncio.sleep(0) if is_late else is_waited_for.wait())
-
-    made = Rig(handler, concurrency=2)
-    first = made.put(b"first")
-    until(lambda: tasks, "it has begun")
-    if is_late:
-        until(lambda: first[0] in made.outcomes, "it is over")
-    assert made.handle(b"waits") == [None]
-
-
-def test_those_who_wait_for_each_others_messages_cancel_nobody() -> None:
-    """As those do that have the same key in hand."""
-    in_hand: dict[bytes, asyncio.Task[Any]] = {}
-
-    async def handler(message: Message) -> None:
-        if message.body in in_hand:
-            await asyncio.wait_for(in_hand[message.body], 30)
-            return
-        in_hand[message.body] = asyncio.current_task()  # type: ignore[assignment]
-        await asyncio.sleep(0.001)
-        del in_hand[message.body]
-
-    assert Rig(handler, concurrency=8).handle(*[b"%d" % (n // 2) for n in range(400)]) == [None] * 400
-
-
-def test_a_service_that_a_message_has_started_is_no_thread_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot_task, "_LASTING_S", 0.05)
-    services: list[asyncio.Task[None]] = []
-
-    async def serve() -> None:
-        while True:
-            await asyncio.to_thread(time.sleep, 0.01)
-
-    async def handler(_message: Message) -> None:
-        if not services:
-            services.extend(asyncio.create_task(serve()) for _ in range(16))
-        await asyncio.sleep(0.001)
-
-    made = Rig(handler, concurrency=4)
-    deadline_s = time.monotonic() + 0.4
-    while time.monotonic() < deadline_s:
-        made.handle(*[b"x"] * 8)
-        assert not made.slots.is_worn(time.monotonic())
-
-
-def test_who_tidies_the_event_loop_ends_no_generator_of_others() -> None:
-    seen: list[int] = []
-
-    async def rows() -> AsyncIterator[int]:
-        for n in range(5):
-            yield n
-
-    async def handler(message: Message) -> None:
-        if message.body == b"tidies":
-            await asyncio.get_running_loop().shutdown_asyncgens()
-            return
-        async for row in rows():
-            seen.append(row)
-            await asyncio.sleep(0.01)
-
-    assert Rig(handler, concurrency=2).handle(b"reads", b"tidies") == [None, None]
-    assert seen == list(range(5))
-
-
-def test_what_was_to_become_of_a_message_becomes_of_no_later_one() -> None:
-    async def handler(_message: Message) -> None: ...
-
-    made = Rig(handler)
-    slots, slot = made.slots, made.slots.slots[0]
-    assert isinstance(slots, LoopSlots)
-    until(lambda: len(slots._idle) == 1, "it is idle")
-    slots._shared._interrupted[slot] = Retry(error="too late", traceback=""), slot_task.Asker(slot)
-    slots._loop.call_soon_threadsafe(slots._idle[0].set_exception, RuntimeError("left behind"))
-    until(lambda: made.slots.is_worn(time.monotonic()), "its task ends and begins anew")
-    assert made.handle(b"a") == [None]
-
-
-def test_a_control_message_may_cancel_the_task_of_another() -> None:
-    tasks: dict[bytes, asyncio.Task[Any] | None] = {}
-    is_there = asyncio.Event()
-
-    async def handler(message: Message) -> None:
-        tasks[message.body] = asyncio.current_task()
-        if message.body == b"work":
-            is_there.set()
-            await asyncio.sleep(60)
-        await asyncio.wait_for(is_there.wait(), 20)
-        task = tasks[b"work"]
-        assert task is not None
-        task.cancel()
-
-    work, stop = Rig(handler, concurrency=2).handle(b"work", b"stop")
-    assert isinstance(work, Retry)
-    assert stop is None
-
-
-@pytest.mark.parametrize("is_first_long", [True, False], ids=["after another", "alone"])
-def test_who_hangs_in_the_event_loop_is_counted_out_whoever_kept_it_before(
-    monkeypatch: pytest.MonkeyPatch, gate: threading.Event, is_first_long: bool
-) -> None:
-    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
-    together = asyncio.Event()
-
-    async def handler(message: Message) -> None:
-        if message.body == b"opens":
-            together.set()
-            return
-        await together.wait()
-        if message.body == b"first" and is_first_long:
-            block(0.4)
-        if message.body == b"hangs":
-            gate.wait(60)
-
-    made = Watched(handler, timeout_s=1.0, concurrency=4)
-    first, hangs = made.put(b"first", b"hangs")
-    until(lambda: made.slots.figures().running_count == 2, "both wait")
-    made.put(b"opens")
-    until(lambda: hangs in made.outcomes, "it is counted out")
-    assert isinstance(made.outcomes[hangs], Retry)
-    gate.set()
-    until(lambda: first in made.outcomes, "the other goes on")
-    assert made.outcomes[first] is None
-
-
-def block(seconds: float) -> None:
-    time.sleep(seconds)
-
-
-def test_a_task_that_keeps_the_event_loop_charges_its_own_message_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
-    monkeypatch.setattr(loop_blocks, "_HUNG_S", 0.3)
-
-    async def blocks() -> None:
-        block(1.5)
-
-    async def handler(message: Message) -> None:
-        if message.body == b"starts":
-            await asyncio.wait_for(blocks(), 60)
-        await asyncio.sleep(0.3)
-
-    made = Watched(handler, timeout_s=1.0, concurrency=4)
-    first, starts, *others = made.handle(b"a", b"starts", b"b", b"c")
-    assert [first, *others] == [None] * 3
-    assert isinstance(starts, Retry)
-    assert "block(1.5)" in starts.traceback
-
-
-def test_a_callback_that_keeps_the_event_loop_charges_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
-
-    async def handler(message: Message) -> None:
-        if message.body == b"starts":
-            asyncio.get_running_loop().call_soon(block, 1.5)
-        await asyncio.sleep(0.3)
-
-    made = Watched(handler, timeout_s=1.0, concurrency=4)
-    assert made.handle(b"a", b"starts", b"b", b"c") == [None] * 4
-    assert not made.replaced
-
-
-def spin(seconds: float) -> None:
-    deadline_s = time.monotonic() + seconds
-    while time.monotonic() < deadline_s:
-        pass
-
-
-def test_a_message_is_taken_while_others_only_let_each_other_by() -> None:
-    is_over = threading.Event()
-
-    async def handler(message: Message) -> None:
-        while message.body == b"polls" and not is_over.is_set():
-            spin(0.001)
-            await asyncio.sleep(0)
-
-    made = Rig(handler, concurrency=32)
-    made.put(*[b"polls"] * 12)
-    until(lambda: made.slots.figures().running_count == 12, "they poll")
-    assert made.handle(b"a", b"b", b"c") == [None] * 3
-    is_over.set()
-
-
 @dataclasses.dataclass(frozen=True)
 class Frozen(PermanentError):
     player: int
@@ -499,34 +205,6 @@ def test_an_error_that_takes_no_attributes_is_what_it_is(kind: str) -> None:
     (outcome,) = Rig(as_kind(kind, handler)).handle(b"a")
     assert isinstance(outcome, DeadLetter)
     assert (outcome.reason, outcome.error) == ("permanent", "Frozen: 7")
-
-
-class Pool:
-    """What is awaited to be opened, and is itself what comes of it."""
-
-    def __await__(self) -> Generator[Any, None, Pool]:
-        yield from asyncio.sleep(0).__await__()
-        return self
-
-
-LARGE: list[Any] = [0] * 1_000_000
-NESTED: list[Any] = []
-NESTED.append(NESTED)
-
-
-@KINDS
-@pytest.mark.parametrize("result", [Pool(), LARGE, NESTED], ids=["a pool", "many rows", "a list in itself"])
-def test_what_a_handler_returns_does_not_matter(kind: str, result: Any) -> None:
-    assert Rig(as_kind(kind, lambda _message: result)).handle(b"a", b"b") == [None] * 2
-
-
-@pytest.fixture
-def frequent_switches() -> Iterator[None]:
-    """Threads take turns all the time."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_equal_publishes_of_several_threads_are_messages_of_their_own(frequent_switches: None) -> None:

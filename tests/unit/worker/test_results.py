@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -153,3 +153,22 @@ def test_an_exit_in_what_is_passed_on_fails_its_message_and_no_later_one() -> No
     assert isinstance(outcome, Retry)
     assert fine is None
     assert good.ran.is_set()
+
+
+class Pool:
+    """What is awaited to be opened, and is itself what comes of it."""
+
+    def __await__(self) -> Generator[Any, None, Pool]:
+        yield from asyncio.sleep(0).__await__()
+        return self
+
+
+LARGE: list[Any] = [0] * 1_000_000
+NESTED: list[Any] = []
+NESTED.append(NESTED)
+
+
+@KINDS
+@pytest.mark.parametrize("result", [Pool(), LARGE, NESTED], ids=["a pool", "many rows", "a list in itself"])
+def test_what_a_handler_returns_does_not_matter(kind: str, result: Any) -> None:
+    assert Rig(handler_of(kind, lambda: result)).handle(b"a", b"b") == [None] * 2

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -43,14 +43,6 @@ class Watched(Rig):
         (outcome,) = self.handle(body)
         assert isinstance(outcome, Retry)
         return outcome
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """Opened when the test ends."""
-    opened = threading.Event()
-    yield opened
-    opened.set()
 
 
 async def waits(message: Message) -> None:

@@ -1,0 +1,154 @@
+"""``hermes try`` with handlers of all kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hermes_ray.cli.main import cli
+
+HANDLERS = """
+import asyncio, contextvars, datetime
+from hermes_ray import PermanentError
+
+def ship(message):
+    print("handling")
+    for item in message.json()["items"]:
+        message.publish("labels", {"item": item}, headers={"tenant": message.headers.get("tenant", "none")})
+
+async def count(message):
+    await asyncio.sleep(0)
+    if message.json()["n"] < 0:
+        raise PermanentError("a negative count stays negative")
+    print(message.id is not None, message.attempt, message.topic)
+
+def broken(message):
+    message.publish("labels", "never sent")
+    raise ValueError("the database is away")
+
+def table(message):
+    when = datetime.datetime(2024, 5, 1, 12, 30)
+    message.publish("labels", message.body, headers={"at": when, "raw": b"a\\xff", "deep": [{b"k": b"v", "n": 7}]})
+
+def surrogate(message):
+    raise ValueError("half a pair: \\ud83d")
+
+def stray(message):
+    message.publish("label", "x")
+
+def nowhere(message):
+    message.publish(None, "x")
+
+WHO = contextvars.ContextVar("who")
+
+def wrapped(message):
+    WHO.set("the wrapper")
+    async def inner():
+        message.publish("labels", WHO.get())
+    return inner()
+
+def lazy(message):
+    return (item for item in message.json())
+
+async def deferred(message):
+    async def inner():
+        raise ValueError("later")
+    return [inner()]
+
+def grouped(message):
+    raise ExceptionGroup("all", [PermanentError("for good")])
+
+class Late:
+    async def __call__(self, message):
+        self.message = message
+
+    async def close(self):
+        self.message.publish("labels", "too late")
+
+def leaves(message):
+    raise SystemExit(3)
+
+class Own(BaseException):
+    pass
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+def own(message):
+    raise Own("a way out")
+
+async def own_async(message):
+    raise Own("a way out")
+
+def mute(message):
+    raise Mute
+
+class Unbuilt:
+    def __init__(self):
+        raise Own("a way out")
+
+    def __call__(self, message):
+        pass
+
+class Leaving:
+    def __call__(self, message):
+        pass
+
+    def close(self):
+        raise SystemExit(3)
+
+class LeavingAsync(Leaving):
+    async def close(self):
+        raise SystemExit(3)
+
+class Store:
+    def __init__(self, path):
+        self.file = open(path, "w")
+
+    async def __call__(self, message):
+        self.loop = asyncio.get_running_loop()
+        self.file.write(message.body.decode())
+
+    async def close(self):
+        assert asyncio.get_running_loop() is self.loop
+        self.file.close()
+
+class Telling:
+    def __init__(self, dsn, password):
+        self.told = f"{dsn} with {password}"
+
+    def __call__(self, message):
+        raise ConnectionError(f"cannot reach {self.told}")
+
+    def close(self):
+        raise ConnectionError(f"cannot leave {self.told}")
+
+def odd(message):
+    error = SyntaxError("bad")
+    error.text, error.lineno = 5, "12"
+    raise error
+
+class BadEnd(Store):
+    async def close(self):
+        await super().close()
+        raise RuntimeError("no way out")
+"""
+
+
+@pytest.fixture
+def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """``hermes try orders`` with a handler of the file above, and further arguments."""
+    module = f"tried_{tmp_path.name}"
+    (tmp_path / f"{module}.py").write_text(HANDLERS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(handler: str, *arguments: str) -> Result:
+        topics = [f"topics.orders.handler={module}:{handler}", f"topics.labels.handler={module}:count"]
+        return CliRunner().invoke(cli, ["try", "orders", *topics, *arguments])
+
+    return run
