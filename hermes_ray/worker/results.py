@@ -1,61 +1,97 @@
-"""What handlers return, for the kinds that mean work which has not been done yet."""
+"""What handlers return, for the kinds that mean work which has not been done yet.
+
+Such work is looked for in collections too, ``_MOST_LEVELS`` deep and among ``_MOST_VALUES`` of their values: what lies
+deeper or beyond is taken for data. An iterator of an unknown kind is too: a cursor of a database has done its work.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import deque
 from concurrent.futures import Future
 from contextlib import AsyncContextDecorator, ContextDecorator
+from itertools import chain, islice
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 __all__ = ["is_unfinished", "result_of"]
 
-_NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip)
-_MANY = (list, tuple, set)
-_MOST_LOOKED_AT = 1_000  # before a handler goes on; more are looked at where they are awaited
+_NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip, enumerate)
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_MANY = (list, tuple, set, frozenset, dict, deque, *_VIEWS)
+_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))  # most of what there is
+_MOST_LEVELS, _MOST_VALUES = 10, 100_000  # 4 ms
 _MOST_STEPS = 100  # of what an awaitable returns, which may be another
 
 
 def is_unfinished(result: Any) -> bool:
     """Whether ``result``, a handler's, means work that may not have been done yet: then ``result_of`` it is to run."""
-    if isinstance(result, _MANY):
-        return len(result) > _MOST_LOOKED_AT or any(map(_is_one_unfinished, result))
-    return _is_one_unfinished(result)
+    return type(result) not in _PLAIN and bool(_work_in(result))
 
 
-def _is_one_unfinished(result: Any) -> bool:
-    return isinstance(result, (*_NEVER_RUN, Future)) or inspect.isawaitable(result) or _is_of_process_pool(result)
-
-
-def _is_of_process_pool(result: Any) -> bool:
-    return type(result).__module__ == "multiprocessing.pool" and hasattr(result, "wait")
-
-
-async def result_of(result: Any, steps: int = _MOST_STEPS) -> None:
+async def result_of(result: Any) -> None:
     """Return once what a handler has returned is done: awaitables of any kind, futures of a pool, and what they return.
 
     Raises what they raise, and ``TypeError`` for a generator or a context manager: nothing of it has run. Awaitables
-    may return others, and lists of them, ``steps`` deep.
+    may return others, and collections of them, ``_MOST_STEPS`` deep.
     """
-    for step in range(steps):
-        if isinstance(result, _MANY):
-            for each in result:
-                if _is_one_unfinished(each):
-                    await result_of(each, steps - step - 1)
-            return
-        if not _is_one_unfinished(result):
-            return
-        former = result
-        if isinstance(result, _NEVER_RUN):
-            kind = type(result).__name__
-            raise TypeError(f"the handler returned a {kind}, of which nothing has run: return its result")
-        if isinstance(result, Future):
-            result = await _of_pool(result)
-        else:
-            result = await (asyncio.to_thread(result.get) if _is_of_process_pool(result) else result)
-        if result is former:  # a pool, say, that is itself what it is awaited for
-            return
+    left = [(work, 1) for work in reversed(_work_in(result))]
+    while left:
+        work, step = left.pop()
+        value = await _done(work)
+        if value is not work and step < _MOST_STEPS:  # else a pool, say, that is itself what it is awaited for
+            left.extend((more, step + 1) for more in reversed(_work_in(value)))
+
+
+def _work_in(result: Any) -> list[Any]:
+    """The work that ``result`` is or holds, in its order level by level."""
+    found, level, data, room = [], [result], set(_PLAIN), _MOST_VALUES
+    for _ in range(_MOST_LEVELS):
+        many = []
+        for value in level:
+            kind = type(value)
+            if kind in data:
+                continue
+            if isinstance(value, _MANY):
+                many.append(value)
+            elif _is_work(value):
+                found.append(value)
+            else:
+                data.add(kind)
+        if not many:
+            break
+        # In one call, which lets no other thread in: a collection of the user's own may be shared.
+        level = list(islice(chain.from_iterable(map(_values_of, many)), room))
+        room -= len(level)
+    return found
+
+
+def _values_of(many: Any) -> Any:
+    return chain(many, many.values()) if isinstance(many, dict) else many
+
+
+def _is_work(value: Any) -> bool:
+    return _has_not_run(value) or isinstance(value, Future) or inspect.isawaitable(value) or _is_of_process_pool(value)
+
+
+def _has_not_run(value: Any) -> bool:
+    return isinstance(value, _NEVER_RUN) or type(value).__module__ == "itertools"
+
+
+def _is_of_process_pool(value: Any) -> bool:
+    return type(value).__module__ == "multiprocessing.pool" and (hasattr(value, "wait") or hasattr(value, "next"))
+
+
+async def _done(work: Any) -> Any:
+    """What it is awaited for."""
+    if _has_not_run(work):
+        raise TypeError(f"the handler returned a {type(work).__name__}, of which nothing has run: return its result")
+    if isinstance(work, Future):
+        return await _of_pool(work)
+    if _is_of_process_pool(work):
+        return await asyncio.to_thread(work.get if hasattr(work, "get") else lambda: list(work))
+    return await work
 
 
 async def _of_pool(future: Future[Any]) -> Any:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import pytest
@@ -17,6 +20,14 @@ from hermes_ray.outcome import DeadLetter, Retry
 from tests.support.slot_rig import Rig
 
 POOL = ThreadPoolExecutor(1)
+WORKERS = ThreadPool(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_end() -> Iterator[None]:
+    """Before what they need to end is gone."""
+    yield
+    WORKERS.terminate()
 
 
 class Work:
@@ -58,8 +69,14 @@ PASSED_ON: dict[str, Callable[[Work], Any]] = {
     "a coroutine that returns a list of others": Work.in_a_list,
     "a list with a coroutine": lambda work: [None, work.later()],
     "a long list with a coroutine at its end": lambda work: [*[None] * 2_000, work.later()],
+    "a dict with a coroutine": lambda work: {"store": work.later()},
+    "the values of such a dict": lambda work: {"store": work.later()}.values(),
+    "lists in lists": lambda work: [[1], [None, [work.later()]]],
+    "a tuple in a set": lambda work: {(None, work.later())},
     "an object that can be awaited": Wanted,
     "the future of a pool": lambda work: POOL.submit(work.run),
+    "a dict by futures of a pool": lambda work: {POOL.submit(work.run): "store"},
+    "what a pool does one by one": lambda work: WORKERS.imap(Work.run, [work]),
 }
 RUNS = pytest.mark.parametrize("passed_on", PASSED_ON.values(), ids=PASSED_ON)
 
@@ -110,6 +127,10 @@ NEVER_RUN: dict[str, Callable[[], Any]] = {
     "an async generator": async_generator,
     "a context manager": contextlib.contextmanager(generator),
     "an async context manager": contextlib.asynccontextmanager(async_generator),
+    "a map": lambda: map(abs, [1]),
+    "a starmap": lambda: itertools.starmap(abs, [(1,)]),
+    "an enumeration": lambda: enumerate([1]),
+    "a dict with a generator": lambda: {"rows": generator()},
 }
 
 
@@ -158,17 +179,43 @@ def test_an_exit_in_what_is_passed_on_fails_its_message_and_no_later_one() -> No
 class Pool:
     """What is awaited to be opened, and is itself what comes of it."""
 
+    def __init__(self) -> None:
+        self.opened_count = 0
+
     def __await__(self) -> Generator[Any, None, Pool]:
+        self.opened_count += 1
         yield from asyncio.sleep(0).__await__()
         return self
 
 
-LARGE: list[Any] = [0] * 1_000_000
+@KINDS
+def test_a_pool_that_a_handler_opens_is_opened_once(kind: str) -> None:
+    pool = Pool()
+    assert Rig(handler_of(kind, lambda: pool)).handle(b"a") == [None]
+    assert pool.opened_count == 1
+
+
+def shared_tree() -> list[Any]:
+    """A list of lists of lists..., with more values than could ever be looked at."""
+    tree: list[Any] = [0]
+    for _ in range(30):
+        tree = [tree] * 10
+    return tree
+
+
 NESTED: list[Any] = []
 NESTED.append(NESTED)
+DATA: dict[str, Any] = {
+    "many rows": [0] * 1_000_000,
+    "a list in itself": NESTED,
+    "a tree without an end": shared_tree(),
+    "rows with text": [{"id": n, "name": "x"} for n in range(1_000)],
+    "a cursor": sqlite3.connect(":memory:").execute("SELECT 1"),
+    "an iterator over what is there": iter([1]),
+}
 
 
 @KINDS
-@pytest.mark.parametrize("result", [Pool(), LARGE, NESTED], ids=["a pool", "many rows", "a list in itself"])
-def test_what_a_handler_returns_does_not_matter(kind: str, result: Any) -> None:
+@pytest.mark.parametrize("result", DATA.values(), ids=DATA)
+def test_data_that_a_handler_returns_does_not_matter(kind: str, result: Any) -> None:
     assert Rig(handler_of(kind, lambda: result)).handle(b"a", b"b") == [None] * 2
