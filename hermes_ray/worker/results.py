@@ -15,6 +15,8 @@ from itertools import chain, islice
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+from hermes_ray.worker.slot_task import HandlerTask, asked_by
+
 __all__ = ["is_unfinished", "result_of"]
 
 _NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip, enumerate)
@@ -84,23 +86,26 @@ def _is_of_process_pool(value: Any) -> bool:
 
 
 async def _done(work: Any) -> Any:
-    """What it is awaited for."""
+    """What it is awaited for. Whoever is told to stop does so alone: others may wait for the same future."""
     if _has_not_run(work):
         raise TypeError(f"the handler returned a {type(work).__name__}, of which nothing has run: return its result")
     if isinstance(work, Future):
         return await _of_pool(work)
     if _is_of_process_pool(work):
         return await asyncio.to_thread(work.get if hasattr(work, "get") else lambda: list(work))
-    return await work
+    return await (asyncio.shield(work) if _may_be_shared(work) else work)
+
+
+def _may_be_shared(work: Any) -> bool:
+    """Whether it is a task that another message has started, or a future of nobody's: both go on without this one."""
+    if isinstance(work, HandlerTask):
+        return work.message is not asked_by.get(None)
+    return type(work) is asyncio.Future
 
 
 async def _of_pool(future: Future[Any]) -> Any:
     """Its result; a StopIteration too, which no future of asyncio can hold."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     future.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
-    try:
-        await done.wait()
-    except asyncio.CancelledError:
-        future.cancel()
-        raise
+    await done.wait()
     return future.result()
