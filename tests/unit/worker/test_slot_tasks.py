@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -126,3 +127,29 @@ def test_a_control_message_may_cancel_the_task_of_another() -> None:
     work, stop = Rig(handler, concurrency=2).handle(b"work", b"stop")
     assert isinstance(work, Retry)
     assert stop is None
+
+
+@pytest.mark.parametrize("context", [contextvars.Context(), None], ids=["of nobody's", "of the first message"])
+def test_who_watches_over_messages_to_come_runs_in_a_context_of_nobodys(context: contextvars.Context | None) -> None:
+    watched: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
+    watchers: list[asyncio.Task[None]] = []
+    is_stopped: list[bool] = []
+    has_asked = asyncio.Event()
+
+    async def watch() -> None:
+        is_stopped.append((await watched.get()).cancel())
+        has_asked.set()
+
+    async def handler(message: Message) -> None:
+        if not watchers:
+            watchers.append(asyncio.create_task(watch(), context=context))
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        watched.put_nowait(task)
+        await has_asked.wait()
+
+    first, second = Rig(handler).handle(b"starts it", b"a")
+    assert first is None
+    assert is_stopped == [context is not None]
+    assert isinstance(second, Retry) == is_stopped[0]
