@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import gc
 import inspect
 import json
 import os
 import sys
-import time
-import uuid
-from collections.abc import Awaitable, Mapping, Sequence
-from contextvars import copy_context
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from types import CoroutineType
+from queue import SimpleQueue
 from typing import Any
 
 import click
 
-from hermes_ray.broker.outgoing import encode_headers
+from hermes_ray.broker.delivery import Delivery
+from hermes_ray.broker.outgoing import encode_headers, fresh
 from hermes_ray.cli.reach import need_topic
 from hermes_ray.cli.working_directory import import_from_here, load_here
 from hermes_ray.config.loading import parse_command
 from hermes_ray.config.sentences import nearest
 from hermes_ray.config.settings import Config
 from hermes_ray.errors import OperationFailed, UserMistake
-from hermes_ray.message import Message
-from hermes_ray.outcome import DeadLetter, Publish, Retry
+from hermes_ray.logs import flush
+from hermes_ray.outcome import DeadLetter, Done, Outcome, Publish, Retry
 from hermes_ray.worker.handlers import Handler
-from hermes_ray.worker.results import is_unfinished, result_of
-from hermes_ray.worker.slot import failure
+from hermes_ray.worker.loop_slots import LoopSlots
+from hermes_ray.worker.standstill import Standstill
+from hermes_ray.worker.thread_slots import ThreadSlots
 
 __all__ = ["attempt"]
 
-_OURS = (__file__, result_of.__code__.co_filename)  # files whose frames tell a handler's author nothing
+_OURS = tuple(str(Path(inspect.getfile(each)).parent) for each in (LoopSlots, Future))
+"""Where files are whose frames, on the way to the handler's, tell its author nothing."""
+
+
+class _Tried(Handler):
+    """A handler whose tracebacks begin with its own frames."""
+
+    def trace_of(self, error: BaseException) -> str:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
+            frames = frames.tb_next
+        return super().trace_of(BaseException.with_traceback(error, frames))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,92 +70,76 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
     config = parse_command(rest).config
     if topic not in config.topics:
         raise UserMistake(f"the configuration has no topic {topic}: {nearest(topic, config.topics)}")
-    message = _message(config, topic, _body(body), _headers(headers))
     chosen = config.topics[topic]
+    delivery = _delivery(config.queue_of(topic), _body(body), _headers(headers))
     import_from_here()
-
-    def printing_apart() -> contextlib.AbstractContextManager[object]:
-        return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
-
-    with asyncio.Runner() as runner:  # one loop from the call to the close, as in a worker
-        with printing_apart():
-            handler = load_here(chosen.handler, chosen.options)
-            done = _handle(runner, handler, message, is_last=chosen.retry.max_attempts == 1)
+    stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        handler = load_here(chosen.handler, chosen.options)
+        slots = _slots(handler, config, topic)
+        done = _handle(slots, delivery, is_last=chosen.retry.max_attempts == 1)
+        _tell_what_is_left()
         if as_json:
-            click.echo(json.dumps(_json_tree(done), default=str))
+            click.echo(json.dumps(_json_tree(done), default=str), file=stdout)
         else:
             _print(done)
-        with printing_apart():
-            _close(runner, handler)
+        _close(slots, handler)
     return 0 if done.failure is None else 1
 
 
-def _message(config: Config, topic: str, body: bytes, headers: Mapping[str, Any]) -> Message:
+def _delivery(queue: str, body: bytes, headers: Mapping[str, Any]) -> Delivery:
+    """As ``hermes publish`` would have the broker send it."""
+    try:
+        table = encode_headers(headers)
+    except ValueError as error:
+        raise UserMistake(f"--headers: {error}") from error
+    key = queue.encode()
+    return Delivery(1, 1, b"\0\0%c%b" % (len(key), key), fresh(queue, body, table=table).properties.raw, body)
+
+
+def _slots(handler: Handler, config: Config, topic: str) -> LoopSlots | ThreadSlots:
+    """One slot, of the kind that a worker has."""
+
     def check(to: str | None, with_headers: Mapping[str, Any]) -> bytes:
         if to is not None and to not in config.topics:
             raise ValueError(f"this deployment has no topic {to!r} to publish to: {nearest(to, config.topics)}")
         return encode_headers(with_headers)
 
-    now_s = time.time()
-    return Message(body, topic=topic, id=str(uuid.uuid4()), headers=headers, published_at_s=now_s, check=check)
+    tried = _Tried(
+        call=handler.call,
+        is_async=handler.is_async,
+        close=handler.close,
+        name=handler.name,
+        options=handler.options,
+    )
+    return (LoopSlots if handler.is_async else ThreadSlots)(tried, topic, 1, check, Standstill())
 
 
-def _handle(runner: asyncio.Runner, handler: Handler, message: Message, *, is_last: bool) -> _Attempt:
-    started_s = time.monotonic()
-    error = _raised(runner, handler, message)
-    message.seal()
-    took_s = time.monotonic() - started_s
-    if error is None:
-        return _Attempt(took_s=took_s, failure=None, publishes=message.publishes, is_last=is_last)
-    failed = failure(_without_our_frames(error), handler)
-    return _Attempt(took_s=took_s, failure=failed, publishes=(), is_last=is_last)
+def _handle(slots: LoopSlots | ThreadSlots, delivery: Delivery, *, is_last: bool) -> _Attempt:
+    settled: SimpleQueue[Outcome] = SimpleQueue()
+    slots.start(lambda _delivery, outcome: settled.put(outcome))
+    slots.put([delivery])
+    outcome = settled.get()
+    return _Attempt(
+        took_s=slots.figures().runs.finished_s,
+        failure=outcome if isinstance(outcome, Retry | DeadLetter) else None,
+        publishes=outcome.publishes if isinstance(outcome, Done) else (),
+        is_last=is_last,
+    )
 
 
-def _raised(runner: asyncio.Runner, handler: Handler, message: Message) -> BaseException | None:
-    """What comes of a call and of the work that it returns: of one that is not async outside the loop, as in a slot."""
-    if handler.is_async:
-        return runner.run(_raised_in(_awaited(handler, message)))
-    try:
-        result = handler.call(message)
-        if not is_unfinished(result):
-            return None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # as a worker does
-        return error
-    return runner.run(_raised_in(result_of(result)), context=copy_context())
+def _tell_what_is_left() -> None:
+    """What a task of the handler's raised is logged once nobody can ask for it any more: now, before all ends."""
+    gc.collect()
+    flush()
 
 
-async def _awaited(handler: Handler, message: Message) -> None:
-    made = handler.call(message)
-    result = await (made if isinstance(made, CoroutineType) else result_of(made))
-    if is_unfinished(result):
-        await result_of(result)
-
-
-async def _raised_in(work: Awaitable[Any]) -> BaseException | None:
-    try:
-        await work
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # here: an event loop lets SystemExit through and stops
-        return error
-    return None
-
-
-def _without_our_frames(error: BaseException) -> BaseException:
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename in _OURS:
-        frames = frames.tb_next
-    return BaseException.with_traceback(error, frames)
-
-
-def _close(runner: asyncio.Runner, handler: Handler) -> None:
+def _close(slots: LoopSlots | ThreadSlots, handler: Handler) -> None:
     error: BaseException | None = None
     try:
         result = handler.close()
         if inspect.isawaitable(result):
-            error = runner.run(_raised_in(result_of(result)))
+            slots.run(result)
     except KeyboardInterrupt:
         raise
     except BaseException as raised:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from hermes_ray.cli.main import cli
 
 HANDLERS = """
-import asyncio, contextvars, datetime
+import asyncio, contextvars, datetime, threading
 from hermes_ray import PermanentError
 
 def ship(message):
@@ -131,6 +131,27 @@ def odd(message):
     error = SyntaxError("bad")
     error.text, error.lineno = 5, "12"
     raise error
+
+class LeavingBehind:
+    def __init__(self, password, way):
+        self.password, self.way = password, way
+
+    async def __call__(self, message):
+        if self.way == "stops":
+            asyncio.get_running_loop().stop()
+        else:
+            await asyncio.wait([asyncio.create_task(self.leave())])
+        await asyncio.sleep(0.01)
+        message.publish("labels", "went on")
+
+    async def leave(self):
+        raise {"raises": ValueError, "exits": SystemExit}[self.way](f"no database with {self.password}")
+
+async def asks_itself_to_end(message):
+    asyncio.current_task().cancel()
+
+def where(message):
+    message.publish("labels", threading.current_thread().name)
 
 class BadEnd(Store):
     async def close(self):

@@ -132,3 +132,25 @@ def test_secrets_of_options_are_not_in_what_the_handler_raised(
 def test_an_error_that_no_traceback_can_be_made_of_is_told_in_a_sentence(attempt: Callable[..., Result]) -> None:
     done = attempt("odd", "--body", "x")
     assert (done.exit_code, "raised SyntaxError: bad" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("raises", "ValueError: no database with ***"),
+        ("exits", "SystemExit: no database with ***"),
+        ("stops", "something in the handlers' event loop stopped it"),
+    ],
+)
+def test_what_a_handler_leaves_in_the_event_loop_is_logged_as_in_a_worker_and_ends_nothing(
+    attempt: Callable[..., Result],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("PW", "canary")
+    done = attempt("LeavingBehind", f"topics.orders.options={{password: '${{oc.env:PW}}', way: {way}}}", "--body", "x")
+    assert (done.exit_code, done.stdout.splitlines()[1:]) == (0, ["would publish to labels: went on"]), done.output
+    assert said in caplog.text
+    assert "canary" not in caplog.text + done.output

@@ -66,6 +66,11 @@ def test_what_a_handler_returns_to_be_awaited_is_awaited_in_its_context(attempt:
     assert (done.exit_code, done.stdout.splitlines()[1:]) == (0, ["would publish to labels: the wrapper"])
 
 
+def test_a_handler_runs_where_a_worker_would_run_it(attempt: Callable[..., Result]) -> None:
+    assert attempt("where", "--body", "x").stdout.splitlines()[1:] == ["would publish to labels: slot 0"]
+    assert attempt("asks_itself_to_end", "--body", "x").exit_code == 0, "it had returned before that came"
+
+
 LOADS = ["try", "a", "topics.a.handler=json:loads"]
 
 
@@ -79,6 +84,7 @@ LOADS = ["try", "a", "topics.a.handler=json:loads"]
         ([*LOADS, "--body", "@gone"], 2, "--body @gone cannot be read (No such file or directory)"),
         ([*LOADS, "--body", "1", "--headers", "[]"], 2, "--headers is no JSON object: write one such as"),
         ([*LOADS, "--body", "1", "--headers", "{"], 2, "--headers is not JSON ("),
+        ([*LOADS, "--body", "1", "--headers", f'{{"{"k" * 256}": 1}}'], 2, "--headers: these headers cannot be sent: "),
     ],
     ids=lambda part: " ".join(part)[:30] if isinstance(part, list) else "",
 )
