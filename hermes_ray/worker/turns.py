@@ -20,8 +20,11 @@ TURN_S = 0.005
 class Turns:
     """The turns of one event loop; ``in_next_round`` has it call something, before all who ask later."""
 
-    def __init__(self, in_next_round: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self, in_next_round: Callable[[Callable[[], None]], object], clock_s: Callable[[], float] = monotonic
+    ) -> None:
         self._in_next_round = in_next_round
+        self._clock_s = clock_s
         self._began_s: float | None = None  # the turn of this round
         self._late_s: float | None = None  # that of those who were put off
         self._late: deque[object] = deque()
@@ -29,7 +32,7 @@ class Turns:
     def is_over(self) -> bool:
         """Whether handlers have had their turn in this round; begins it where it has not."""
         if self._began_s is not None:
-            return monotonic() - self._began_s > TURN_S
+            return self._clock_s() - self._began_s > TURN_S
         self._begin()
         return False
 
@@ -48,14 +51,14 @@ class Turns:
         if self._late[0] is not mine:
             return False
         if self._late_s is not None:
-            return monotonic() - self._late_s <= TURN_S
+            return self._clock_s() - self._late_s <= TURN_S
         if self._began_s is None:
             self._begin()
-        self._late_s = monotonic()
+        self._late_s = self._clock_s()
         return True
 
     def _begin(self) -> None:
-        self._began_s = monotonic()
+        self._began_s = self._clock_s()
         self._in_next_round(self._end)
 
     def _end(self) -> None:

@@ -16,6 +16,14 @@ def test_the_last_of_those_that_came_until_a_moment_is_told() -> None:
     assert [ages.before(s) for s in (9.0, 10.0, 10.0, 11.2, 19.9, 20.0, 99.0)] == [0, 7, 7, 9, 9, 10, 10]
 
 
+def test_where_nothing_has_arrived_by_a_moment_nothing_is_forgotten() -> None:
+    ages = Ages()
+    for now_s in (9.0, 10.0, 11.0):
+        ages.note(now_s, int(now_s))
+    ages.forget(8.0)
+    assert [ages.before(s) for s in (9.5, 10.5, 11.5)] == [9, 10, 11]
+
+
 def test_a_day_of_deliveries_is_kept_to_the_second() -> None:
     ages = Ages()
     for n in range(100_000):

@@ -32,13 +32,14 @@ def test_threads_that_cancelled_handlers_leave_behind_let_others_work_and_their_
 
 
 @WRAPS
-def test_handlers_that_each_use_a_thread_have_one_each(wrap: Wrap) -> None:
-    together = threading.Barrier(32)
+@pytest.mark.parametrize(("slot_count", "threads_each"), [(32, 1), (48, 1), (1, 32)])
+def test_each_handler_has_a_thread_and_all_together_have_32(wrap: Wrap, slot_count: int, threads_each: int) -> None:
+    together = threading.Barrier(slot_count * threads_each)
 
     async def handler(_message: Message) -> None:
-        await asyncio.to_thread(together.wait, 20)
+        await asyncio.gather(*[asyncio.to_thread(together.wait, 20) for _ in range(threads_each)])
 
-    assert Rig(wrap(handler), concurrency=32).handle(*[b""] * 32) == [None] * 32
+    assert Rig(wrap(handler), concurrency=slot_count).handle(*[b""] * slot_count) == [None] * slot_count
 
 
 @WRAPS

@@ -9,6 +9,7 @@ import gc
 import logging
 import threading
 import time
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +18,8 @@ import pytest
 
 from hermes_ray import Message, PermanentError
 from hermes_ray.outcome import DeadLetter, Retry
+from hermes_ray.worker.handlers import Handler
+from hermes_ray.worker.slot import failure
 from tests.support.ledger import until
 from tests.support.slot_rig import Function, Rig, is_kept
 from tests.unit.worker.test_time_limits import WRAPS, Watched, Wrap
@@ -65,6 +68,18 @@ def test_an_error_of_any_make_fails_its_message_and_no_other(kind: str, make: Ca
     bad, good = Rig(as_kind(kind, handler)).handle(b"bad", b"good")
     assert isinstance(bad, Retry)
     assert good is None
+
+
+def test_errors_that_are_grouped_again_and_again_are_counted_to_a_bound() -> None:
+    """Those of all levels would be a million: a worker has neither the time nor the memory."""
+    error, handler = nested(19), Handler(call=lambda _message: None, is_async=False, close=lambda: None)
+    tracemalloc.start()
+    try:
+        assert isinstance(failure(error, handler), Retry)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 2_000_000
 
 
 @KINDS

@@ -11,7 +11,7 @@ import pytest
 from tests.support.live import ROOT
 
 PROCESS = """
-import multiprocessing, os, signal, sys, time
+import multiprocessing, os, signal, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from hermes_ray.worker.sigterm import on_sigterm
@@ -47,6 +47,15 @@ def forked_twice():
     child.join(60)
     return child.exitcode
 
+def started_after_one():
+    terminated()
+    program = subprocess.Popen(["sleep", "600"])
+    program.terminate()
+    try:
+        return program.wait(60)
+    finally:
+        program.kill()
+
 with ThreadPoolExecutor(1) as slot:  # as handlers run
     print(slot.submit(locals()[sys.argv[1]]).result(), flush=True)
 print("draining" if drained.wait(0.1) else "at work", flush=True)
@@ -56,7 +65,12 @@ print(drained.wait(60), flush=True)
 
 @pytest.mark.parametrize(
     ("way", "result"),
-    [("terminated", str(-signal.SIGTERM)), ("pooled", "[1, 1]"), ("forked_twice", "0")],
+    [
+        ("terminated", str(-signal.SIGTERM)),
+        ("pooled", "[1, 1]"),
+        ("forked_twice", "0"),
+        ("started_after_one", str(-signal.SIGTERM)),
+    ],
 )
 def test_a_child_that_a_handler_forks_ends_by_sigterm_and_the_worker_drains_by_its_own_alone(
     way: str, result: str
