@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
 import itertools
@@ -21,13 +22,7 @@ from tests.support.slot_rig import Rig
 
 POOL = ThreadPoolExecutor(1)
 WORKERS = ThreadPool(1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def workers_end() -> Iterator[None]:
-    """Before what they need to end is gone."""
-    yield
-    WORKERS.terminate()
+atexit.register(WORKERS.terminate)  # before what it needs to end is gone
 
 
 class Work:
