@@ -74,7 +74,12 @@ class Subscription:
             self._cancel(self._consume_anew)
 
     def renew(self, now_s: float) -> None:
-        """Replace the consumer where what has got stuck may keep slots idle, or where it was granted far too little."""
+        """Replace the consumer where what has got stuck may keep slots idle, or where it was granted far too little.
+
+        Not while as many are in slots, or wait for one, as may: each consumer brings more.
+        """
+        if self._in_slots_count() >= self.prefetch:
+            return
         spare = max(1, min(self._granted // 4, self._granted - self._concurrency))
         is_worn = self._stuck.in_all - self._stuck_before >= spare
         is_due = not self._is_slow or now_s - self._renewed_s >= _SLOW_EVERY_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -137,3 +138,24 @@ def test_two_changes_of_the_prefetch_at_once_leave_one_consumer(vhost_url: str) 
         until(lambda: worker["acked"] == 20, "it consumes")
         with channel_to(vhost_url) as channel:
             assert channel.queue_declare("q", passive=True).method.consumer_count == 1
+
+
+def test_a_worker_whose_messages_get_stuck_one_by_one_holds_no_more_of_the_others_for_it(vhost_url: str) -> None:
+    """Its consumer is renewed for each: none of them may bring more than there is room for."""
+    pause = threading.Event()
+
+    def fail(message: Message) -> None:
+        pause.wait(random.uniform(1, 3))
+        raise RuntimeError("the database is away")
+
+    declare(vhost_url, "q", queue_arguments("classic"))
+    declare(vhost_url, "q.dead", {**queue_arguments("classic"), "x-max-length": 1, "x-overflow": "reject-publish"})
+    publish(vhost_url, 1, queue="q.dead")
+    publish(vhost_url, 600)
+    settings = {"max_attempts": 1, "concurrency": 16, "queue_type": "classic", "declare": False}
+    with working(vhost_url, fail, **settings) as worker:
+        settler, most = worker.worker._consumer._settler, 0
+        while worker["unmovable"] < 60:
+            most = max(most, settler.in_slots_count)
+            pause.wait(0.05)
+        assert most <= 3 * 16, "the prefetch, and what the next consumer brings"

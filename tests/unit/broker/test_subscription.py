@@ -40,6 +40,7 @@ class Scene:
         self.broker = FakeBroker()
         wire: Any = self.broker
         channel: Any = self.broker
+        self.in_slots_count = 0
         self.stuck = Stuck("q", lambda _tag: None)
         self.subscription = Subscription(
             wire,
@@ -50,7 +51,7 @@ class Scene:
             between=lambda: None,
             concurrency=4,
             stuck=self.stuck,
-            in_slots_count=lambda: 0,
+            in_slots_count=lambda: self.in_slots_count,
         )
         self.subscription.begin(channel, 1, {})
 
@@ -95,3 +96,16 @@ def test_once_they_are_few_again_the_whole_prefetch_is_granted_at_once(scene: Sc
     scene.stuck.give_back_up_to(30)
     scene.subscription.renew(0.2)
     assert scene.broker.granted == [100, 50, 100]
+
+
+def test_a_full_worker_is_granted_no_more_however_many_get_stuck(scene: Scene) -> None:
+    """Each consumer brings as many as there are slots at least: twenty in a row brought 80 messages."""
+    scene.in_slots_count = 100
+    for now in range(20):
+        scene.get_stuck(1)
+        scene.subscription.renew(float(now))
+    assert scene.broker.granted == [100]
+    scene.in_slots_count = 99
+    scene.get_stuck(25)
+    scene.subscription.renew(30.0)
+    assert scene.broker.granted == [100, 4]
