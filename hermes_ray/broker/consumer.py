@@ -104,6 +104,7 @@ class Consumer:
             idle_channel=self._idle_channel,
             received=lambda: self._settler.counts.received,
             on_forgotten=self._begin_anew,
+            beside=self._settler.beside,
         )
 
     # From any thread

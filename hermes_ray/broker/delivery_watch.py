@@ -10,7 +10,7 @@ from pika.exceptions import ChannelClosedByBroker, NoFreeChannels
 from pika.frame import Method
 from pika.spec import Queue
 
-from hermes_ray.broker.refusals import is_about_channels
+from hermes_ray.broker.beside import Beside
 from hermes_ray.broker.topology import NOT_FOUND
 
 __all__ = ["DeliveryWatch"]
@@ -39,6 +39,7 @@ class DeliveryWatch:
         idle_channel: Callable[[], Channel | None],
         received: Callable[[], int],
         on_forgotten: Callable[[], None],
+        beside: Beside,
     ) -> None:
         self._loop = loop
         self._queue = queue
@@ -48,9 +49,9 @@ class DeliveryWatch:
         self._seen = 0
         self._looks = 0
         self._patience = FIRST_PATIENCE
-        self._beside: Channel | None = None
+        self._beside = beside
+        self._asked_on: Channel | None = None
         self._is_asking = False
-        self._may_open = True
 
     def look(self) -> None:
         """Look now, and again every ten seconds."""
@@ -65,17 +66,14 @@ class DeliveryWatch:
         self._loop.call_later(LOOK_EVERY_S, self.look)
 
     def _ask(self, consuming: Channel) -> None:
-        if self._beside is not None:
-            self._declare(self._beside)
+        if self._asked_on is not None:
+            self._declare(self._asked_on)
             return
         try:
-            if not self._may_open:
-                raise NoFreeChannels
+            self._asked_on = self._beside.open(consuming, self._declare)
+            self._asked_on.add_on_close_callback(self._on_closed)
             self._is_asking = True
-            self._beside = consuming.connection.channel(on_open_callback=self._declare)
-            self._beside.add_on_close_callback(self._on_closed)
         except NoFreeChannels:
-            self._is_asking = False
             consuming.queue_declare(self._queue, passive=True, callback=self._on_depth)
 
     def _declare(self, beside: Channel) -> None:
@@ -83,10 +81,8 @@ class DeliveryWatch:
         beside.queue_declare(self._queue, passive=True, callback=self._on_depth)
 
     def _on_closed(self, _channel: Channel, error: Exception) -> None:
-        self._beside, self._is_asking = None, False
-        if is_about_channels(str(error)):
-            self._may_open = False
-        elif isinstance(error, ChannelClosedByBroker):
+        self._asked_on, self._is_asking = None, False
+        if isinstance(error, ChannelClosedByBroker):
             self._found(is_amiss=error.reply_code == NOT_FOUND)
 
     def _on_depth(self, frame: Method[Queue.DeclareOk]) -> None:

@@ -81,8 +81,8 @@ def send_acks(channel: Channel, acks: Iterable[tuple[int, bool]]) -> None:
         channel.connection._output_marshaled_frames([frames])
 
 
-def send_publish(channel: Channel, queue: str, raw: bytes, body: bytes) -> None:
-    """Publish to ``queue`` by the default exchange, mandatory; the channel is open, and ``raw`` fits into a frame."""
+def send_publish(channel: Channel, exchange: str, key: str, raw: bytes, body: bytes) -> None:
+    """Publish to ``exchange`` with ``key``, mandatory; the channel is open, and ``raw`` fits into a frame."""
     connection = channel.connection
-    frames = publish_frames(channel.channel_number, queue, raw, body, connection._body_max_length)
+    frames = publish_frames(channel.channel_number, key, raw, body, connection._body_max_length, exchange=exchange)
     connection.write_soon(channel, frames)

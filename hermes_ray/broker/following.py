@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hermes_ray.broker.delivery import Delivery
@@ -29,11 +30,21 @@ class Following:
 
     A retry or dead letter for which there is no room is sent again, ever less often, for as long as the delivery is
     ours: nothing is lost while a queue is missing or full. What the broker refuses for what it is is not sent again: a
-    retry becomes a dead letter, a dead letter loses headers. A handler's publish that does not arrive fails the
-    delivery, at once or after a few seconds.
+    retry becomes a dead letter, a dead letter loses headers, and then goes where its queue dead-letters. A handler's
+    publish that does not arrive fails the delivery, at once or after a few seconds.
     """
 
-    __slots__ = ("_delivery", "_is_reduced", "_kind", "_missing", "_no_room_since_s", "_outcome", "_settler", "since_s")
+    __slots__ = (
+        "_delivery",
+        "_is_reduced",
+        "_kind",
+        "_missing",
+        "_no_room_since_s",
+        "_outcome",
+        "_settler",
+        "_words",
+        "since_s",
+    )
 
     def __init__(
         self,
@@ -49,6 +60,7 @@ class Following:
         self._outcome = outcome
         self._missing = len(messages)
         self._is_reduced = False
+        self._words = ""  # with which Q.dead was refused, where a dead letter goes elsewhere now
         self.since_s = time.monotonic()
         self._no_room_since_s: float | None = None
         settler.following[delivery.tag] = self
@@ -65,15 +77,16 @@ class Following:
         if not self._is_wanted():
             return
         if answer is Answer.CONFIRMED or (answer is Answer.RETURNED and message.may_be_lost):
+            self._settler.stuck.has_found_room(message.queue)
             self._missing -= 1
             if not self._missing:
                 self._settle()
         elif answer is Answer.REFUSED:
             self._refused(message, words)
         elif answer is Answer.RETURNED:
-            self._no_room(message, f"there is no queue {message.queue}{words and f': {words}'}", is_final=True)
+            self._no_room(message, f"there is no queue {_place(message)}{words and f': {words}'}", is_final=True)
         else:
-            self._no_room(message, f"the queue {message.queue} takes no more messages", is_final=False)
+            self._no_room(message, f"the queue {_place(message)} takes no more messages", is_final=False)
 
     def _no_room(self, message: Outgoing, why: str, *, is_final: bool) -> None:
         now_s = time.monotonic()
@@ -100,9 +113,14 @@ class Following:
         elif not self._is_reduced:
             self._is_reduced = True
             self._send(reduced(message, settler.room_bytes))
+        elif not self._words and settler.home is not None:
+            self._words = words
+            exchange, key = settler.home
+            key = key or delivery.routing_key.decode("utf-8", "surrogateescape")
+            self._send(replace(message, exchange=exchange, queue=key, declare=None))
         else:
             self.close()
-            settler.park(delivery, self._kind, words)
+            settler.park(delivery, self._kind, self._words or words)
 
     def give_up(self) -> None:
         """The confirms come after their time, or never: back to the queue."""
@@ -125,3 +143,8 @@ class Following:
     def _settle(self) -> None:
         self.close()
         self._settler.settled(self._delivery, self._kind)
+
+
+def _place(message: Outgoing) -> str:
+    """Where ``message`` goes, in words."""
+    return f"{message.queue} of exchange {message.exchange}" if message.exchange else message.queue

@@ -268,10 +268,12 @@ def ack_frames(number: int, acks: Iterable[tuple[int, bool]]) -> bytes:
     return b"".join([b"%b%b%c\xce" % (start, _TAG.pack(tag), multiple) for tag, multiple in acks])
 
 
-def publish_frames(number: int, queue: str, raw: bytes, body: bytes, most_body_bytes: int) -> bytes:
-    """A mandatory publish to ``queue`` by the default exchange, in body frames of at most so many bytes each."""
-    key = queue.encode()
-    method = b"%b\0\0\0%c%b\1" % (_PUBLISH, len(key), key)
+def publish_frames(
+    number: int, key: str, raw: bytes, body: bytes, most_body_bytes: int, *, exchange: str = ""
+) -> bytes:
+    """A mandatory publish to ``exchange`` with ``key``, in body frames of at most so many bytes each."""
+    place, route = exchange.encode(), key.encode()
+    method = b"%b\0\0%c%b%c%b\1" % (_PUBLISH, len(place), place, len(route), route)
     header = _HEADER_HEAD.pack(60, 0, len(body)) + raw
     bodies = [_framed(_BODY, number, body[at : at + most_body_bytes]) for at in range(0, len(body), most_body_bytes)]
     return b"".join([_framed(_METHOD, number, method), _framed(_HEADER, number, header), *bodies])

@@ -40,7 +40,9 @@ _PERSISTENT = 2
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message for the default exchange. ``declare`` holds the arguments of a queue to declare on first use.
+    """One message for ``queue``, or for an ``exchange`` with that routing key.
+
+    ``declare`` holds the arguments of a queue to declare on first use.
 
     ``delay_ms``: how long a retry waits in ``queue``; None for everything else. ``may_be_lost``: nobody waits for it
     where it does not arrive, as for a reply.
@@ -52,6 +54,7 @@ class Outgoing:
     declare: Mapping[str, Any] | None = None
     delay_ms: int | None = None
     may_be_lost: bool = False
+    exchange: str = ""
 
 
 def fresh(queue: str, body: bytes, *, table: bytes = b"", id: str | None = None, **fields: Any) -> Outgoing:

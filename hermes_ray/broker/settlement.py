@@ -16,7 +16,8 @@ from pika.channel import Channel
 
 from hermes_ray.broker.ack_ledger import AckLedger
 from hermes_ray.broker.ages import Ages
-from hermes_ray.broker.dead_letter_exchange import look_for_home
+from hermes_ray.broker.beside import Beside
+from hermes_ray.broker.dead_letter_exchange import home_of, look_for_home
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.following import Following
 from hermes_ray.broker.held_bytes import HeldBytes
@@ -62,6 +63,8 @@ class Settler:
     ) -> None:
         self.counts = SettlementCounts()
         self.held_bytes = held_bytes
+        self.beside = Beside()
+        self.home = home_of(spec.queue, spec.arguments)
         self.loop = loop
         self._spec = spec
         self.publisher = publisher
@@ -227,13 +230,14 @@ class Settler:
         self.held_bytes.drop(delivery)
         self._on_due()
 
-    def park(self, delivery: Delivery, kind: Kind, why: str) -> None:
-        """Keep ``delivery``, which the broker takes back in no form, without its body.
+    def park(self, delivery: Delivery, kind: Kind, why: str, *, full: str | None = None) -> None:
+        """Keep ``delivery`` without its body: the broker takes it in no form, or too many wait for ``full`` already.
 
-        Where the queue has a dead-letter exchange of its own, the broker moves what is dead there itself, soon.
+        Where the queue has a dead-letter exchange of its own, the broker moves there itself, soon, what is dead and
+        refused: for what a queue has no room for there is none either way, and it would drop that.
         """
         self.held_bytes.drop(delivery)
-        self.stuck.park(delivery.tag, kind, why)
+        self.stuck.park(delivery.tag, kind, why, full)
 
     def wait_for_room(self, delivery: Delivery, kind: Kind, queue: str, why: str) -> None:
         """There is no room in ``queue`` for what ``delivery`` leaves behind; it is in nobody's way from now on."""
@@ -242,7 +246,7 @@ class Settler:
             self.stuck.wait(delivery.tag, queue, why, following.give_up)
         else:
             following.close()
-            self.park(delivery, kind, why)
+            self.park(delivery, kind, why, full=queue)
 
     def followed(self, tag: int) -> None:
         """Nothing more is sent for the delivery ``tag``."""
@@ -259,8 +263,8 @@ class Settler:
         overdue = self._ages.before(now_s - limit_s)
         self.stuck.give_back_up_to(overdue)
         self._ages.forget(now_s - limit_s)
-        if self.stuck.has_dead and self._channel is not None and self._channel.is_open:
-            self._look_for_home_of_the_dead(self._channel, now_s)
+        if self.home is not None and self.stuck.has_dead and self._channel is not None and self._channel.is_open:
+            self._look_for_home_of_the_dead(self.home, self._channel, now_s)
         if self._ack_limit_s is not None:
             self.overdue_tag, self.waited_tag = overdue, self._ages.before(now_s - WAITED_RATIO * limit_s)
         following = [each for tag, each in self.following.items() if tag <= overdue]
@@ -279,7 +283,7 @@ class Settler:
             return delivery.tag <= self.overdue_tag
         return self._ack_limit_s is not None and running_s > self._ack_limit_s
 
-    def _look_for_home_of_the_dead(self, channel: Channel, now_s: float) -> None:
+    def _look_for_home_of_the_dead(self, home: tuple[str, str], channel: Channel, now_s: float) -> None:
         if now_s < self._next_look_s:
             return
         self._next_look_s = now_s + LOOK_FOR_HOME_EVERY_S
@@ -292,4 +296,4 @@ class Settler:
                 self._ledger.give_back(tag)
                 self.counts.add(kind)
 
-        look_for_home(channel, self._spec.queue, self._spec.arguments, reject)
+        look_for_home(home, channel, self.beside, reject)

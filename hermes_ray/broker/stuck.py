@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -37,9 +38,11 @@ class Stuck:
         self.said: tuple[int, str | None] = 0, None
         self._queue = queue
         self._requeue = requeue
-        self._parked: dict[int, str] = {}  # and why, without the bodies: there may be many
+        # Ordered: of a dict that loses its first ones the next first is ever further away.
+        self._parked: OrderedDict[int, str] = OrderedDict()  # and why, without the bodies: there may be many
+        self._for_room: OrderedDict[int, str] = OrderedDict()  # where, of those parked since too many waited
         self._dead: dict[int, Kind] = {}  # what is to become of those parked whose dead letter was refused
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
         self._is_ending = False
 
     @property
@@ -67,11 +70,16 @@ class Stuck:
         """Whether one more may wait for room, rather than be parked."""
         return len(self._waiting) < MOST_WAITING
 
-    def park(self, tag: int, kind: Kind, why: str) -> None:
-        """It can be moved nowhere, and is kept until shortly before the broker would take offence."""
+    def park(self, tag: int, kind: Kind, why: str, full: str | None = None) -> None:
+        """It can be moved nowhere, and is kept until shortly before the broker would take offence.
+
+        Or until another has found room in the queue that is ``full``.
+        """
         log.warning("a message can be moved nowhere and stays in %s: %s", self._queue, why)
         self._parked[tag] = why
-        if kind != "retried":
+        if full is not None:
+            self._for_room[tag] = full
+        elif kind != "retried":
             self._dead[tag] = kind
         self.in_all += 1
         self._say()
@@ -92,6 +100,11 @@ class Stuck:
         """It does not wait for room, or not any more."""
         if self._waiting.pop(tag, None) is not None:
             self._say()
+
+    def has_found_room(self, queue: str) -> None:
+        """``queue`` has taken a message: one of those that were parked since it had no room comes again."""
+        looked_at = islice(self._for_room.items(), _LOOKED_AT)
+        self._give_back([tag for tag, full in looked_at if full == queue][:1])
 
     def is_without_room(self, queue: str) -> bool:
         """Whether others wait for room in ``queue``."""
@@ -120,6 +133,7 @@ class Stuck:
         """The channel is gone, and the broker has all of them back."""
         self._parked.clear()
         self._dead.clear()
+        self._for_room.clear()
         self._waiting.clear()
         self._say()
 
@@ -127,8 +141,9 @@ class Stuck:
         for tag in tags:
             del self._parked[tag]
             self._dead.pop(tag, None)
-            self._say()
+            self._for_room.pop(tag, None)
             self._requeue(tag)
+        self._say()
 
     def _say(self) -> None:
         why = next(iter(self._parked.values()), None)

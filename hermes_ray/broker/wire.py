@@ -39,7 +39,7 @@ class Wire(Protocol):
         """Turn confirms on for ``channel``; ``on_ready`` is called once they are."""
 
     def publish(self, channel: Channel, message: Outgoing) -> None:
-        """Send ``message`` by the default exchange, mandatory. Raises for one that cannot be encoded."""
+        """Send ``message``, mandatory. Raises for one that cannot be encoded."""
 
     def send_acks(self, channel: Channel, acks: Iterable[tuple[int, bool]]) -> None:
         """Put acks, as (tag, multiple), on the wire."""
@@ -59,7 +59,7 @@ class _Direct:
         channel.confirm_delivery(_never, callback=on_ready)
 
     def publish(self, channel: Channel, message: Outgoing) -> None:
-        direct.send_publish(channel, message.queue, message.properties.raw, message.body)
+        direct.send_publish(channel, message.exchange, message.queue, message.properties.raw, message.body)
 
     def send_acks(self, channel: Channel, acks: Iterable[tuple[int, bool]]) -> None:
         direct.send_acks(channel, acks)
@@ -90,7 +90,7 @@ class _Pika:
 
     def publish(self, channel: Channel, message: Outgoing) -> None:
         properties = BasicProperties().decode(message.properties.raw)
-        channel.basic_publish("", message.queue, message.body, properties, mandatory=True)
+        channel.basic_publish(message.exchange, message.queue, message.body, properties, mandatory=True)
 
     def send_acks(self, channel: Channel, acks: Iterable[tuple[int, bool]]) -> None:
         for tag, multiple in acks:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -14,7 +12,7 @@ from hermes_ray.broker import delivery_watch, publish_turns, publisher, subscrip
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import main_arguments, queue_arguments
-from hermes_ray.errors import OperationFailed
+from tests.support.account import Account
 from tests.support.deliveries import raw_of
 from tests.support.ledger import channel_to, declare, publish, ready_count, until
 from tests.support.rabbitmqctl import ctl
@@ -29,38 +27,6 @@ TO_NOBODY = "amq.rabbitmq.reply-to.g2gCZAANcmFiYml0QGxvY2FsAAA=.x"  # over which
 def fails_bad(message: Message) -> None:
     if message.body != b"good":
         raise RuntimeError("the database is away")
-
-
-class Account:
-    """A user who may do as much as the test says."""
-
-    def __init__(self, broker: LocalBroker, vhost_url: str) -> None:
-        self._broker, self._vhost = broker, vhost_url.rpartition("/")[2]
-        self._name = f"of-{self._vhost}"
-        self.url = vhost_url.replace("guest:guest", f"{self._name}:{self._name}")
-        ctl(broker, "add_user", self._name, self._name)
-
-    def may(self, configure: str = ".*", write: str = ".*", read: str = ".*") -> None:
-        ctl(self._broker, "set_permissions", "-p", self._vhost, self._name, configure, write, read)
-
-    def end(self) -> None:
-        ctl(self._broker, "delete_user", self._name)
-
-
-@pytest.fixture
-def account(broker: LocalBroker, vhost_url: str) -> Iterator[Account]:
-    made = Account(broker, vhost_url)
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def limits(broker: LocalBroker, vhost: str) -> Iterator[None]:
-    """Limits and policies of the virtual host that a test sets end with it."""
-    yield
-    for clear in (["clear_vhost_limits", "-p", vhost], ["clear_policy", "-p", vhost, "small"]):
-        with contextlib.suppress(OperationFailed):  # there are none
-            ctl(broker, *clear)
 
 
 def others_are_handled(worker: Working, words: str) -> None:

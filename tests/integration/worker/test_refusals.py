@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,7 +15,6 @@ from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.properties import Properties, properties
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import main_arguments, queue_arguments
-from hermes_ray.errors import OperationFailed
 from tests.support.deliveries import raw_of
 from tests.support.ledger import channel_to, declare, publish, ready_count, until
 from tests.support.rabbitmqctl import ctl
@@ -32,14 +29,6 @@ def sized(total: int) -> bytes:
     """Properties of so many bytes."""
     raw = properties(encode_entry("large", encode("")), message_id="odd").raw
     return properties(encode_entry("large", encode("x" * (total - len(raw)))), message_id="odd").raw
-
-
-@pytest.fixture
-def limits(broker: LocalBroker, vhost: str) -> Iterator[None]:
-    """Limits of the virtual host that a test sets end with it."""
-    yield
-    with contextlib.suppress(OperationFailed):  # there are none any more
-        ctl(broker, "clear_vhost_limits", "-p", vhost)
 
 
 @pytest.mark.parametrize("total", [130_500, 130_850, 131_052])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, NoFreeChannels
 
+from hermes_ray.broker.beside import Beside
 from hermes_ray.broker.delivery_watch import DeliveryWatch
 
 TOO_MANY = "NOT_ALLOWED - number of channels opened for user 'few' has reached the maximum allowed limit of (2)"
@@ -73,6 +74,7 @@ class Scene:
             idle_channel=lambda: self.consuming,
             received=lambda: self.received_count,
             on_forgotten=self._forgotten,
+            beside=Beside(),
         )
 
     def _forgotten(self) -> None:

@@ -61,6 +61,21 @@ def test_what_the_broker_moves_itself_is_dead_letters_alone(stuck: Stuck, requeu
     assert (stuck.said, stuck.has_dead, requeued) == ((1, "too much"), False, [])
 
 
+def test_what_is_parked_since_too_many_wait_is_not_dead_and_comes_again_one_by_one_as_room_is_found(
+    stuck: Stuck, requeued: list[int]
+) -> None:
+    for tag in (3, 4, 5):
+        stuck.park(tag, "dead_lettered_attempts", "full", "q.dead")
+    assert not stuck.has_dead, "the broker would drop them: the queue is full for it too"
+    stuck.has_found_room("q.wait.100")
+    assert requeued == []
+    for _ in range(2):
+        stuck.has_found_room("q.dead")
+    assert requeued == [3, 4]
+    stuck.give_back_up_to(5)
+    assert (stuck.count, requeued) == (0, [3, 4, 5])
+
+
 def test_at_the_end_of_a_worker_nothing_is_kept_and_nothing_begins_to_be(stuck: Stuck, requeued: list[int]) -> None:
     before, after = Waiter(stuck, 1), Waiter(stuck, 3)
     stuck.wait(1, "q.dead", "full", before.give_up)
