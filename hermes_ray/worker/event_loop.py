@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +18,7 @@ from hermes_ray.logs import Log
 from hermes_ray.outcome import Outcome, Retry
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.loop_blocks import LoopBlocks
-from hermes_ray.worker.results import result_of
+from hermes_ray.worker.results import finish, work_in
 from hermes_ray.worker.slot import Run, Slot, failure
 from hermes_ray.worker.slot_task import Asker, HandlerTask, HandlerThreads, asked_by
 
@@ -59,14 +59,14 @@ class HandlersLoop:
 
     def run(self, awaitable: Awaitable[Any]) -> None:
         """Await ``awaitable`` in this loop, where the handlers' resources belong; for other threads."""
-        asyncio.run_coroutine_threadsafe(result_of(awaitable), self.loop).result()
+        asyncio.run_coroutine_threadsafe(finish(work_in(awaitable)), self.loop).result()
 
-    def pass_on(self, slot: Slot, result: Any) -> None:
-        """Do what is left to do in ``slot``, in the context of the calling thread; raises what it raises."""
+    def pass_on(self, slot: Slot, works: Sequence[Any]) -> None:
+        """Do ``works``, what is left to do in ``slot``, in the context of the calling thread; raises what it raises."""
         message, done = Asker(slot), Future[None]()
         asked_by.set(message)
         self._passed_on.add(slot)
-        self.loop.call_soon_threadsafe(self._begin, slot, result, done)
+        self.loop.call_soon_threadsafe(self._begin, slot, works, done)
         try:
             done.result()
         finally:
@@ -121,7 +121,7 @@ class HandlersLoop:
         message = task.message if isinstance(task, HandlerTask) else None
         return message.slot if message is not None and message.over_s is None else None
 
-    def _begin(self, slot: Slot, result: Any, done: Future[None]) -> None:
+    def _begin(self, slot: Slot, works: Sequence[Any], done: Future[None]) -> None:
         def end(_: object) -> None:
             if self.tasks.get(slot) is task:
                 del self.tasks[slot]
@@ -132,7 +132,7 @@ class HandlersLoop:
             else:
                 done.set_result(None)
 
-        self.tasks[slot] = task = HandlerTask(result_of(result), loop=self.loop)
+        self.tasks[slot] = task = HandlerTask(finish(works), loop=self.loop)
         task.add_done_callback(end)
 
     def _cancel(self, slot: Slot, run: Run, outcome: Retry) -> None:

@@ -23,7 +23,7 @@ from hermes_ray.worker.event_loop import HandlersLoop
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import take_back
 from hermes_ray.worker.incoming import IncomingMessage
-from hermes_ray.worker.results import is_unfinished, result_of
+from hermes_ray.worker.results import finish, work_in
 from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
 from hermes_ray.worker.slot_task import SlotTask
 from hermes_ray.worker.standstill import Standstill
@@ -131,6 +131,7 @@ class LoopSlots:
         task = self._tasks[slot]
         outcome: Outcome
         step: Any
+        works: Any
         while not task.is_waiting:
             delivery = self._take() or await self._wait()
             if delivery is None:
@@ -141,7 +142,7 @@ class LoopSlots:
                 step = task.of_next_message()
                 coroutine = step(call, message)
                 if type(coroutine) is not CoroutineType:
-                    coroutine = result_of(coroutine)
+                    coroutine = finish(work_in(coroutine))
                 try:
                     waited_for = step(coroutine.send, None)
                 except StopIteration as stop:
@@ -149,8 +150,8 @@ class LoopSlots:
                 else:
                     self._wake_one()
                     result = await _Rest(self._turns, step, coroutine, waited_for)
-                if result is not None and is_unfinished(result):
-                    await self._finish(step, result)
+                if result is not None and (works := work_in(result)):
+                    await self._finish(step, works)
                 message.seal()
                 outcome = Done(publishes=message.publishes) if message.has_published else None
             except BaseException as error:  # CancelledError too: a task that ends takes its slot away for good
@@ -162,7 +163,7 @@ class LoopSlots:
                 return False  # it was counted out: this worker is being replaced
             settle(delivery, outcome)
             del delivery, message
-            step = coroutine = result = waited_for = outcome = None  # which would be kept while the slot is idle
+            step = coroutine = result = works = waited_for = outcome = None  # an idle slot would keep them
             if task.is_asked:  # what was asked for might hit what comes next
                 task.is_asked = False
                 await self._next_turn()
@@ -185,9 +186,9 @@ class LoopSlots:
         _forget_cancellation()
         return self._buffer.popleft() if self._buffer else None
 
-    async def _finish(self, step: Callable[..., Any], result: Any) -> None:
+    async def _finish(self, step: Callable[..., Any], works: Sequence[Any]) -> None:
         """Await what a handler has returned, where that is work which has not been done yet."""
-        coroutine = result_of(result)
+        coroutine = finish(works)
         try:
             waited_for = step(coroutine.send, None)
         except StopIteration:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import AsyncContextDecorator, ContextDecorator
 from itertools import chain, islice
@@ -17,7 +18,7 @@ from typing import Any
 
 from hermes_ray.worker.slot_task import HandlerTask, asked_by
 
-__all__ = ["is_unfinished", "result_of"]
+__all__ = ["finish", "work_in"]
 
 _NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip, enumerate)
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
@@ -27,27 +28,29 @@ _MOST_LEVELS, _MOST_VALUES = 10, 100_000  # 4 ms
 _MOST_STEPS = 100  # of what an awaitable returns, which may be another
 
 
-def is_unfinished(result: Any) -> bool:
-    """Whether ``result``, a handler's, means work that may not have been done yet: then ``result_of`` it is to run."""
-    return type(result) not in _PLAIN and bool(_work_in(result))
+def work_in(result: Any) -> Sequence[Any]:
+    """The work that ``result``, a handler's, is or holds and that may not have been done yet: ``finish`` is to run.
+
+    In its order level by level, as it is now: a collection may lose what is done, by callbacks of the user's own.
+    """
+    return () if type(result) in _PLAIN else _found_in(result)
 
 
-async def result_of(result: Any) -> None:
-    """Return once what a handler has returned is done: awaitables of any kind, futures of a pool, and what they return.
+async def finish(works: Sequence[Any]) -> None:
+    """Return once ``works``, which a handler has returned, are done: awaitables, futures of a pool, what they return.
 
     Raises what they raise, and ``TypeError`` for a generator or a context manager: nothing of it has run. Awaitables
     may return others, and collections of them, ``_MOST_STEPS`` deep.
     """
-    left = [(work, 1) for work in reversed(_work_in(result))]
+    left = [(work, 1) for work in reversed(works)]
     while left:
         work, step = left.pop()
         value = await _done(work)
         if value is not work and step < _MOST_STEPS:  # else a pool, say, that is itself what it is awaited for
-            left.extend((more, step + 1) for more in reversed(_work_in(value)))
+            left.extend((more, step + 1) for more in reversed(work_in(value)))
 
 
-def _work_in(result: Any) -> list[Any]:
-    """The work that ``result`` is or holds, in its order level by level."""
+def _found_in(result: Any) -> list[Any]:
     found, level, data, room = [], [result], set(_PLAIN), _MOST_VALUES
     for _ in range(_MOST_LEVELS):
         many = []

@@ -16,7 +16,7 @@ from hermes_ray.worker.event_loop import HandlersLoop
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import Handoff
 from hermes_ray.worker.incoming import IncomingMessage
-from hermes_ray.worker.results import is_unfinished
+from hermes_ray.worker.results import work_in
 from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
 from hermes_ray.worker.standstill import Standstill
 
@@ -111,9 +111,9 @@ class ThreadSlots:
         try:
             run = contextvars.copy_context().run
             result = run(self._handler.call, message)
-            if result is not None and is_unfinished(result):
+            if result is not None and (works := work_in(result)):
                 self._passed_on.start("passed on")
-                run(self._passed_on.pass_on, slot, result)
+                run(self._passed_on.pass_on, slot, works)
             message.seal()
             outcome = Done(publishes=message.publishes) if message.has_published else None
         except BaseException as error:
