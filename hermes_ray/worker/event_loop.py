@@ -54,8 +54,9 @@ class HandlersLoop:
         """Begin, unless it has begun."""
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run_for_ever, name=name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run_for_ever, name=name, daemon=True)
+                thread.start()  # which may raise, at the limit of threads: the next message tries again
+                self._thread = thread
 
     def run(self, awaitable: Awaitable[Any]) -> None:
         """Await ``awaitable`` in this loop, where the handlers' resources belong; for other threads."""
