@@ -1,7 +1,8 @@
 """What handlers return, for the kinds that mean work which has not been done yet.
 
 Such work is looked for in collections too, ``_MOST_LEVELS`` deep and among ``_MOST_VALUES`` of their values: what lies
-deeper or beyond is taken for data. An iterator of an unknown kind is too: a cursor of a database has done its work.
+deeper or beyond is taken for data. An iterator of an unknown kind is too: a cursor of a database has done its work. One
+that is async has not begun, unless it is such a cursor.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import AsyncContextDecorator, ContextDecorator
+from functools import partial
 from itertools import chain, islice
-from types import AsyncGeneratorType, GeneratorType
+from types import AsyncGeneratorType, BuiltinFunctionType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
 from hermes_ray.worker.slot_task import HandlerTask, asked_by
 
 __all__ = ["finish", "work_in"]
 
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial)
 _NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip, enumerate)
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _MANY = (list, tuple, set, frozenset, dict, deque, *_VIEWS)
@@ -81,7 +84,10 @@ def _is_work(value: Any) -> bool:
 
 
 def _has_not_run(value: Any) -> bool:
-    return isinstance(value, _NEVER_RUN) or type(value).__module__ == "itertools"
+    kind = type(value)
+    if isinstance(value, (*_NEVER_RUN, *_FUNCTIONS)) or kind.__module__ == "itertools":
+        return True
+    return hasattr(kind, "__anext__") and not (hasattr(kind, "__await__") or hasattr(kind, "fetchmany"))
 
 
 def _is_of_process_pool(value: Any) -> bool:
@@ -91,7 +97,7 @@ def _is_of_process_pool(value: Any) -> bool:
 async def _done(work: Any) -> Any:
     """What it is awaited for. Whoever is told to stop does so alone: others may wait for the same future."""
     if _has_not_run(work):
-        raise TypeError(f"the handler returned a {type(work).__name__}, of which nothing has run: return its result")
+        raise TypeError(_refusal(work))
     if isinstance(work, Future):
         return await _of_pool(work)
     if _is_of_process_pool(work):
@@ -111,4 +117,12 @@ async def _of_pool(future: Future[Any]) -> Any:
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     future.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
     await done.wait()
+def _refusal(work: Any) -> str:
+    told = f"the handler returned a {type(work).__name__}, of which nothing has run"
+    if not isinstance(work, _FUNCTIONS):
+        return f"{told}: return its result"
+    name = getattr(work, "__qualname__", type(work).__name__)
+    return f"{told}: {name}; call it, or give the handler's decorator its parentheses, @retrying() for @retrying"
+
+
     return future.result()

@@ -9,6 +9,7 @@ import functools
 import itertools
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import ThreadPool
@@ -71,6 +72,8 @@ PASSED_ON: dict[str, Callable[[Work], Any]] = {
     "an object that can be awaited": Wanted,
     "the future of a pool": lambda work: POOL.submit(work.run),
     "a dict by futures of a pool": lambda work: {POOL.submit(work.run): "store"},
+    "a frozen set of them": lambda work: frozenset([POOL.submit(work.run)]),
+    "a deque of them": lambda work: deque([POOL.submit(work.run)]),
     "what a pool does one by one": lambda work: WORKERS.imap(Work.run, [work]),
 }
 RUNS = pytest.mark.parametrize("passed_on", PASSED_ON.values(), ids=PASSED_ON)
@@ -117,6 +120,23 @@ async def async_generator() -> AsyncIterator[int]:
     yield 1
 
 
+class Rows:
+    """An async iterator that is no generator."""
+
+    def __aiter__(self) -> Rows:
+        return self
+
+    async def __anext__(self) -> int:
+        raise AssertionError("nobody asks for a row")
+
+
+class AsyncCursor(Rows):
+    """One that has run its statement."""
+
+    async def fetchmany(self) -> list[int]:
+        return []
+
+
 NEVER_RUN: dict[str, Callable[[], Any]] = {
     "a generator": generator,
     "an async generator": async_generator,
@@ -125,6 +145,12 @@ NEVER_RUN: dict[str, Callable[[], Any]] = {
     "a map": lambda: map(abs, [1]),
     "a starmap": lambda: itertools.starmap(abs, [(1,)]),
     "an enumeration": lambda: enumerate([1]),
+    "a function, as a decorator without its parentheses": lambda: generator,
+    "a method": lambda: Work().run,
+    "a method of a built-in type": lambda: [].clear,
+    "a partial": lambda: functools.partial(abs, 1),
+    "a list of functions": lambda: [generator],
+    "an async iterator": Rows,
     "a dict with a generator": lambda: {"rows": generator()},
 }
 
@@ -135,6 +161,25 @@ def test_what_nobody_would_run_is_never_acked(kind: str, made: Callable[[], Any]
     (outcome,) = Rig(handler_of(kind, made)).handle(b"a")
     assert isinstance(outcome, Retry)
     assert "of which nothing has run" in outcome.error
+
+
+def test_what_has_never_run_is_told_with_what_to_do() -> None:
+    def retrying(times: Any) -> Any:
+        def decorate(function: Any) -> Any:
+            def run(message: Message) -> Any:
+                return function(message)
+
+            return run
+
+        return decorate
+
+    @retrying
+    def handler(_message: Message) -> None: ...
+
+    (outcome,) = Rig(handler).handle(b"a")
+    assert isinstance(outcome, Retry)
+    assert "the handler returned a function, of which nothing has run: " in outcome.error
+    assert "run; call it, or give the handler's decorator its parentheses" in outcome.error
 
 
 def test_an_async_function_in_a_partial_is_awaited_in_a_slot_of_its_kind() -> None:
@@ -207,6 +252,7 @@ DATA: dict[str, Any] = {
     "rows with text": [{"id": n, "name": "x"} for n in range(1_000)],
     "a cursor": sqlite3.connect(":memory:").execute("SELECT 1"),
     "an iterator over what is there": iter([1]),
+    "an async cursor": AsyncCursor(),
 }
 
 
