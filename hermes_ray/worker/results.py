@@ -29,6 +29,7 @@ _MANY = (list, tuple, set, frozenset, dict, deque, *_VIEWS)
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))  # most of what there is
 _MOST_LEVELS, _MOST_VALUES = 10, 100_000  # 4 ms
 _MOST_STEPS = 100  # of what an awaitable returns, which may be another
+_PAUSE_EVERY = 100  # works: those that are done already would keep the event loop
 
 
 def work_in(result: Any) -> Sequence[Any]:
@@ -42,36 +43,44 @@ def work_in(result: Any) -> Sequence[Any]:
 async def finish(works: Sequence[Any]) -> None:
     """Return once ``works``, which a handler has returned, are done: awaitables, futures of a pool, what they return.
 
-    Raises what they raise, and ``TypeError`` for a generator or a context manager: nothing of it has run. Awaitables
-    may return others, and collections of them, ``_MOST_STEPS`` deep.
+    Raises what they raise, and ``TypeError`` for a function, a generator or a context manager: nothing of it has run.
+    Awaitables may return others, and collections of them, ``_MOST_STEPS`` deep; each is awaited once, as a pool may be
+    itself what it is awaited for, and a future hold itself.
     """
     left = [(work, 1) for work in reversed(works)]
+    seen: dict[int, Any] = {}  # by identity, and kept, so that no other has it
     while left:
         work, step = left.pop()
+        if id(work) in seen:
+            continue
+        seen[id(work)] = work
+        if len(seen) % _PAUSE_EVERY == 0:
+            await asyncio.sleep(0)
         value = await _done(work)
-        if value is not work and step < _MOST_STEPS:  # else a pool, say, that is itself what it is awaited for
+        if step < _MOST_STEPS:
             left.extend((more, step + 1) for more in reversed(work_in(value)))
 
 
 def _found_in(result: Any) -> list[Any]:
-    found, level, data, room = [], [result], set(_PLAIN), _MOST_VALUES
+    found: list[Any] = []
+    many: list[Any] = []
+    level, room = [result], _MOST_VALUES
+    where: dict[type, list[Any] | None] = dict.fromkeys(_PLAIN)  # a value of this type belongs: None for data
     for _ in range(_MOST_LEVELS):
-        many = []
         for value in level:
             kind = type(value)
-            if kind in data:
-                continue
-            if isinstance(value, _MANY):
-                many.append(value)
-            elif _is_work(value):
-                found.append(value)
-            else:
-                data.add(kind)
+            try:
+                belongs = where[kind]
+            except KeyError:
+                belongs = where[kind] = many if isinstance(value, _MANY) else found if _is_work(value) else None
+            if belongs is not None:
+                belongs.append(value)
         if not many:
             break
         # In one call, which lets no other thread in: a collection of the user's own may be shared.
         level = list(islice(chain.from_iterable(map(_values_of, many)), room))
         room -= len(level)
+        many.clear()
     return found
 
 
@@ -101,8 +110,19 @@ async def _done(work: Any) -> Any:
     if isinstance(work, Future):
         return await _of_pool(work)
     if _is_of_process_pool(work):
-        return await asyncio.to_thread(work.get if hasattr(work, "get") else lambda: list(work))
+        if not hasattr(work, "wait"):
+            return await asyncio.to_thread(list, work)
+        await asyncio.to_thread(work.wait)
+        return work.get()  # here: no thread can hand over a StopIteration
     return await (asyncio.shield(work) if _may_be_shared(work) else work)
+
+
+def _refusal(work: Any) -> str:
+    told = f"the handler returned a {type(work).__name__}, of which nothing has run"
+    if not isinstance(work, _FUNCTIONS):
+        return f"{told}: return its result"
+    name = getattr(work, "__qualname__", type(work).__name__)
+    return f"{told}: {name}; call it, or give the handler's decorator its parentheses, @retrying() for @retrying"
 
 
 def _may_be_shared(work: Any) -> bool:
@@ -117,12 +137,4 @@ async def _of_pool(future: Future[Any]) -> Any:
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     future.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
     await done.wait()
-def _refusal(work: Any) -> str:
-    told = f"the handler returned a {type(work).__name__}, of which nothing has run"
-    if not isinstance(work, _FUNCTIONS):
-        return f"{told}: return its result"
-    name = getattr(work, "__qualname__", type(work).__name__)
-    return f"{told}: {name}; call it, or give the handler's decorator its parentheses, @retrying() for @retrying"
-
-
     return future.result()
