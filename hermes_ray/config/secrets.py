@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
@@ -130,6 +131,7 @@ _NEXT_KEY = re.compile(
 
 def _assigned(text: str) -> Iterator[tuple[int, int]]:
     done = 0
+    unclosed: dict[str, int] = {}
     for match in _KEY_IN_TEXT.finditer(text) if "=" in text or ":" in text else ():
         key, start = unquote(match["key"]), match.end()
         if match.start() < done:
@@ -139,18 +141,26 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
             done = after.start() if after else len(text)
             yield start, done
         elif looks_secret(key):
-            done = _value_end(text, start)
+            done = _value_end(text, start, unclosed)
             yield start, done
 
 
-_QUOTED = re.compile(r"""\\?(["'])(?:\\.|(?!\1)[^\\])*\1(?!\w)""", re.DOTALL)
+_OPENED = re.compile(r"""\\?(["'])""")
+_WITHIN = {quote: re.compile(rf"(?:\\.|[^\\{quote}])*", re.DOTALL) for quote in "\"'"}
+_CLOSED = re.compile(r"""["'](?!\w)""")
 
 
-def _value_end(text: str, start: int) -> int:
-    """Where the value that begins at ``start`` ends: with its quotes, else before the next key."""
-    end = _QUOTED.match(text, start)
-    if end:
-        return end.end()
+def _value_end(text: str, start: int, unclosed: dict[str, int]) -> int:
+    """Where the value that begins at ``start`` ends: with its quotes, else before the next key.
+
+    ``unclosed`` has up to where there is no end for a quote that opens: that is looked for once.
+    """
+    opened = _OPENED.match(text, start)
+    if opened and start >= unclosed.get(opened[1], 0):
+        end = next(_WITHIN[opened[1]].finditer(text, opened.end())).end()
+        if closed := _CLOSED.match(text, end):
+            return closed.end()
+        unclosed[opened[1]] = end
     after = _NEXT_KEY.search(text, start)
     return after.start() if after else len(text)
 
@@ -164,36 +174,44 @@ def _userinfo(text: str) -> Iterator[tuple[int, int]]:
     """The passwords of the URLs in ``text``."""
     starts = list(_SCHEME.finditer(text)) or list(re.finditer("://", text))
     ends = [match.start() for match in starts[1:]] + [len(text)]
+    ats = [match.start() for match in re.finditer("@", text)]
     yield from (match.span() for match in _NO_SCHEME.finditer(text, 0, starts[0].start()))
     done = 0
     for number, scheme in enumerate(starts):
-        span = _password(text, scheme.end(), ends[number:], is_first=number == 0) if scheme.end() >= done else None
+        span = _password(text, scheme.end(), number, ends, ats) if scheme.end() >= done else None
         if span is not None:
             done = span[1]
             yield span
 
 
-def _password(text: str, start: int, ends: Sequence[int], *, is_first: bool) -> tuple[int, int] | None:
-    """Where the password of a URL is, which comes after its scheme at ``start`` and ends by the first of ``ends``.
+def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequence[int]) -> tuple[int, int] | None:
+    """Where the password of URL ``number`` is, which comes after its scheme at ``start`` and ends by that of ``ends``.
 
     One that has no end there ends with a later URL, because a password may hold ``://``: of ``amqp://me:1 x://pw@h``
     that is ``1 x://pw``. A user's name with a blank or a slash is none: then all before the ``@`` may be the password.
     So may a name without a password: an empty one follows it, as some write a token, or it stands in a later URL,
     which may be the rest of a password.
     """
-    at = text.rfind("@", start, ends[0])
-    user, colon, password = text[start : at if at >= 0 else ends[0]].partition(":")
+    at = text.rfind("@", start, ends[number])
+    user, colon, password = text[start : at if at >= 0 else ends[number]].partition(":")
     strange = re.search(r"[\s/?#\[]", user) is not None
     first = start + len(user) + 1
-    if at >= 0 and not password and (colon or not is_first):
+    if at >= 0 and not password and (colon or number):
         return start, at
     if not colon:
         return None
     if at < 0:
-        at = next((found for end in ends if (found := text.rfind("@", first, end)) >= 0), -1)
+        at = _last_of_next_url(first, ends, ats)
     if at < 0:
         return None if strange or _PORT.match(text, first) else (first, len(text))
     return (start if strange else first), at
+
+
+def _last_of_next_url(first: int, ends: Sequence[int], ats: Sequence[int]) -> int:
+    """The last of ``ats`` in the next URL that has one from ``first`` on, else -1, without a step for each URL."""
+    next_at = bisect_left(ats, first)
+    end = ends[bisect_right(ends, ats[next_at])] if next_at < len(ats) else 0  # the text's is after all of them
+    return ats[bisect_left(ats, end) - 1] if end else -1
 
 
 def without_secrets(text: str, options: Any) -> str:
