@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 from hermes_ray.config.urls import QUERY
 
-__all__ = ["MASK", "Hidden", "looks_secret", "mask_url", "mentions_secret", "names_code"]
+__all__ = ["MASK", "Hidden", "longest_secret", "looks_secret", "mask_url", "mentions_secret", "names_code"]
 __all__ += ["plain", "refused_url", "secret_spans", "without_secrets", "without_words"]
 
 MASK = "***"
@@ -220,10 +220,18 @@ def without_secrets(text: str, options: Any) -> str:
     A driver that cannot parse ``postgres//app:pw@db`` repeats it in a form that is no URL: of an option that is one,
     the password is hidden wherever it stands, as written and percent-encoded, decoded or quoted.
     """
-    forms = {form for secret in _secrets(options, secret=False) for form in _forms(secret) if len(form) > _A_LETTER}
-    for secret in sorted(forms, key=len, reverse=True):
+    for secret in sorted(_all_forms(options), key=len, reverse=True):
         text = text.replace(secret, MASK)
     return mask_url(text) if "://" in text else _masked(text, [*_assigned(text), *_bearers(text)])
+
+
+def longest_secret(options: Any) -> int:
+    """How many characters a secret among ``options`` may have where it is told."""
+    return max(map(len, _all_forms(options)), default=0)
+
+
+def _all_forms(options: Any) -> set[str]:
+    return {form for secret in _secrets(options, secret=False) for form in _forms(secret) if len(form) > _A_LETTER}
 
 
 def plain(value: Any) -> Any:

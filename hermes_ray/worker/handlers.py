@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hermes_ray.config.secrets import plain, without_secrets
+from hermes_ray.config.secrets import longest_secret, plain, without_secrets
 from hermes_ray.errors import OperationFailed
 from hermes_ray.logs import Log
 
@@ -23,7 +23,7 @@ log = Log(__name__)
 
 ASYNC_CONCURRENCY = 32
 SYNC_CONCURRENCY = 4
-_LONGEST_SECRET = 4_096  # characters
+_LONGEST_SECRET = 4_096  # characters; of one that no option is or has
 _MOST_FRAMES = -100  # the last ones
 _SHOWN_CHARACTERS = 8_000  # of an error; a dead letter keeps half, and to look for secrets takes time
 
@@ -127,9 +127,12 @@ def _refusal(text: str, error: BaseException, options: Mapping[str, Any]) -> Ope
 
 
 def _shown(text: str, options: Mapping[str, Any], *, end: bool = False) -> str:
-    part = text[-_SHOWN_CHARACTERS - _LONGEST_SECRET :] if end else text[: _SHOWN_CHARACTERS + _LONGEST_SECRET]
+    margin = max(_LONGEST_SECRET, longest_secret(options)) if len(text) > _SHOWN_CHARACTERS else _LONGEST_SECRET
+    part = text[-_SHOWN_CHARACTERS - margin :] if end else text[: _SHOWN_CHARACTERS + margin]
     told = without_secrets(part, options)
-    most = max(0, _SHOWN_CHARACTERS - max(0, len(part) - len(told)))  # what masks have saved may be half a secret
+    most = _SHOWN_CHARACTERS
+    if len(part) < len(text):
+        most = max(0, min(most, len(told) - margin))  # what lies across the cut is among the last ones, or half of it
     if len(told) <= most:
         return told
     return told[len(told) - most :] if end else told[:most]
