@@ -9,7 +9,9 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import WrapperDescriptorType
 from typing import Any
 
 from hermes_ray.config.secrets import longest_secret, plain, without_secrets
@@ -24,6 +26,7 @@ log = Log(__name__)
 ASYNC_CONCURRENCY = 32
 SYNC_CONCURRENCY = 4
 _LONGEST_SECRET = 4_096  # characters; of one that no option is or has
+_MOST_WRAPPERS = 100
 _MOST_FRAMES = -100  # the last ones
 _SHOWN_CHARACTERS = 8_000  # of an error; a dead letter keeps half, and to look for secrets takes time
 
@@ -101,22 +104,41 @@ def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
 
 
 def _handler(spec: str, call: Callable[..., Any], close: Callable[[], Any], options: Mapping[str, Any]) -> Handler:
-    codes = (call, type(call).__call__)  # inspect knows the kind of an instance only by its class's __call__
+    code, args, keywords = _unwrapped(call)
+    codes = (call, code)
     if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in codes):
         raise OperationFailed(f"handler {spec} has a yield, so calling it would do nothing: return instead")
-    if not _takes_one(call):
+    if not _takes(code, args, keywords):
         raise OperationFailed(f"handler {spec} cannot be called with one argument, the message: correct its parameters")
     is_async = any(map(inspect.iscoroutinefunction, codes))
     return Handler(call=call, is_async=is_async, close=close, name=spec, options=options)
 
 
-def _takes_one(call: Callable[..., Any]) -> bool:
+def _unwrapped(call: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """What runs in the end when ``call`` is called with a message, and with what: partials and objects are left out.
+
+    As Python calls them; inspect takes any ``__call__`` of a class, a static one too, for a method of its objects.
+    """
+    args: tuple[Any, ...] = (None,)
+    keywords: dict[str, Any] = {}
+    for _ in range(_MOST_WRAPPERS):
+        if isinstance(call, partial):
+            args, keywords, call = (*call.args, *args), {**call.keywords, **keywords}, call.func
+            continue
+        found = inspect.getattr_static(type(call), "__call__", None)
+        if isinstance(call, type) or isinstance(found, WrapperDescriptorType):
+            break
+        call = found.__get__(call, type(call)) if hasattr(type(found), "__get__") else found
+    return call, args, keywords
+
+
+def _takes(code: Any, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> bool:
     try:
-        signature = inspect.signature(call)
+        signature = inspect.signature(code, follow_wrapped=False)  # a decorator may have more or less to hand on
     except (TypeError, ValueError):  # a function of a C extension may have no signature: it is taken as it is
         return True
     try:
-        signature.bind(None)
+        signature.bind(*args, **keywords)
     except TypeError:
         return False
     return True
