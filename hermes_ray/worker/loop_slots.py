@@ -242,7 +242,7 @@ class _Rest:
         while True:
             try:
                 value = yield waited_for
-                if waited_for is None and turns.is_over():
+                if turns.is_over():
                     yield from turns.wait()
             except BaseException as error:
                 resume: Callable[[Any], Any] = coroutine.throw

@@ -1,7 +1,7 @@
 """Handlers that seldom wait take turns with those that do, and with timers.
 
-After ``TURN_S`` of one round of the event loop no slot takes another message, and no handler goes on that has only let
-others by, before the next round: timers are late by two turns at most. (Without, a sleep of 10 ms took 3.1 s under
+After ``TURN_S`` of one round of the event loop no slot takes another message, and no handler goes on that has waited,
+whatever for, before the next round: timers are late by two turns at most. (Without, a sleep of 10 ms took 3.1 s under
 12,000 messages.) Who was put off goes on in the next round, in a turn of its own and in order: those that have just run
 would else be first again.
 """

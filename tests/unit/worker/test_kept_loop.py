@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -102,6 +104,31 @@ def spin(seconds: float) -> None:
     deadline_s = time.monotonic() + seconds
     while time.monotonic() < deadline_s:
         pass
+
+
+@pytest.mark.parametrize("wakes", [asyncio.Event.wait, lambda _: asyncio.sleep(0.05)], ids=["an event", "a timer"])
+def test_handlers_that_wake_together_let_others_by(wakes: Callable[[asyncio.Event], Any]) -> None:
+    ran: list[int] = []
+    seen: list[int] = []
+    event = asyncio.Event()
+
+    async def handler(message: Message) -> None:
+        if message.body == b"wakes":
+            event.set()
+            return
+        await wakes(event)
+        if not ran:
+            asyncio.get_running_loop().call_soon(lambda: seen.append(len(ran)))
+        ran.append(1)
+        spin(0.002)
+
+    made = Rig(handler, concurrency=51)
+    tags = made.put(*[b"waits"] * 50)
+    until(lambda: made.slots.figures().running_count == 50 or ran, "they wait")
+    made.put(b"wakes")
+    until(lambda: all(tag in made.outcomes for tag in tags), "all were handled")
+    assert len(ran) == 50
+    assert seen[0] <= 10
 
 
 def test_a_message_is_taken_while_others_only_let_each_other_by() -> None:
