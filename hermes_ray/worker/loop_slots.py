@@ -151,7 +151,7 @@ class LoopSlots:
                     self._wake_one()
                     result = await _Rest(self._turns, step, coroutine, waited_for)
                 if result is not None and (works := work_in(result)):
-                    await self._finish(step, works)
+                    await self._do_works(step, works)
                 message.seal()
                 outcome = Done(publishes=message.publishes) if message.has_published else None
             except BaseException as error:  # CancelledError too: a task that ends takes its slot away for good
@@ -186,7 +186,7 @@ class LoopSlots:
         _forget_cancellation()
         return self._buffer.popleft() if self._buffer else None
 
-    async def _finish(self, step: Callable[..., Any], works: Sequence[Any]) -> None:
+    async def _do_works(self, step: Callable[..., Any], works: Sequence[Any]) -> None:
         """Await what a handler has returned, where that is work which has not been done yet."""
         coroutine = finish(works)
         try:
