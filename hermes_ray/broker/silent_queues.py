@@ -25,7 +25,7 @@ class SilentQueues(Generic[T]):
     def mark(self, queue: str) -> None:
         """What was sent to ``queue`` has been given up on."""
         self._waiting.setdefault(queue, deque())
-        self.reason = f"no answer to what was published to {next(iter(self._waiting))}"
+        self._say()
 
     def next_round(self, is_wanted: Callable[[T], bool]) -> None:
         """Something was given up on again: keep what is wanted still, and have one more try each."""
@@ -49,9 +49,10 @@ class SilentQueues(Generic[T]):
     def heard(self, queue: str) -> deque[T]:
         """``queue`` has answered; returns what can go there now."""
         released = self._waiting.pop(queue, None)
-        if not self._waiting:
-            self.reason = None
-        return deque() if released is None else released
+        if released is None:
+            return deque()
+        self._say()
+        return released
 
     def clear(self) -> list[T]:
         """Nobody waits for answers any more, as on a new channel; returns all that was kept back."""
@@ -60,3 +61,7 @@ class SilentQueues(Generic[T]):
         self._tried.clear()
         self.reason = None
         return released
+
+    def _say(self) -> None:
+        first = next(iter(self._waiting), None)
+        self.reason = None if first is None else f"no answer to what was published to {first}"

@@ -34,3 +34,11 @@ def test_on_a_new_channel_nobody_waits_for_answers() -> None:
     assert queues.clear() == [1, 2]
     assert queues.reason is None
     assert not queues.keep_back("q", 3)
+
+
+def test_the_reason_names_no_queue_that_has_answered() -> None:
+    queues = SilentQueues[int]()
+    queues.mark("a")
+    queues.mark("b")
+    queues.heard("a")
+    assert queues.reason == "no answer to what was published to b"
