@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
@@ -15,6 +14,7 @@ from hermes_ray.broker.first_use_queues import FirstUseQueues
 from hermes_ray.broker.link import Link
 from hermes_ray.broker.outgoing import Outgoing
 from hermes_ray.broker.properties import Properties
+from hermes_ray.broker.publish_entry import Answer, Entry, OnAnswer
 from hermes_ray.broker.publish_turns import PublishTurns
 from hermes_ray.broker.refusals import may_break
 from hermes_ray.broker.silent_queues import SilentQueues
@@ -26,31 +26,8 @@ __all__ = ["Answer", "Publisher"]
 
 log = Log(__name__)
 
-OnAnswer = Callable[["Answer", str], None]
-
 _RENEW_AFTER_S = 300.0  # a connection on which a queue was full: RabbitMQ 3.10 goes on refusing on it when it is not
 _OF_A_CONNECTION = "5"  # begins the reasons for which a broker ends one over something that was sent
-
-
-class Answer(StrEnum):
-    """What the broker said to one publish."""
-
-    CONFIRMED = "confirmed"
-    RETURNED = "returned"  # no queue of that name
-    NACKED = "nacked"  # refused, e.g. a full queue with reject-publish
-    REFUSED = "refused"  # by what the message itself is: it closes the channel, or would, each time it is sent
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One publish, for as long as somebody waits for its answer."""
-
-    message: Outgoing
-    on_answer: OnAnswer
-    is_wanted: Callable[[], bool]
-    is_suspect: bool = False
-    is_forgotten: bool = False
-    sent_s: float = 0.0
 
 
 class Publisher:
@@ -74,11 +51,11 @@ class Publisher:
             loop, urls, name=name, on_open=self._on_open, on_lost=self._on_lost, on_refused=self._on_refused, wire=wire
         )
         self._channel: Channel | None = None
-        self._turns = PublishTurns[_Entry](lambda entry: entry.is_suspect or self._may_close(entry.message))
-        self._sent: OrderedDict[int, _Entry] = OrderedDict()
+        self._turns = PublishTurns[Entry](lambda entry: entry.is_suspect or self._may_close(entry.message))
+        self._sent: OrderedDict[int, Entry] = OrderedDict()
         self._returned: Counter[tuple[str, str | None]] = Counter()
         self._queues = FirstUseQueues()
-        self._silent = SilentQueues[_Entry]()
+        self._silent = SilentQueues[Entry]()
         self._opened_s = 0.0
         self._is_looking = False  # whether somebody looks when the turn has taken its time
         self._connection: object = None
@@ -99,7 +76,7 @@ class Publisher:
         What it raises is logged and has no other effect. What is not ``is_wanted`` any more when its turn comes, or at
         ``withdraw``, is not sent.
         """
-        self._turns.add(_Entry(message, on_answer, is_wanted))
+        self._turns.add(Entry(message, on_answer, is_wanted))
         if self._channel is None:
             self._link.open()
         else:
@@ -179,7 +156,7 @@ class Publisher:
                     self._turns.put_back(entries[number:])
                     return
 
-    def _send(self, channel: Channel, entry: _Entry) -> bool:
+    def _send(self, channel: Channel, entry: Entry) -> bool:
         """Whether it is sent, or need not be any more; not where ``channel`` is closing."""
         message = entry.message
         if not entry.is_wanted() or (self._silent.reason and self._silent.keep_back(message.queue, entry)):
@@ -237,12 +214,12 @@ class Publisher:
         if not is_ack and not self._sent and time.monotonic() - self._opened_s > _RENEW_AFTER_S:
             self._link.reset("a queue was full for long")
 
-    def _heard(self, entry: _Entry, answer: Answer) -> None:
+    def _heard(self, entry: Entry, answer: Answer) -> None:
         if self._silent.reason:
             self._turns.add(*self._silent.heard(entry.message.queue))
         self._answer(entry, answer)
 
-    def _answer(self, entry: _Entry, answer: Answer, words: str = "") -> None:
+    def _answer(self, entry: Entry, answer: Answer, words: str = "") -> None:
         message = entry.message
         if self._returned:
             key = (message.queue, message.properties.get("message_id"))
@@ -287,7 +264,7 @@ class Publisher:
         self._sizes = SizeLimits()  # the next broker may take more
         self._turns.put_back(self._take_sent())
 
-    def _take_sent(self) -> list[_Entry]:
+    def _take_sent(self) -> list[Entry]:
         """What has no answer, and gets none on this channel any more."""
         self._channel = None
         self._returned.clear()
