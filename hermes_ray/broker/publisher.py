@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -13,10 +13,10 @@ from pika.channel import Channel
 from hermes_ray.broker.first_use_queues import FirstUseQueues
 from hermes_ray.broker.link import Link
 from hermes_ray.broker.outgoing import Outgoing
-from hermes_ray.broker.properties import Properties
 from hermes_ray.broker.publish_entry import Answer, Entry, OnAnswer
 from hermes_ray.broker.publish_turns import PublishTurns
 from hermes_ray.broker.refusals import may_break
+from hermes_ray.broker.returns import Returns
 from hermes_ray.broker.silent_queues import SilentQueues
 from hermes_ray.broker.size_limits import SizeLimits
 from hermes_ray.broker.wire import DIRECT, Wire
@@ -53,7 +53,7 @@ class Publisher:
         self._channel: Channel | None = None
         self._turns = PublishTurns[Entry](lambda entry: entry.is_suspect or self._may_close(entry.message))
         self._sent: OrderedDict[int, Entry] = OrderedDict()
-        self._returned: Counter[tuple[str, str | None]] = Counter()
+        self._returned = Returns()
         self._queues = FirstUseQueues()
         self._silent = SilentQueues[Entry]()
         self._opened_s = 0.0
@@ -110,7 +110,7 @@ class Publisher:
             self._connection, self._blocked_by = connection, None
             connection.add_on_connection_blocked_callback(lambda _, frame: self._on_blocked(frame.method.reason))
             connection.add_on_connection_unblocked_callback(lambda _, _frame: self._on_blocked(None))
-        self._wire.hear_answers(channel, self._on_return, self._on_confirm, lambda _frame: self._on_ready(channel))
+        self._wire.hear_answers(channel, self._returned.note, self._on_confirm, lambda _frame: self._on_ready(channel))
 
     def _on_ready(self, channel: Channel) -> None:
         self._link.ready()
@@ -192,10 +192,6 @@ class Publisher:
             self._queues.declared(message.queue)
         self._wire.publish(channel, message)
 
-    def _on_return(self, routing_key: str, raw: bytes) -> None:
-        # The broker returns a message before it confirms it.
-        self._returned[(routing_key, Properties(raw).get("message_id"))] += 1
-
     def _on_confirm(self, tag: int, is_multiple: bool, is_ack: bool) -> None:
         self._link.working()
         answer = Answer.CONFIRMED if is_ack else Answer.NACKED
@@ -221,14 +217,9 @@ class Publisher:
 
     def _answer(self, entry: Entry, answer: Answer, words: str = "") -> None:
         message = entry.message
-        if self._returned:
-            key = (message.queue, message.properties.get("message_id"))
-            if self._returned[key] > 0:
-                self._returned[key] -= 1
-                answer = Answer.RETURNED
-                words = self._queues.returned(message.queue, time.monotonic())
-            if not self._returned[key]:
-                del self._returned[key]
+        if self._returned and self._returned.take(message):
+            answer = Answer.RETURNED
+            words = self._queues.returned(message.queue, time.monotonic())
         if answer is Answer.CONFIRMED and message.declare is not None:
             self._queues.confirmed(message.queue)
         if message.delay_ms is not None and answer is not Answer.REFUSED:
