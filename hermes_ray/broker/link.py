@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
-from pika.exceptions import ChannelClosedByBroker, NoFreeChannels
+from pika.exceptions import AMQPError, ChannelClosedByBroker, NoFreeChannels
 
 from hermes_ray.broker.connection import backoff_s, parameters
 from hermes_ray.broker.reason import failure_of, reason_of, sentence
@@ -120,6 +120,17 @@ class Link:
         connection = self._connection
         if connection is not None and connection.is_open:
             connection.close()
+
+    def abandon(self, reason: str) -> None:
+        """Cut this connection without a word, and open a new one after a pause.
+
+        For one whose channel answers nothing: its close would wait for that too, and the broker then still work through
+        all that was sent.
+        """
+        self._reason = self._reason or reason
+        connection = self._connection
+        if connection is not None and connection.is_open:
+            connection._terminate_stream(AMQPError(reason))
 
     def close(self, on_closed: Callable[[], None]) -> None:
         """Close for good; ``on_closed`` is called when the broker agreed or nothing was open."""

@@ -30,5 +30,6 @@ class Entry:
     on_answer: OnAnswer
     is_wanted: Callable[[], bool]
     is_suspect: bool = False
+    is_trial: bool = False  # whether its queue answers: it goes alone, as an answer may come behind another queue's
     is_forgotten: bool = False
     sent_s: float = 0.0

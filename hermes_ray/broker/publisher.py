@@ -10,6 +10,7 @@ from dataclasses import replace
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 
+from hermes_ray.broker.answer_watch import AnswerWatch
 from hermes_ray.broker.first_use_queues import FirstUseQueues
 from hermes_ray.broker.link import Link
 from hermes_ray.broker.outgoing import Outgoing
@@ -27,6 +28,7 @@ __all__ = ["Answer", "Publisher"]
 log = Log(__name__)
 
 _RENEW_AFTER_S = 300.0  # a connection on which a queue was full: RabbitMQ 3.10 goes on refusing on it when it is not
+_SILENCE_S = 5.0  # a channel that answers nothing for so long stands still
 _OF_A_CONNECTION = "5"  # begins the reasons for which a broker ends one over something that was sent
 
 
@@ -39,7 +41,7 @@ class Publisher:
     What may close the channel is sent alone, see ``PublishTurns``: a first message to a queue that has to be declared,
     and suspects, which had no answer when the broker closed a channel over one of them. So it closes the next channel
     over one that is known, and nobody else is hurt. Where what was sent is not wanted any more before it has an answer,
-    see ``SilentQueues``.
+    see ``SilentQueues``; where nothing at all is answered, ``AnswerWatch``.
 
     ``wait_rungs_ms``: the delays of the retries that found their wait queue, for any thread to read. A delay leaves it
     when its queue is gone, until that is declared again.
@@ -51,11 +53,12 @@ class Publisher:
             loop, urls, name=name, on_open=self._on_open, on_lost=self._on_lost, on_refused=self._on_refused, wire=wire
         )
         self._channel: Channel | None = None
-        self._turns = PublishTurns[Entry](lambda entry: entry.is_suspect or self._may_close(entry.message))
+        self._turns = PublishTurns[Entry](self._goes_alone)
         self._sent: OrderedDict[int, Entry] = OrderedDict()
         self._returned = Returns()
         self._queues = FirstUseQueues()
         self._silent = SilentQueues[Entry]()
+        self._watch = AnswerWatch(self._silent)
         self._opened_s = 0.0
         self._is_looking = False  # whether somebody looks when the turn has taken its time
         self._connection: object = None
@@ -118,17 +121,37 @@ class Publisher:
         self._queues.begin()
         self._lost_reason = None
         self._turns.sort()
-        self._turns.add(*self._silent.clear())
+        self._turns.add(*self._watch.begin(self._opened_s))
+        self._loop.call_later(_SILENCE_S, lambda: self._look_for_answers(channel))
         if not self._turns.is_waiting:
             self._link.working()
         self._go_on()
 
-    def _may_close(self, message: Outgoing) -> bool:
-        """Whether the broker may close the channel over it, though nothing is wrong with the message."""
-        return self._queues.to_declare(message) is not None or may_break(message.queue)
+    def _goes_alone(self, entry: Entry) -> bool:
+        """Whether the broker may close the channel over it, or answer nothing behind it."""
+        if entry.is_suspect or entry.is_trial:
+            return True
+        return self._queues.to_declare(entry.message) is not None or may_break(entry.message.queue)
+
+    def _look_for_answers(self, channel: Channel) -> None:
+        if channel is not self._channel:
+            return
+        self._loop.call_later(_SILENCE_S, lambda: self._look_for_answers(channel))
+        now_s = time.monotonic()
+        if self._blocked_by is None and self._watch.is_in_the_way(self._sent.values(), now_s):
+            self._renew("nothing is answered that was published")
+        elif tries := self._watch.tries(self._sent.values(), now_s):
+            self._turns.add(*tries)
+            self._go_on()
+
+    def _renew(self, reason: str) -> None:
+        self._channel = None
+        self._watch.renew(self._sent.values(), time.monotonic())
+        self._link.abandon(reason)
 
     def _on_blocked(self, reason: str | None) -> None:
         """What is written while the broker reads nothing could not be withdrawn any more."""
+        self._watch.is_answering = True
         self._blocked_by = None if reason is None else f"the broker takes no publishes now: {reason}"
         self._go_on()
 
@@ -194,6 +217,7 @@ class Publisher:
 
     def _on_confirm(self, tag: int, is_multiple: bool, is_ack: bool) -> None:
         self._link.working()
+        self._watch.is_answering = True
         answer = Answer.CONFIRMED if is_ack else Answer.NACKED
         if not is_multiple:
             entry = self._sent.pop(tag, None)
