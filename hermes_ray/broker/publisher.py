@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
@@ -28,6 +29,7 @@ __all__ = ["Answer", "Publisher"]
 log = Log(__name__)
 
 _RENEW_AFTER_S = 300.0  # a connection on which a queue was full: RabbitMQ 3.10 goes on refusing on it when it is not
+_WAS_FULL = "a queue was full for long"
 _SILENCE_S = 5.0  # a channel that answers nothing for so long stands still
 _OF_A_CONNECTION = "5"  # begins the reasons for which a broker ends one over something that was sent
 
@@ -60,6 +62,7 @@ class Publisher:
         self._silent = SilentQueues[Entry]()
         self._watch = AnswerWatch(self._silent)
         self._opened_s = 0.0
+        self._is_to_end = False  # whether nothing more is sent on this connection
         self._is_looking = False  # whether somebody looks when the turn has taken its time
         self._connection: object = None
         self._blocked_by: str | None = None
@@ -119,7 +122,7 @@ class Publisher:
         self._link.ready()
         self._channel, self._opened_s, self._next_tag = channel, time.monotonic(), 1
         self._queues.begin()
-        self._lost_reason = None
+        self._lost_reason, self._is_to_end = None, False
         self._turns.sort()
         self._turns.add(*self._watch.begin(self._opened_s))
         self._loop.call_later(_SILENCE_S, lambda: self._look_for_answers(channel))
@@ -139,15 +142,17 @@ class Publisher:
         self._loop.call_later(_SILENCE_S, lambda: self._look_for_answers(channel))
         now_s = time.monotonic()
         if self._blocked_by is None and self._watch.is_in_the_way(self._sent.values(), now_s):
-            self._renew("nothing is answered that was published")
+            self._renew(channel, "nothing is answered that was published")
         elif tries := self._watch.tries(self._sent.values(), now_s):
             self._turns.add(*tries)
             self._go_on()
 
-    def _renew(self, reason: str) -> None:
+    def _renew(self, channel: Channel | None, reason: str) -> None:
+        if channel is None or channel is not self._channel:
+            return
         self._channel = None
         self._watch.renew(self._sent.values(), time.monotonic())
-        self._link.abandon(reason)
+        (self._link.abandon if self._sent else self._link.reset)(reason)
 
     def _on_blocked(self, reason: str | None) -> None:
         """What is written while the broker reads nothing could not be withdrawn any more."""
@@ -169,7 +174,7 @@ class Publisher:
 
     def _go_on(self) -> None:
         """Send all that waits; but what is sent alone, and what waits meanwhile, each when the other is answered."""
-        while self._channel is not None and self._blocked_by is None and not self._is_turn_of_others():
+        while self._channel is not None and not (self._blocked_by or self._is_to_end or self._is_turn_of_others()):
             entries = self._turns.take()
             if not entries:
                 return
@@ -231,8 +236,11 @@ class Publisher:
                 self._heard(entry, answer)
         if self._turns.is_ordered:
             self._go_on()
-        if not is_ack and not self._sent and time.monotonic() - self._opened_s > _RENEW_AFTER_S:
-            self._link.reset("a queue was full for long")
+        if not is_ack and not self._is_to_end and time.monotonic() - self._opened_s > _RENEW_AFTER_S:
+            self._is_to_end = True  # when all is answered, or after a while, since an answer may never come
+            self._loop.call_later(_SILENCE_S, partial(self._renew, self._channel, _WAS_FULL))
+        if self._is_to_end and not self._sent:
+            self._renew(self._channel, _WAS_FULL)
 
     def _heard(self, entry: Entry, answer: Answer) -> None:
         if self._silent.reason:

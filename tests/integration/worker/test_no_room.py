@@ -78,6 +78,34 @@ def test_dead_letters_for_a_full_queue_are_in_nobodys_way(
     assert ready_count(vhost_url, "q.dead") == 2 + len(BAD)
 
 
+def test_a_connection_on_which_a_queue_was_full_is_renewed_under_steady_traffic_too(
+    vhost_url: str, broker: LocalBroker, vhost: str, limits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something is on its way at every moment."""
+    is_over = threading.Event()
+
+    def handle(message: Message) -> None:
+        fails_bad(message)
+        if not is_over.is_set():
+            message.publish("t", b"good")
+
+    monkeypatch.setattr(publisher, "_RENEW_AFTER_S", 2.0)
+    for name in ("q", "q.dead"):
+        declare(vhost_url, name, queue_arguments("quorum"))
+    publish(vhost_url, 2, queue="q.dead")
+    ctl(broker, "set_policy", "-p", vhost, "small", r"\.dead$", '{"max-length": 1, "overflow": "reject-publish"}')
+    put_raw(vhost_url, *BAD, *GOOD, *GOOD)
+    with working(vhost_url, handle, max_attempts=1, concurrency=16) as worker:
+        try:
+            until(lambda: worker["unmovable"] == len(BAD), "those that wait are counted", 60)
+            ctl(broker, "clear_policy", "-p", vhost, "small")
+            until(lambda: worker["dead_lettered_attempts"] == len(BAD), "they are moved once there is room", 60)
+        finally:
+            is_over.set()
+        until(lambda: worker["held"] == 0 and ready_count(vhost_url) == 0, "the others come to an end", 60)
+    assert ready_count(vhost_url, "q.dead") == 2 + len(BAD)
+
+
 @pytest.mark.parametrize("arguments", [{"x-dead-letter-exchange": "dlx"}, {"x-dead-letter-exchange": ""}], ids=str)
 def test_what_can_be_moved_nowhere_is_not_rejected_where_that_would_lose_it(
     vhost_url: str, account: Account, arguments: dict[str, str]
@@ -184,6 +212,31 @@ def test_a_queue_without_a_leader_is_said_and_holds_up_no_publish_to_others(
         assert worker["lost_reason"] is None
     assert len(before) + len(GOOD) <= ready_count(vhost_url, "other.q") <= 2 * len(before) + len(GOOD)
     assert ready_count(vhost_url, "q.dead") <= 3 + 3
+
+
+def test_a_connection_on_which_a_queue_was_full_is_renewed_though_another_queue_answers_nothing(
+    vhost_url: str, broker: LocalBroker, vhost: str, limits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def handle(message: Message) -> None:
+        fails_bad(message)
+        message.publish("other", b"x")
+
+    monkeypatch.setattr(publisher, "_RENEW_AFTER_S", 2.0)
+    monkeypatch.setattr(publisher, "_SILENCE_S", 0.5)
+    monkeypatch.setattr(answer_watch, "TRY_AGAIN_S", 3.0)
+    for name in ("q", "q.dead", "other.q"):
+        declare(vhost_url, name, queue_arguments("quorum"))
+    publish(vhost_url, 2, queue="q.dead")
+    ctl(broker, "set_policy", "-p", vhost, "small", r"\.dead$", '{"max-length": 1, "overflow": "reject-publish"}')
+    with working(vhost_url, handle, max_attempts=1, concurrency=16) as worker:
+        put_raw(vhost_url, GOOD[0])
+        until(lambda: worker["acked"] == 1, "the other queue is known to the channel, which it does not block")
+        with without_leader(broker, vhost_url, "other.q"):
+            put_raw(vhost_url, GOOD[1], *BAD)
+            until(lambda: worker["unmovable"] == len(BAD), "those that wait are counted", 60)
+            ctl(broker, "clear_policy", "-p", vhost, "small")
+            until(lambda: worker["dead_lettered_attempts"] == len(BAD), "they are moved once there is room", 60)
+        until(lambda: worker["acked"] == 2, "the other queue has its message", 60)
 
 
 def test_copies_for_a_queue_that_does_not_answer_do_not_become_more(vhost_url: str, broker: LocalBroker) -> None:
