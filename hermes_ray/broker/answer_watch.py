@@ -30,7 +30,7 @@ class AnswerWatch:
         self.is_answering = True  # since the last look; the broker's alarm is no silence either
 
     def begin(self, now_s: float) -> list[Entry]:
-        """A channel begins; returns of what was held back what is to be sent now."""
+        """A channel begins; returns of what was kept back what is to be sent now."""
         entries = _trials(self._silent.begin()) if self._is_renewed else self._silent.clear()
         self._looked_s, self._is_renewed, self.is_answering = now_s, False, True
         return entries

@@ -30,7 +30,7 @@ log = Log(__name__)
 
 _RENEW_AFTER_S = 300.0  # a connection on which a queue was full: RabbitMQ 3.10 goes on refusing on it when it is not
 _WAS_FULL = "a queue was full for long"
-_SILENCE_S = 5.0  # a channel that answers nothing for so long stands still
+_SILENCE_S = 10.0  # a channel that answers nothing for so long stands still
 _OF_A_CONNECTION = "5"  # begins the reasons for which a broker ends one over something that was sent
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from hermes_ray import Message
-from hermes_ray.broker import answer_watch, delivery_watch, publish_turns, publisher
+from hermes_ray.broker import answer_watch, delivery_watch, publish_turns, publisher, subscription
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import main_arguments, queue_arguments

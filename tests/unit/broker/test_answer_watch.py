@@ -30,20 +30,20 @@ class Scene:
         return self.watch.is_in_the_way(self.sent, self.now_s)
 
     def send(self, *queues: str, is_trial: bool = False) -> None:
-        """Those that are not held back are on the wire."""
+        """Those that are not kept back are on the wire."""
         for queue in queues:
             made = entry(queue, self.now_s, is_trial=is_trial)
-            if not self.silent.hold_back(queue, made):
+            if not self.silent.keep_back(queue, made):
                 self.silent.sent(queue)
                 self.sent.append(made)
 
     def renew(self) -> list[str]:
-        """On the next channel all is sent again that is not held back; returns to what queues trials go."""
+        """On the next channel all is sent again that is not kept back; returns to what queues trials go."""
         self.watch.renew(self.sent, self.now_s)
         again, self.sent = self.sent, []
         for made in again + self.watch.begin(self.now_s):
             made.sent_s = self.now_s
-            if not self.silent.hold_back(made.message.queue, made):
+            if not self.silent.keep_back(made.message.queue, made):
                 self.silent.sent(made.message.queue)
                 self.sent.append(made)
         self.looks_again()
@@ -58,7 +58,7 @@ def test_a_queue_that_alone_owes_answers_is_said_and_in_nobodys_way_yet() -> Non
     assert not scene.looks_again()
     assert scene.silent.reason == "no answer to what was published to dead"
     scene.send("dead")
-    assert len(scene.sent) == 2, "the next is held back"
+    assert len(scene.sent) == 2, "the next is kept back"
 
 
 def test_others_that_wait_behind_it_go_on_without_it() -> None:
@@ -133,6 +133,6 @@ def test_what_is_not_wanted_any_more_is_not_tried() -> None:
     silent = SilentQueues[Entry]()
     watch = AnswerWatch(silent)
     silent.stands_at("dead")
-    assert silent.hold_back("dead", entry("dead", is_wanted=False))
-    assert silent.hold_back("dead", wanted := entry("dead"))
+    assert silent.keep_back("dead", entry("dead", is_wanted=False))
+    assert silent.keep_back("dead", wanted := entry("dead"))
     assert watch.tries([], TRY_AGAIN_S) == [wanted]
