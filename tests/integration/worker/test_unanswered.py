@@ -1,0 +1,116 @@
+"""Queues that answer nothing, and connections that have to be renewed: others' publishes go on, in one copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from hermes_ray import Message
+from hermes_ray.broker import answer_watch, publisher
+from hermes_ray.broker.private.local import LocalBroker
+from hermes_ray.broker.topology import queue_arguments
+from tests.support.deliveries import raw_of
+from tests.support.ledger import declare, publish, ready_count, until
+from tests.support.rabbitmqctl import ctl
+from tests.support.raw_client import put_raw
+from tests.support.workers import working
+
+GOOD = [(b"good", raw_of(message_id=f"good {n}")) for n in range(20)]
+BAD = [(b"bad", raw_of(message_id=f"bad {n}")) for n in range(12)]
+
+
+def fails_bad(message: Message) -> None:
+    if message.body != b"good":
+        raise RuntimeError("the database is away")
+
+
+@contextmanager
+def without_leader(broker: LocalBroker, vhost_url: str, queue: str) -> Iterator[None]:
+    """The quorum queue ``queue`` answers nothing meanwhile."""
+
+    def leader(order: str) -> None:
+        name = f'rabbit_misc:r(<<"{vhost_url.rpartition("/")[2]}">>, queue, <<"{queue}">>)'
+        ctl(broker, "eval", f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), {{N, _}} = amqqueue:get_pid(Q), {order}.")
+
+    leader("sys:suspend(N)")
+    try:
+        yield
+    finally:
+        leader("sys:resume(N)")
+
+
+@pytest.mark.parametrize("before", [[], GOOD[:8]], ids=["alone", "behind others"])
+def test_a_queue_without_a_leader_is_said_and_holds_up_no_publish_to_others(
+    vhost_url: str, broker: LocalBroker, monkeypatch: pytest.MonkeyPatch, before: list[tuple[bytes, bytes]]
+) -> None:
+    """A channel's first message to such a queue blocks the channel for a minute."""
+
+    def handle(message: Message) -> None:
+        fails_bad(message)
+        message.publish("other", b"x")
+
+    monkeypatch.setattr(publisher, "_SILENCE_S", 0.5)
+    monkeypatch.setattr(answer_watch, "TRY_AGAIN_S", 3.0)
+    for queue in ("q", "q.dead", "other.q"):
+        declare(vhost_url, queue, queue_arguments("quorum"))
+    with working(vhost_url, handle, max_attempts=1, concurrency=8) as worker:
+        with without_leader(broker, vhost_url, "q.dead"):
+            put_raw(vhost_url, *before, *BAD[:3])
+            said = "cannot publish: no answer to what was published to q.dead"
+            until(lambda: worker["lost_reason"] == said, "it is said")
+            put_raw(vhost_url, *GOOD)
+            until(lambda: worker["acked"] == len(before) + len(GOOD), "the others are published")
+            assert worker["lost_reason"] == said
+        until(lambda: worker["dead_lettered_attempts"] == 3, "what was kept back is moved")
+        assert worker["lost_reason"] is None
+    assert len(before) + len(GOOD) <= ready_count(vhost_url, "other.q") <= 2 * len(before) + len(GOOD)
+    assert ready_count(vhost_url, "q.dead") <= 3 + 3
+
+
+def test_a_connection_on_which_a_queue_was_full_is_renewed_though_another_queue_answers_nothing(
+    vhost_url: str, broker: LocalBroker, vhost: str, limits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def handle(message: Message) -> None:
+        fails_bad(message)
+        message.publish("other", b"x")
+
+    monkeypatch.setattr(publisher, "_RENEW_AFTER_S", 2.0)
+    monkeypatch.setattr(publisher, "_SILENCE_S", 0.5)
+    monkeypatch.setattr(answer_watch, "TRY_AGAIN_S", 3.0)
+    for name in ("q", "q.dead", "other.q"):
+        declare(vhost_url, name, queue_arguments("quorum"))
+    publish(vhost_url, 2, queue="q.dead")
+    ctl(broker, "set_policy", "-p", vhost, "small", r"\.dead$", '{"max-length": 1, "overflow": "reject-publish"}')
+    with working(vhost_url, handle, max_attempts=1, concurrency=16) as worker:
+        put_raw(vhost_url, GOOD[0])
+        until(lambda: worker["acked"] == 1, "the other queue is known to the channel, which it does not block")
+        with without_leader(broker, vhost_url, "other.q"):
+            put_raw(vhost_url, GOOD[1], *BAD)
+            until(lambda: worker["unmovable"] == len(BAD), "those that wait are counted", 60)
+            ctl(broker, "clear_policy", "-p", vhost, "small")
+            until(lambda: worker["dead_lettered_attempts"] == len(BAD), "they are moved once there is room", 60)
+        until(lambda: worker["acked"] == 2, "the other queue has its message", 60)
+
+
+def test_copies_for_a_queue_that_does_not_answer_do_not_become_more(vhost_url: str, broker: LocalBroker) -> None:
+    """A quorum queue without a leader: each message is given back at its time, and handled again."""
+    runs: list[str | None] = []
+
+    def fail(message: Message) -> None:
+        runs.append(message.id)
+        raise RuntimeError("the database is away")
+
+    for queue in ("q", "q.dead"):
+        declare(vhost_url, queue, queue_arguments("quorum"))
+    with working(vhost_url, fail, max_attempts=1, ack_timeout_s=2.0, concurrency=4) as worker:
+        put_raw(vhost_url, *BAD[:4])
+        until(lambda: ready_count(vhost_url, "q.dead") == 4, "they are moved")
+        with without_leader(broker, vhost_url, "q.dead"):
+            put_raw(vhost_url, *BAD[4:8])
+            until(lambda: len(runs) >= 24, "they are handled again and again", 60)
+            assert worker["lost_reason"] == "cannot publish: no answer to what was published to q.dead"
+        until(lambda: worker["held"] == 0 and ready_count(vhost_url) == 0, "all are moved", 60)
+        rounds = len(runs) // 4
+    assert ready_count(vhost_url, "q.dead") <= 4 + 4 + 4 + rounds, "one try a round, and those of the last"
