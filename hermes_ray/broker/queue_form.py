@@ -122,7 +122,8 @@ def _refused(connection: BlockingConnection, queue: str, arguments: Arguments) -
         channel.queue_declare(queue, durable=True, arguments=arguments)
     except ChannelClosedByBroker as error:
         text = told(error.reply_text)
-        return (inequivalence(text) if error.reply_code == DIFFERS else None) or f"{error.reply_code} {text}"
+        differs = inequivalence(text, queue=queue, sent=arguments) if error.reply_code == DIFFERS else None
+        return differs or f"{error.reply_code} {text}"
     channel.close()
     return "the broker takes any argument for it"
 

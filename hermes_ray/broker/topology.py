@@ -209,7 +209,8 @@ def cannot_work(argument: str, found: str) -> str | None:
 def _precondition(topology: TopicTopology, name: str, text: str) -> OperationFailed | UserMistake:
     """What a 406 to our declare means: the queue is there and differs, or it is not declared for another reason."""
     at = f"the queue {name!r} of topic {topology.topic!r}"
-    if (differs := inequivalence(text)) is not None:
+    sent = dict(_declared(topology)).get(name, {})
+    if (differs := inequivalence(text, queue=name, sent=sent)) is not None:
         return UserMistake(_difference(topology, name, differs))
     invalid = _INVALID.search(text)
     if invalid and name == topology.queue and invalid["arg"] in topology.arguments:
@@ -230,18 +231,18 @@ def _difference(topology: TopicTopology, name: str, differs: Inequivalence) -> s
     if is_main and (why := cannot_work(argument, found)):
         return f"{at} {why}"
     if argument == "x-queue-type":
-        found = "classic" if found == "none" else found
+        found = "classic" if differs.is_absent else found
         what, first = f"{at} exists as a {found} queue, not {wanted}", f"set {topic}.queue_type={found}, "
         first = first if found in ("classic", "quorum") else ""
     else:
         what = f"{at} exists with {argument} {found}, not {wanted}"
-        first = _as_it_is(topology, argument, found) if is_main else ""
+        first = _as_it_is(topology, differs) if is_main else ""
     return f"{what}: {first}set {otherwise}, or move its messages and delete it"
 
 
-def _as_it_is(topology: TopicTopology, argument: str, found: str) -> str:
+def _as_it_is(topology: TopicTopology, differs: Inequivalence) -> str:
     """How the configuration would agree with a queue that is there, where it can."""
-    key = dotted(f"{dotted('topics', topology.topic)}.queue_arguments", argument)
-    if found == "none":
-        return f"leave {key} out, " if argument in topology.arguments else ""
-    return f"set {key}={found}, " if argument in KNOWN else ""
+    key = dotted(f"{dotted('topics', topology.topic)}.queue_arguments", differs.argument)
+    if differs.is_absent:
+        return f"leave {key} out, " if differs.argument in topology.arguments else ""
+    return f"set {key}={differs.found}, " if differs.argument in KNOWN else ""
