@@ -74,6 +74,8 @@ KNOWN: Mapping[str, Known] = {
     "x-quorum-target-group-size": Known(kind=int, types=_QUORUM, low=1, high=1000),
 }
 
+_STREAM_PREFIX = "x-stream-"  # of names of this and later versions
+_OF_STREAMS = "only streams have it, which cannot be consumed here: leave it out"
 _NEVER: Mapping[str, str] = {
     "x-queue-type": "the type is set by queue_type: leave it out",
     "x-delivery-limit": "hermes_ray sets it, so high that no message that only saw connections close is dropped: leave "
@@ -81,10 +83,8 @@ _NEVER: Mapping[str, str] = {
     "x-consumer-timeout": "an argument never changes, and this one would cut handlers off for ever: leave it out, the "
     "broker's consumer_timeout or a policy can be changed",
     "x-expires": "the broker would delete the queue with its messages while nothing consumes: leave it out",
-    "x-max-age": "only streams have it, which cannot be consumed here: leave it out",
-    "x-stream-max-segment-size-bytes": "only streams have it, which cannot be consumed here: leave it out",
-    "x-stream-filter-size-bytes": "only streams have it, which cannot be consumed here: leave it out",
-    "x-initial-cluster-size": "only streams have it, which cannot be consumed here: leave it out",
+    "x-max-age": _OF_STREAMS,
+    "x-initial-cluster-size": _OF_STREAMS,
 }
 
 _NO_EXCHANGE = "it needs x-dead-letter-exchange beside it: set that too"
@@ -122,7 +122,7 @@ def argument_value(name: str, raw: Any) -> ArgumentValue | None:
 
 def never(name: str) -> str | None:
     """Why no topic may give its queue the argument ``name``, and what to do."""
-    return _NEVER.get(name)
+    return _OF_STREAMS if name.startswith(_STREAM_PREFIX) else _NEVER.get(name)
 
 
 def unfit(arguments: Mapping[str, ArgumentValue], queue_type: str, queue: str) -> tuple[str, str] | None:
@@ -151,7 +151,7 @@ def unknown(arguments: Mapping[str, ArgumentValue]) -> dict[str, str]:
     """The names among ``arguments`` that nobody here knows, each with what to say of it."""
     said = {}
     for name in arguments:
-        if name not in KNOWN and name not in _NEVER:
+        if name not in KNOWN and never(name) is None:
             near = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.8)
             said[name] = f"is no argument known here{f', did you mean {near[0]}?' if near else ''}: it is passed on"
     return said
@@ -169,4 +169,5 @@ def schema() -> dict[str, Any]:
             **({"enum": [*known.choices]} if known.choices else {}),
             **({"maxLength": known.most_bytes} if known.most_bytes is not None else {}),
         }
-    return {"properties": properties, "propertyNames": {"minLength": 1, "not": {"enum": [*_NEVER]}}}
+    refused = {"anyOf": [{"enum": [*_NEVER]}, {"pattern": f"^{_STREAM_PREFIX}"}]}
+    return {"properties": properties, "propertyNames": {"minLength": 1, "not": refused}}

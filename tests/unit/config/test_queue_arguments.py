@@ -8,6 +8,7 @@ from hermes_ray.config.bindings import BindingConfig
 from hermes_ray.config.loading import load
 from hermes_ray.config.queue_arguments import KNOWN, never, unfit, unknown
 from hermes_ray.config.settings import TopicConfig
+from hermes_ray.errors import UserMistake
 
 
 def topic(*words: str) -> TopicConfig:
@@ -41,6 +42,14 @@ def test_names_that_nobody_knows_are_said_with_the_one_that_was_meant_and_passed
         "x-mine": "is no argument known here: it is passed on",
     }
     assert topic("queue_arguments={x-mine: 1}").queue_arguments == {"x-mine": 1}
+
+
+@pytest.mark.parametrize("name", ["x-stream-filter-size-bytes", "x-stream-offset", "x-stream-max-segment-size-byte"])
+def test_what_only_streams_have_is_refused_by_whatever_name_and_not_said_to_be_unknown(name: str) -> None:
+    assert never(name) == "only streams have it, which cannot be consumed here: leave it out"
+    assert unknown({name: 1}) == {}
+    with pytest.raises(UserMistake, match=f"queue_arguments.{name} is 1: only streams have it"):
+        topic(f"queue_arguments={{{name}: 1}}")
 
 
 def test_what_is_known_can_be_had_with_one_type_of_queue_at_least() -> None:

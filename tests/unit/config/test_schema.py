@@ -97,6 +97,7 @@ def test_a_whole_file_that_loads_is_valid(tree: Any) -> None:
                 "queue_type: stream",
                 "queue_arguments: {x-max-length: -1}",
                 "queue_arguments: {x-delivery-limit: 20}",
+                "queue_arguments: {x-stream-offset: first}",
                 "bindings: [{routing_key: b}]",
                 "queue: amq.a",
                 "queue: ''",
