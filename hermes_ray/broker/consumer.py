@@ -64,9 +64,9 @@ class Consumer:
         self._ack_timeout = AckTimeout(broker.ack_timeout_s, is_classic=is_classic)
         self._events = events
         self._concurrency = concurrency
-        self._io = IoThread(f"io {name}", events.crashed)
+        io = self._io = IoThread(f"io {name}", events.crashed)
         self._link = Link(
-            self._io.loop,
+            io.loop,
             broker.urls,
             name=name,
             on_open=self._on_open,
@@ -74,14 +74,12 @@ class Consumer:
             heartbeat_s=broker.heartbeat_s,
             wire=wire,
         )
-        self._publisher = Publisher(self._io.loop, broker.urls, name=f"{name}/publish", wire=wire)
+        self._publisher = Publisher(io.loop, broker.urls, name=f"{name}/publish", wire=wire)
         self._held_bytes = HeldBytes(prefetch_bytes)
-        self._settler = Settler(
-            self._io.loop, spec, self._publisher, held_bytes=self._held_bytes, on_due=self._wake, wire=wire
+        settler = self._settler = Settler(
+            io.loop, spec, self._publisher, held_bytes=self._held_bytes, on_due=self._wake, wire=wire
         )
-        self._settlements = SettlementQueue(
-            self._io, self._settler, concurrency=concurrency, prefetch=lambda: self.prefetch
-        )
+        self._settlements = SettlementQueue(io, settler, concurrency=concurrency, prefetch=lambda: self.prefetch)
         self._subscription = Subscription(
             wire,
             spec.queue,
