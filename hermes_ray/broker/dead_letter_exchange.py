@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -10,36 +11,54 @@ from pika.exceptions import NoFreeChannels
 
 from hermes_ray.broker.beside import Beside
 
-__all__ = ["home_of", "look_for_home"]
+__all__ = ["Home", "HomeSearch", "home_of"]
+
+LEAST_PAUSE_S, MOST_PAUSE_S = 1.0, 60.0  # between looks; one that finds nothing is a line in the broker's log
 
 
-def home_of(queue: str, arguments: Mapping[str, str | int]) -> tuple[str, str] | None:
-    """The exchange and the routing key by which ``queue`` dead-letters; None where what it rejects is lost.
+Home = tuple[str, str | None]  # an exchange, and the routing key that replaces a message's own, if any
 
-    It comes straight back where that is ``queue`` itself: that is no home either.
+
+def home_of(queue: str, arguments: Mapping[str, str | int]) -> Home | None:
+    """Where ``queue`` dead-letters to; None where what it rejects is lost.
+
+    By the default exchange it comes straight back without another key, or is lost by an empty one: that is no home.
     """
     exchange, key = arguments.get("x-dead-letter-exchange"), arguments.get("x-dead-letter-routing-key")
-    if exchange is None or (exchange == "" and key in (None, queue)):
+    if exchange is None or (exchange == "" and key in (None, "", queue)):
         return None
-    return str(exchange), "" if key is None else str(key)
+    return str(exchange), None if key is None else str(key)
 
 
-def look_for_home(home: tuple[str, str], consuming: Channel, beside: Beside, on_found: Callable[[], None]) -> None:
-    """Call ``on_found`` once the broker says that the exchange of ``home`` is there, or the queue of the default one.
+class HomeSearch:
+    """Finds out whether the exchange of ``home`` is there, or the queue of the default one: one question at a time."""
 
-    Looks on a channel beside the ``consuming`` one, and not at all where there may be none.
-    """
-    exchange, key = home
+    def __init__(self, home: Home, beside: Beside) -> None:
+        self._exchange, self._key = home
+        self._beside = beside
+        self._asked_on: Channel | None = None
+        self._next_s, self._pause_s = -math.inf, LEAST_PAUSE_S
 
-    def look(channel: Channel) -> None:
+    def look(self, consuming: Channel, now_s: float, on_found: Callable[[], None]) -> None:
+        """Ask, beside the ``consuming`` channel, unless it is too soon; ``on_found`` is called if it is there."""
+        if self._asked_on is not None or now_s < self._next_s:
+            return
+        self._next_s, self._pause_s = now_s + self._pause_s, min(MOST_PAUSE_S, 2 * self._pause_s)
+
         def found(_frame: object) -> None:
+            self._pause_s = LEAST_PAUSE_S
             channel.close()
             on_found()
 
-        if exchange:
-            channel.exchange_declare(exchange, passive=True, callback=found)
-        else:
-            channel.queue_declare(key, passive=True, callback=found)
+        def ask(channel: Channel) -> None:
+            if self._exchange:
+                channel.exchange_declare(self._exchange, passive=True, callback=found)
+            else:
+                channel.queue_declare(self._key, passive=True, callback=found)
 
-    with suppress(NoFreeChannels):
-        beside.open(consuming, look)
+        with suppress(NoFreeChannels):
+            self._asked_on = channel = self._beside.open(consuming, ask)
+            channel.add_on_close_callback(self._on_closed)
+
+    def _on_closed(self, _channel: Channel, _error: Exception) -> None:
+        self._asked_on = None

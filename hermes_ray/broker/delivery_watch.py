@@ -52,6 +52,7 @@ class DeliveryWatch:
         self._beside = beside
         self._asked_on: Channel | None = None
         self._is_asking = False
+        self._asked_about: Channel | None = None
 
     def look(self) -> None:
         """Look now, and again every ten seconds."""
@@ -61,7 +62,8 @@ class DeliveryWatch:
             self._looks, self._patience = 0, FIRST_PATIENCE
         elif channel is None:
             self._looks = 0
-        elif channel.is_open and not self._is_asking:
+        elif channel.is_open and not (self._is_asking and channel is self._asked_about):
+            self._asked_about = channel
             self._ask(channel)
         self._loop.call_later(LOOK_EVERY_S, self.look)
 
@@ -74,6 +76,7 @@ class DeliveryWatch:
             self._asked_on.add_on_close_callback(self._on_closed)
             self._is_asking = True
         except NoFreeChannels:
+            self._is_asking = True
             consuming.queue_declare(self._queue, passive=True, callback=self._on_depth)
 
     def _declare(self, beside: Channel) -> None:

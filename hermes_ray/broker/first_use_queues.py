@@ -1,4 +1,4 @@
-"""Queues that come with their first message, such as those in which retries wait: what the broker said of each."""
+"""Queues over which the broker may close the channel: such as come with their first message, and such as it refuses."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ class FirstUseQueues:
 
     A queue that exists in another form is refused, and used as it is from then on. One that is refused and does not
     exist, as where this user may not create it, is left alone for a while, ever longer up to 30 s.
+
+    ``blamed``: the queues to which a message was refused, until one is taken.
     """
 
     def __init__(self) -> None:
+        self.blamed: set[str] = set()
         self._declared: set[str] = set()
         self._refused: dict[str, str] = {}  # with the broker's words
         self._absent: dict[str, tuple[float, float, str]] = {}  # until when, after what pause, and why
@@ -31,6 +34,10 @@ class FirstUseQueues:
     def to_declare(self, message: Outgoing) -> Mapping[str, str | int] | None:
         """With what arguments the queue of ``message`` is to be declared before it is published; None if it is not."""
         return None if message.queue in self._declared or message.queue in self._refused else message.declare
+
+    def may_close(self, message: Outgoing) -> bool:
+        """Whether the broker may close the channel over the queue or the exchange of ``message``."""
+        return bool(message.exchange) or message.queue in self.blamed or self.to_declare(message) is not None
 
     def why_absent(self, queue: str, now_s: float) -> str | None:
         """Why ``queue`` could not be declared a while ago, so that a message would come back; None where it may be."""
@@ -50,6 +57,7 @@ class FirstUseQueues:
     def confirmed(self, queue: str) -> None:
         """It has taken a message."""
         self._absent.pop(queue, None)
+        self.blamed.discard(queue)
 
     def returned(self, queue: str, now_s: float) -> str:
         """There is no such queue; returns why it could not be declared, "" if that was not tried."""

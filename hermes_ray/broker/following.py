@@ -90,17 +90,19 @@ class Following:
 
     def _no_room(self, message: Outgoing, why: str, *, is_final: bool) -> None:
         now_s = time.monotonic()
+        self._settler.stuck.has_no_room(message.queue)
         if self._no_room_since_s is None:
             self._no_room_since_s = now_s
         waited_s = now_s - self._no_room_since_s
         if self._kind == "acked" and (is_final or waited_s >= PATIENCE_S):
             self._fail(why)
             return
-        self._settler.loop.call_later(min(MOST_PAUSE_S, max(LEAST_PAUSE_S, waited_s)), lambda: self._send(message))
         if self._kind != "acked" and (waited_s >= PATIENCE_S or self._settler.stuck.is_without_room(message.queue)):
             self._settler.wait_for_room(self._delivery, self._kind, message.queue, why)
         else:
             log.warning("publish failed: %s; trying again", why)
+        if self._is_wanted():
+            self._settler.loop.call_later(min(MOST_PAUSE_S, max(LEAST_PAUSE_S, waited_s)), lambda: self._send(message))
 
     def _refused(self, message: Outgoing, words: str) -> None:
         settler, delivery, outcome = self._settler, self._delivery, self._outcome
@@ -110,13 +112,13 @@ class Following:
             self.close()
             error = f"{outcome.error} (and its retry was refused: {words})"
             settler.bury(delivery, DeadLetter(reason="refused", error=error, traceback=outcome.traceback))
-        elif not self._is_reduced:
+        elif not self._is_reduced and (smaller := reduced(message, settler.room_bytes)) != message:
             self._is_reduced = True
-            self._send(reduced(message, settler.room_bytes))
+            self._send(smaller)
         elif not self._words and settler.home is not None:
             self._words = words
             exchange, key = settler.home
-            key = key or delivery.routing_key.decode("utf-8", "surrogateescape")
+            key = delivery.routing_key.decode("utf-8", "surrogateescape") if key is None else key
             self._send(replace(message, exchange=exchange, queue=key, declare=None))
         else:
             self.close()

@@ -134,7 +134,7 @@ class Publisher:
         """Whether the broker may close the channel over it, or answer nothing behind it."""
         if entry.is_suspect or entry.is_trial:
             return True
-        return self._queues.to_declare(entry.message) is not None or may_break(entry.message.queue)
+        return self._queues.may_close(entry.message) or may_break(entry.message.queue)
 
     def _look_for_answers(self, channel: Channel) -> None:
         if channel is not self._channel:
@@ -252,7 +252,7 @@ class Publisher:
         if self._returned and self._returned.take(message):
             answer = Answer.RETURNED
             words = self._queues.returned(message.queue, time.monotonic())
-        if answer is Answer.CONFIRMED and message.declare is not None:
+        if answer is Answer.CONFIRMED and (message.declare is not None or self._queues.blamed):
             self._queues.confirmed(message.queue)
         if message.delay_ms is not None and answer is not Answer.REFUSED:
             self._note_wait_queue(message.delay_ms, exists=answer is not Answer.RETURNED)
@@ -276,6 +276,7 @@ class Publisher:
         self._turns.refused([each.sent_s for each in sent], time.monotonic())
         # Where a whole connection ends nothing says over what: once is not enough to blame who was on its way alone.
         if is_one and sent and not is_of_queue and (sent[0].is_suspect or not reason.startswith(_OF_A_CONNECTION)):
+            self._queues.blamed.add(sent[0].message.queue)
             self._answer(sent[0], Answer.REFUSED, reason)
         else:
             for each in sent:

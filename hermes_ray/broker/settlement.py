@@ -17,7 +17,7 @@ from pika.channel import Channel
 from hermes_ray.broker.ack_ledger import AckLedger
 from hermes_ray.broker.ages import Ages
 from hermes_ray.broker.beside import Beside
-from hermes_ray.broker.dead_letter_exchange import home_of, look_for_home
+from hermes_ray.broker.dead_letter_exchange import HomeSearch, home_of
 from hermes_ray.broker.delivery import Delivery
 from hermes_ray.broker.following import Following
 from hermes_ray.broker.held_bytes import HeldBytes
@@ -40,7 +40,6 @@ WAITED_RATIO = 0.1  # of the time there is for a delivery, before a handler begi
 AGES_RATIO = 0.02  # of that time, to which ages are kept: of half an hour to the second
 LEFT_RATIO = 0.05  # of that time, for the confirm of what was given up on at its end
 LEAST_ROOM_BYTES = 4_000  # of the smallest frame that AMQP has
-LOOK_FOR_HOME_EVERY_S = 1.0
 HOLD_S = 0.9 * 1800  # where a broker waits for ever: so long is it by default
 
 
@@ -65,6 +64,7 @@ class Settler:
         self.held_bytes = held_bytes
         self.beside = Beside()
         self.home = home_of(spec.queue, spec.arguments)
+        self._search = None if self.home is None else HomeSearch(self.home, self.beside)
         self.loop = loop
         self._spec = spec
         self.publisher = publisher
@@ -79,7 +79,6 @@ class Settler:
         self.following: dict[int, Following] = {}  # by tag, those that wait for confirms
         self.overdue_tag = 0
         self.waited_tag = 0
-        self._next_look_s = 0.0
         self._ack_limit_s: float | None = HOLD_S
 
     def adapt(self, spec: QueueSpec) -> None:
@@ -263,8 +262,9 @@ class Settler:
         overdue = self._ages.before(now_s - limit_s)
         self.stuck.give_back_up_to(overdue)
         self._ages.forget(now_s - limit_s)
-        if self.home is not None and self.stuck.has_dead and self._channel is not None and self._channel.is_open:
-            self._look_for_home_of_the_dead(self.home, self._channel, now_s)
+        self.stuck.go_on()
+        if self._search is not None and self.stuck.has_dead and self._channel is not None and self._channel.is_open:
+            self._look_for_home_of_the_dead(self._search, self._channel, now_s)
         if self._ack_limit_s is not None:
             self.overdue_tag, self.waited_tag = overdue, self._ages.before(now_s - WAITED_RATIO * limit_s)
         following = [each for tag, each in self.following.items() if tag <= overdue]
@@ -283,11 +283,7 @@ class Settler:
             return delivery.tag <= self.overdue_tag
         return self._ack_limit_s is not None and running_s > self._ack_limit_s
 
-    def _look_for_home_of_the_dead(self, home: tuple[str, str], channel: Channel, now_s: float) -> None:
-        if now_s < self._next_look_s:
-            return
-        self._next_look_s = now_s + LOOK_FOR_HOME_EVERY_S
-
+    def _look_for_home_of_the_dead(self, search: HomeSearch, channel: Channel, now_s: float) -> None:
         def reject() -> None:
             dead = self.stuck.take_dead() if channel.is_open and channel is self._channel else {}
             log.warning("%d messages go to the dead-letter exchange of %s", len(dead), self._spec.queue)
@@ -296,4 +292,4 @@ class Settler:
                 self._ledger.give_back(tag)
                 self.counts.add(kind)
 
-        look_for_home(home, channel, self.beside, reject)
+        search.look(channel, now_s, reject)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +15,7 @@ __all__ = ["Stuck"]
 log = Log(__name__)
 
 MOST_WAITING = 10_000  # for room, with what they are to leave behind
-_LOOKED_AT = 100
+GO_ON_COUNT = 10  # at a time come again of those parked for room in one queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,12 @@ class Stuck:
         self._requeue = requeue
         # Ordered: of a dict that loses its first ones the next first is ever further away.
         self._parked: OrderedDict[int, str] = OrderedDict()  # and why, without the bodies: there may be many
-        self._for_room: OrderedDict[int, str] = OrderedDict()  # where, of those parked since too many waited
+        self._for_room: dict[str, OrderedDict[int, None]] = {}  # by queue, those parked since too many waited
+        self._full: dict[int, str] = {}  # the queue of each of those
+        self._open: set[str] = set()  # queues of them that have taken a message since they refused one
         self._dead: dict[int, Kind] = {}  # what is to become of those parked whose dead letter was refused
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
+        self._waiting_for: Counter[str] = Counter()
         self._is_ending = False
 
     @property
@@ -73,12 +76,13 @@ class Stuck:
     def park(self, tag: int, kind: Kind, why: str, full: str | None = None) -> None:
         """It can be moved nowhere, and is kept until shortly before the broker would take offence.
 
-        Or until another has found room in the queue that is ``full``.
+        Or, where a queue was ``full``, until that has taken another message.
         """
         log.warning("a message can be moved nowhere and stays in %s: %s", self._queue, why)
         self._parked[tag] = why
         if full is not None:
-            self._for_room[tag] = full
+            self._for_room.setdefault(full, OrderedDict())[tag] = None
+            self._full[tag] = full
         elif kind != "retried":
             self._dead[tag] = kind
         self.in_all += 1
@@ -90,7 +94,9 @@ class Stuck:
         """It waits for room in ``queue``."""
         if not self.is_without_room(queue):
             log.warning("messages wait until there is room for them: %s", why)
-        self.in_all += tag not in self._waiting
+        if tag not in self._waiting:
+            self.in_all += 1
+            self._waiting_for[queue] += 1
         self._waiting[tag] = _Waiting(queue, why, give_up)
         self._say()
         if self._is_ending:
@@ -98,17 +104,27 @@ class Stuck:
 
     def wait_no_more(self, tag: int) -> None:
         """It does not wait for room, or not any more."""
-        if self._waiting.pop(tag, None) is not None:
+        if (waiting := self._waiting.pop(tag, None)) is not None:
+            self._waiting_for[waiting.queue] -= 1
             self._say()
 
     def has_found_room(self, queue: str) -> None:
-        """``queue`` has taken a message: one of those that were parked since it had no room comes again."""
-        looked_at = islice(self._for_room.items(), _LOOKED_AT)
-        self._give_back([tag for tag, full in looked_at if full == queue][:1])
+        """``queue`` has taken a message: those that were parked since it had no room ``go_on``."""
+        if queue in self._for_room:
+            self._open.add(queue)
+
+    def has_no_room(self, queue: str) -> None:
+        """It has refused one, or is not there."""
+        self._open.discard(queue)
+
+    def go_on(self) -> None:
+        """Some of those for whom there may be room by now come again; called often."""
+        for queue in list(self._open):
+            self._give_back(list(islice(self._for_room.get(queue, ()), GO_ON_COUNT)))
 
     def is_without_room(self, queue: str) -> bool:
         """Whether others wait for room in ``queue``."""
-        return any(queue == each.queue for each in islice(self._waiting.values(), _LOOKED_AT))
+        return self._waiting_for[queue] > 0
 
     def give_back_up_to(self, last_tag: int) -> None:
         """The broker soon takes back what came up to ``last_tag``: what is parked of it is given back before."""
@@ -134,6 +150,9 @@ class Stuck:
         self._parked.clear()
         self._dead.clear()
         self._for_room.clear()
+        self._full.clear()
+        self._open.clear()
+        self._waiting_for.clear()
         self._waiting.clear()
         self._say()
 
@@ -141,9 +160,17 @@ class Stuck:
         for tag in tags:
             del self._parked[tag]
             self._dead.pop(tag, None)
-            self._for_room.pop(tag, None)
+            self._forget_room(tag)
             self._requeue(tag)
         self._say()
+
+    def _forget_room(self, tag: int) -> None:
+        queue = self._full.pop(tag, None)
+        if queue is not None:
+            del self._for_room[queue][tag]
+            if not self._for_room[queue]:
+                del self._for_room[queue]
+                self._open.discard(queue)
 
     def _say(self) -> None:
         why = next(iter(self._parked.values()), None)

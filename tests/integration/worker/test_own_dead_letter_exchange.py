@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from typing import Any
 
 import pytest
 
 from hermes_ray import Message
-from hermes_ray.broker import publisher
+from hermes_ray.broker import dead_letter_exchange, publisher
+from hermes_ray.broker.dead_letter_exchange import HomeSearch
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import main_arguments, queue_arguments
@@ -67,6 +70,67 @@ def test_where_the_default_exchange_is_forbidden_dead_letters_go_where_their_que
             channel.queue_bind("theirs", "dlx", "lost")
             until(lambda: worker["dead_lettered_attempts"] == 12, "all are moved once there is a queue", 120)
     assert ready_count(vhost_url, "theirs") == 12
+
+
+def test_on_a_healthy_broker_each_dead_letter_is_there_once(vhost_url: str, account: Account) -> None:
+    """Each closes the channel before it is sent to the exchange: nothing else is to be on its way then."""
+    declare_main(vhost_url, TO_EXCHANGE)
+    declare(vhost_url, "theirs", queue_arguments("quorum"))
+    with channel_to(vhost_url) as channel:
+        channel.exchange_declare("dlx", "direct")
+        channel.queue_bind("theirs", "dlx", "lost")
+    account.may(write="^(q.*|dlx)$")
+    put_raw(vhost_url, *[(b"bad", raw_of(message_id=str(n))) for n in range(100)])
+    with working(account.url, fails, max_attempts=1, concurrency=4, arguments=TO_EXCHANGE) as worker:
+        until(lambda: worker["dead_lettered_attempts"] == 100, "all are moved", 120)
+        assert worker["reconnects"] == 0
+    assert ready_count(vhost_url, "theirs") == 100
+
+
+def test_an_empty_routing_key_replaces_that_of_the_message(vhost_url: str, account: Account) -> None:
+    arguments = {"x-dead-letter-exchange": "dlx", "x-dead-letter-routing-key": ""}
+    declare_main(vhost_url, arguments)
+    declare(vhost_url, "theirs", {})
+    with channel_to(vhost_url) as channel:
+        channel.exchange_declare("dlx", "direct")
+        channel.queue_bind("theirs", "dlx", "")
+    account.may(write="^(q.*|dlx)$")
+    put_raw(vhost_url, BAD[0])
+    with working(account.url, fails, max_attempts=1, arguments=arguments) as worker:
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is moved", 60)
+    assert ready_count(vhost_url, "theirs") == 1
+
+
+def test_one_question_at_a_time_is_asked_of_a_queue_that_does_not_answer(
+    vhost_url: str, vhost: str, broker: LocalBroker, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "theirs"}
+    look, looks = HomeSearch.look, Counter[str]()
+
+    def counted(search: HomeSearch, *arguments: Any) -> None:
+        looks["count"] += 1
+        look(search, *arguments)
+
+    monkeypatch.setattr(HomeSearch, "look", counted)
+    monkeypatch.setattr(dead_letter_exchange, "LEAST_PAUSE_S", 0.01)
+    declare_main(vhost_url, arguments)
+    declare(vhost_url, "theirs", {})
+    account.may(write="^q.*$")
+
+    def queue_process(order: str) -> None:
+        name = f'rabbit_misc:r(<<"{vhost}">>, queue, <<"theirs">>)'
+        ctl(broker, "eval", f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), {order}(amqqueue:get_pid(Q)).")
+
+    queue_process("sys:suspend")
+    put_raw(vhost_url, BAD[0])
+    with working(account.url, fails, max_attempts=1, arguments=arguments) as worker:
+        until(lambda: worker["unmovable"] == 1, "it is held", 60)
+        until(lambda: looks["count"] >= 10, "it is time to ask again, many times over", 60)
+        connection: Any = worker.worker._consumer._link._connection
+        assert len(connection._channels) == 2
+        queue_process("sys:resume")
+        until(lambda: worker["dead_lettered_attempts"] == 1, "it is moved", 60)
+    assert ready_count(vhost_url, "theirs") == 1
 
 
 def test_who_may_have_no_channel_more_is_not_cut_short_to_look_for_that_exchange(

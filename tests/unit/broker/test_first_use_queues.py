@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hermes_ray.broker.first_use_queues import FirstUseQueues
 from hermes_ray.broker.outgoing import Outgoing, fresh
 
@@ -55,3 +57,14 @@ def test_one_that_cannot_be_declared_is_left_alone_ever_longer_until_it_takes_a_
     queues.returned("q", now_s)
     assert "limit" in (queues.why_absent("q", now_s) or "")
     assert queues.why_absent("q", now_s + 1) is None
+
+
+def test_a_queue_that_was_refused_a_message_may_close_the_channel_until_it_takes_one() -> None:
+    queues = FirstUseQueues()
+    made = fresh("q", b"", id="1")
+    assert not queues.may_close(made)
+    queues.blamed.add("q")
+    assert queues.may_close(made)
+    queues.confirmed("q")
+    assert not queues.may_close(made)
+    assert queues.may_close(replace(made, exchange="dlx")), "nobody knows whether it is there"

@@ -61,19 +61,43 @@ def test_what_the_broker_moves_itself_is_dead_letters_alone(stuck: Stuck, requeu
     assert (stuck.said, stuck.has_dead, requeued) == ((1, "too much"), False, [])
 
 
-def test_what_is_parked_since_too_many_wait_is_not_dead_and_comes_again_one_by_one_as_room_is_found(
-    stuck: Stuck, requeued: list[int]
+def test_what_is_parked_since_too_many_wait_is_not_dead_and_comes_again_once_there_is_room(
+    stuck: Stuck, requeued: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for tag in (3, 4, 5):
+    monkeypatch.setattr(module, "GO_ON_COUNT", 2)
+    for tag in range(200):
         stuck.park(tag, "dead_lettered_attempts", "full", "q.dead")
+    for tag in range(200, 210):
+        stuck.park(tag, "retried", "full", "q.wait.100")
     assert not stuck.has_dead, "the broker would drop them: the queue is full for it too"
-    stuck.has_found_room("q.wait.100")
+    stuck.go_on()
+    stuck.has_found_room("other")
+    stuck.go_on()
     assert requeued == []
-    for _ in range(2):
-        stuck.has_found_room("q.dead")
-    assert requeued == [3, 4]
-    stuck.give_back_up_to(5)
-    assert (stuck.count, requeued) == (0, [3, 4, 5])
+    stuck.has_found_room("q.wait.100")
+    for _ in range(4):
+        stuck.go_on()
+    assert requeued == list(range(200, 208)), "they go on, whether or not these lead to another publish"
+    stuck.has_no_room("q.wait.100")
+    stuck.go_on()
+    assert len(requeued) == 8, "until it is full again"
+    stuck.has_found_room("q.wait.100")
+    stuck.has_found_room("q.dead")
+    stuck.go_on()
+    assert sorted(requeued) == [0, 1, *range(200, 210)]
+    stuck.give_back_up_to(199)
+    stuck.go_on()
+    assert (stuck.count, len(requeued)) == (0, 210)
+
+
+def test_one_full_queue_says_nothing_of_another(stuck: Stuck) -> None:
+    for tag in range(200):
+        stuck.wait(tag, "q.dead", "full", lambda: None)
+    assert not stuck.is_without_room("q.wait.100")
+    stuck.wait(200, "q.wait.100", "full", lambda: None)
+    assert stuck.is_without_room("q.wait.100")
+    stuck.wait_no_more(200)
+    assert not stuck.is_without_room("q.wait.100")
 
 
 def test_at_the_end_of_a_worker_nothing_is_kept_and_nothing_begins_to_be(stuck: Stuck, requeued: list[int]) -> None:
