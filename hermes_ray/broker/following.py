@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ class Following:
         "_missing",
         "_no_room_since_s",
         "_outcome",
+        "_sent_to",
         "_settler",
         "_words",
         "since_s",
@@ -59,6 +60,7 @@ class Following:
         self._kind = kind
         self._outcome = outcome
         self._missing = len(messages)
+        self._sent_to = ""
         self._is_reduced = False
         self._words = ""  # with which Q.dead was refused, where a dead letter goes elsewhere now
         self.since_s = time.monotonic()
@@ -69,6 +71,7 @@ class Following:
 
     def _send(self, message: Outgoing) -> None:
         if self._is_wanted():
+            self._sent_to = message.queue
             self._settler.publisher.publish(
                 message, lambda answer, words: self._on_answer(message, answer, words), self._is_wanted
             )
@@ -123,6 +126,12 @@ class Following:
         else:
             self.close()
             settler.park(delivery, self._kind, self._words or words)
+
+    def look_at_silent(self, queues: Collection[str]) -> None:
+        """These answer nothing for now: who waits for one of them is in nobody's way either."""
+        queue, settler = self._sent_to, self._settler
+        if queue in queues and not settler.stuck.is_waiting(self._delivery.tag):
+            settler.wait_for_room(self._delivery, self._kind, queue, f"no answer to what was published to {queue}")
 
     def give_up(self) -> None:
         """The confirms come after their time, or never: back to the queue."""

@@ -59,8 +59,8 @@ class Publisher:
         self._sent: OrderedDict[int, Entry] = OrderedDict()
         self._returned = Returns()
         self._queues = FirstUseQueues()
-        self._silent = SilentQueues[Entry]()
-        self._watch = AnswerWatch(self._silent)
+        self.silent = SilentQueues[Entry]()
+        self._watch = AnswerWatch(self.silent)
         self._opened_s = 0.0
         self._is_to_end = False  # whether nothing more is sent on this connection
         self._is_looking = False  # whether somebody looks when the turn has taken its time
@@ -74,7 +74,7 @@ class Publisher:
     @property
     def lost_reason(self) -> str | None:
         """Why what waits cannot be sent; None where it can, or nothing waits. For any thread."""
-        return self._blocked_by or (self._lost_reason if self._turns.is_waiting else None) or self._silent.reason
+        return self._blocked_by or (self._lost_reason if self._turns.is_waiting else None) or self.silent.reason
 
     def publish(self, message: Outgoing, on_answer: OnAnswer, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Send ``message``; ``on_answer`` is called in the I/O thread with what the broker has answered, and its words.
@@ -91,17 +91,17 @@ class Publisher:
     def withdraw(self) -> None:
         """Forget what waits and is not wanted any more, and of what was sent all but that it has no answer."""
         self._turns.keep(lambda entry: entry.is_wanted())
-        self._silent.next_round(lambda entry: entry.is_wanted())
+        self.silent.next_round(lambda entry: entry.is_wanted())
         for entry in self._sent.values():
             if not entry.is_forgotten and not entry.is_wanted():
                 entry.message, entry.is_forgotten = replace(entry.message, body=b""), True
-                self._silent.mark(entry.message.queue)
+                self.silent.mark(entry.message.queue)
         self._go_on()
 
     def forget(self) -> None:
         """Drop what has no answer yet: the deliveries it belongs to went back to the broker."""
         self._turns.clear()
-        self._silent.clear()
+        self.silent.clear()
         # Their answers still come, and must not be taken for those of later copies with the same ids.
         for entry in self._sent.values():
             entry.on_answer = _ignore
@@ -187,7 +187,7 @@ class Publisher:
     def _send(self, channel: Channel, entry: Entry) -> bool:
         """Whether it is sent, or need not be any more; not where ``channel`` is closing."""
         message = entry.message
-        if not entry.is_wanted() or (self._silent.reason and self._silent.keep_back(message.queue, entry)):
+        if not entry.is_wanted() or (self.silent.reason and self.silent.keep_back(message.queue, entry)):
             return True
         absent = None if message.declare is None else self._queues.why_absent(message.queue, time.monotonic())
         if absent is not None:
@@ -205,8 +205,8 @@ class Publisher:
             # Not at once: who is answered publishes something else, and many of those would call each other for ever.
             self._loop.call_later(0, lambda: self._answer(entry, Answer.REFUSED, why))
         else:
-            if self._silent.reason:
-                self._silent.sent(message.queue)
+            if self.silent.reason:
+                self.silent.sent(message.queue)
             self._sent[self._next_tag] = entry
             self._next_tag += 1
             entry.sent_s = time.monotonic()
@@ -243,8 +243,8 @@ class Publisher:
             self._renew(self._channel, _WAS_FULL)
 
     def _heard(self, entry: Entry, answer: Answer) -> None:
-        if self._silent.reason:
-            self._turns.add(*self._silent.heard(entry.message.queue))
+        if self.silent.reason:
+            self._turns.add(*self.silent.heard(entry.message.queue))
         self._answer(entry, answer)
 
     def _answer(self, entry: Entry, answer: Answer, words: str = "") -> None:

@@ -263,6 +263,9 @@ class Settler:
         self.stuck.give_back_up_to(overdue)
         self._ages.forget(now_s - limit_s)
         self.stuck.go_on()
+        if silent := self.publisher.silent.names:
+            for waiting in list(self.following.values()):
+                waiting.look_at_silent(silent)
         if self._search is not None and self.stuck.has_dead and self._channel is not None and self._channel.is_open:
             self._look_for_home_of_the_dead(self._search, self._channel, now_s)
         if self._ack_limit_s is not None:

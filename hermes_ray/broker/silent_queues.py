@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Generic, TypeVar
 
 __all__ = ["SilentQueues"]
@@ -25,6 +25,11 @@ class SilentQueues(Generic[T]):
         self._tried: set[str] = set()
         self._stood: set[str] = set()
         self.reason: str | None = None
+
+    @property
+    def names(self) -> Collection[str]:
+        """The queues that are silent."""
+        return self._waiting.keys()
 
     def mark(self, queue: str) -> None:
         """What was sent to ``queue`` has been given up on."""

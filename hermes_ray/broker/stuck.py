@@ -93,7 +93,7 @@ class Stuck:
     def wait(self, tag: int, queue: str, why: str, give_up: Callable[[], None]) -> None:
         """It waits for room in ``queue``."""
         if not self.is_without_room(queue):
-            log.warning("messages wait until there is room for them: %s", why)
+            log.warning("messages wait until they find a place: %s", why)
         if tag not in self._waiting:
             self.in_all += 1
             self._waiting_for[queue] += 1
@@ -121,6 +121,10 @@ class Stuck:
         """Some of those for whom there may be room by now come again; called often."""
         for queue in list(self._open):
             self._give_back(list(islice(self._for_room.get(queue, ()), GO_ON_COUNT)))
+
+    def is_waiting(self, tag: int) -> bool:
+        """Whether it waits for room."""
+        return tag in self._waiting
 
     def is_without_room(self, queue: str) -> bool:
         """Whether others wait for room in ``queue``."""
