@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
 from hermes_ray.config.urls import QUERY
 
-__all__ = ["MASK", "Hidden", "longest_secret", "looks_secret", "mask_url", "mentions_secret", "names_code"]
-__all__ += ["plain", "refused_url", "secret_spans", "without_secrets", "without_words"]
+__all__ = ["MASK", "Hidden", "all_spans", "looks_secret", "mask_told", "mask_url", "mentions_secret", "names_code"]
+__all__ += ["plain", "refused_url", "secret_spans", "without_words"]
 
 MASK = "***"
-_A_LETTER, _OF_NO_USE = 2, 5  # characters: texts so short say nothing, and stand in every other word
 
 _SECRET_KEY = re.compile(
     r"password|passwd|passphrase|passcode|secret|credential"
@@ -61,7 +59,12 @@ def mask_url(text: str) -> str:
     Also hidden are the values of ``password=``, ``"token": `` and their like, what follows ``Bearer``, and, in a text
     without ``://``, everything before the last ``@``.
     """
-    return _masked(text, _found(text))
+    return _masked(text, all_spans(text))
+
+
+def mask_told(text: str) -> str:
+    """``text`` as ``mask_url`` has it, but with what is before an ``@`` where there is no URL: it may be an address."""
+    return mask_url(text) if "://" in text else _masked(text, [*_assigned(text), *_bearers(text)])
 
 
 def _masked(text: str, found: Iterable[tuple[int, int]]) -> str:
@@ -88,7 +91,7 @@ def refused_url(url: str) -> str:
 
 def secret_spans(text: str) -> list[tuple[int, int]]:
     """Where secrets stand in ``text``, as (start, end) in order, none overlapping another."""
-    return _joined(_found(text))
+    return _joined(all_spans(text))
 
 
 def _joined(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -101,7 +104,8 @@ def _joined(found: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _found(text: str) -> Iterator[tuple[int, int]]:
+def all_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where secrets stand in ``text``, in no order; one may lie in another."""
     if "PRIVATE KEY" in text:
         yield 0, len(text)
     yield from _bearers(text)
@@ -214,26 +218,6 @@ def _last_of_next_url(first: int, ends: Sequence[int], ats: Sequence[int]) -> in
     return ats[bisect_left(ats, end) - 1] if end else -1
 
 
-def without_secrets(text: str, options: Any) -> str:
-    """``text`` without the secrets among ``options`` (plain values) and without passwords of URLs.
-
-    A driver that cannot parse ``postgres//app:pw@db`` repeats it in a form that is no URL: of an option that is one,
-    the password is hidden wherever it stands, as written and percent-encoded, decoded or quoted.
-    """
-    for secret in sorted(_all_forms(options), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return mask_url(text) if "://" in text else _masked(text, [*_assigned(text), *_bearers(text)])
-
-
-def longest_secret(options: Any) -> int:
-    """How many characters a secret among ``options`` may have where it is told."""
-    return max(map(len, _all_forms(options)), default=0)
-
-
-def _all_forms(options: Any) -> set[str]:
-    return {form for secret in _secrets(options, secret=False) for form in _forms(secret) if len(form) > _A_LETTER}
-
-
 def plain(value: Any) -> Any:
     """A copy of plain values without the marks of ``Hidden``: for those who want exactly a text."""
     if isinstance(value, Mapping):
@@ -254,46 +238,3 @@ def without_words(text: str, words: Iterable[str]) -> str:
         for form in (login, repr(login)[1:-1]):
             text = text.replace(form, mask_url(form))
     return text
-
-
-def _forms(secret: str) -> set[str]:
-    forms = {secret, secret.strip(), unquote(secret)}
-    forms |= {
-        encode(_bytes(form)) for form in forms.copy() for encode in (lambda raw: quote(raw, safe=""), quote, quote_plus)
-    }
-    quoted = (repr(form)[1:-1] for form in forms)
-    within_quotes = (repr(f"'{form}\"")[3:-2] for form in forms)  # as part of a text that has both quotes
-    return {form for form in (*forms, *quoted, *within_quotes, *(json.dumps(form)[1:-1] for form in forms)) if form}
-
-
-def _bytes(text: str) -> bytes:
-    """As the environment had it, which may be no UTF-8."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-
-
-def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _secrets(key, secret=False)
-            yield from _secrets(item, secret=secret or looks_secret(str(key)))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _secrets(item, secret=secret)
-    elif secret and value not in (None, "", True, False):
-        yield str(value)
-    elif isinstance(value, str):
-        yield from _secrets_of_text(value)
-
-
-def _secrets_of_text(value: str) -> Iterator[str]:
-    if isinstance(value, Hidden) and len(value) > _OF_NO_USE:
-        yield str(value)
-    for start, end in _found(value):
-        part = value[start:end]
-        if "://" in value or not value[end:].startswith("@"):
-            yield from (part, part.strip("'\""))
-        elif ":" in part:  # ops@example.com is an address, me:pw@host is not
-            yield part.partition(":")[2]

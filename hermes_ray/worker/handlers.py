@@ -14,7 +14,8 @@ from pathlib import Path
 from types import WrapperDescriptorType
 from typing import Any
 
-from hermes_ray.config.secrets import longest_secret, plain, without_secrets
+from hermes_ray.config.option_secrets import longest_secret, without_secrets
+from hermes_ray.config.secrets import plain
 from hermes_ray.errors import OperationFailed
 from hermes_ray.logs import Log
 

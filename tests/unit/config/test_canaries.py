@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from hermes_ray.cli.main import cli
 from hermes_ray.config.loading import load
-from hermes_ray.config.secrets import mask_url, refused_url, without_secrets
+from hermes_ray.config.option_secrets import without_secrets
+from hermes_ray.config.secrets import mask_url, refused_url
 from hermes_ray.deploy.changes import applied, compare
 from hermes_ray.errors import UserMistake
 from hermes_ray.scaler.plan import Plan, queue_spec, worker_spec

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from hermes_ray.config.loading import load, masked_yaml
-from hermes_ray.config.secrets import looks_secret, mask_url, plain, without_secrets, without_words
+from hermes_ray.config.option_secrets import without_secrets
+from hermes_ray.config.secrets import looks_secret, mask_url, plain, without_words
 from tests.support.canaries import PASSWORDS, leaks
 
 

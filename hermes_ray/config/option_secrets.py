@@ -1,0 +1,77 @@
+"""The secrets among a handler's options: hidden in what is told of them, in whatever form it is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote
+
+from hermes_ray.config.secrets import MASK, Hidden, all_spans, looks_secret, mask_told
+
+__all__ = ["longest_secret", "without_secrets"]
+
+_A_LETTER, _OF_NO_USE = 2, 5  # characters: texts so short say nothing, and stand in every other word
+
+
+def without_secrets(text: str, options: Any) -> str:
+    """``text`` without the secrets among ``options`` (plain values) and without passwords of URLs.
+
+    A driver that cannot parse ``postgres//app:pw@db`` repeats it in a form that is no URL: of an option that is one,
+    the password is hidden wherever it stands, as written and percent-encoded, decoded or quoted.
+    """
+    for secret in sorted(_all_forms(options), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return mask_told(text)
+
+
+def longest_secret(options: Any) -> int:
+    """How many characters a secret among ``options`` may have where it is told."""
+    return max(map(len, _all_forms(options)), default=0)
+
+
+def _all_forms(options: Any) -> set[str]:
+    return {form for secret in _secrets(options, secret=False) for form in _forms(secret) if len(form) > _A_LETTER}
+
+
+def _forms(secret: str) -> set[str]:
+    forms = {secret, secret.strip(), unquote(secret)}
+    forms |= {
+        encode(_bytes(form)) for form in forms.copy() for encode in (lambda raw: quote(raw, safe=""), quote, quote_plus)
+    }
+    quoted = (repr(form)[1:-1] for form in forms)
+    within_quotes = (repr(f"'{form}\"")[3:-2] for form in forms)  # as part of a text that has both quotes
+    return {form for form in (*forms, *quoted, *within_quotes, *(json.dumps(form)[1:-1] for form in forms)) if form}
+
+
+def _bytes(text: str) -> bytes:
+    """As the environment had it, which may be no UTF-8."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _secrets(key, secret=False)
+            yield from _secrets(item, secret=secret or looks_secret(str(key)))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _secrets(item, secret=secret)
+    elif secret and value not in (None, "", True, False):
+        yield str(value)
+    elif isinstance(value, str):
+        yield from _secrets_of_text(value)
+
+
+def _secrets_of_text(value: str) -> Iterator[str]:
+    if isinstance(value, Hidden) and len(value) > _OF_NO_USE:
+        yield str(value)
+    for start, end in all_spans(value):
+        part = value[start:end]
+        if "://" in value or not value[end:].startswith("@"):
+            yield from (part, part.strip("'\""))
+        elif ":" in part:  # ops@example.com is an address, me:pw@host is not
+            yield part.partition(":")[2]
