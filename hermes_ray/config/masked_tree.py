@@ -29,7 +29,7 @@ def masked_tree(value: Any, source: Any, *, options: bool = False, private: bool
                 source.get(key) if isinstance(source, Mapping) else source,
                 options=options or key == "options",
                 private=private or key in ("options", "broker"),
-                secret=secret or (private and isinstance(key, str) and looks_secret(key)),
+                secret=secret or (private and isinstance(key, str) and looks_secret(key, item)),
             )
             for key, item in value.items()
         }

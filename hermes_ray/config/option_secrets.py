@@ -56,7 +56,7 @@ def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _secrets(key, secret=False)
-            yield from _secrets(item, secret=secret or looks_secret(str(key)))
+            yield from _secrets(item, secret=secret or looks_secret(str(key), item))
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _secrets(item, secret=secret)

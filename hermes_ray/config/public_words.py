@@ -25,7 +25,9 @@ def _public(value: Any, path: tuple[str, ...], *, secret: bool) -> Iterator[str]
             # A user who misplaces a quote makes a URL the key, {"amqp://u:p@h": ...}, password and all.
             if isinstance(key, str) and _holds_password(key):
                 yield ".".join(path)
-            yield from _public(item, (*path, str(key)), secret=secret or (private and looks_secret(str(key))))
+            shown = _literal(item) if isinstance(item, str) else item
+            looks = private and looks_secret(str(key), shown)
+            yield from _public(item, (*path, str(key)), secret=secret or looks)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _public(item, path, secret=secret)

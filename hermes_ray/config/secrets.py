@@ -29,10 +29,32 @@ class Hidden(str):
     __slots__ = ()
 
 
-def looks_secret(key: str) -> bool:
-    """Whether an option of this name holds a secret: ``db_password``, ``apiKey`` do; ``password_file`` does not."""
+def looks_secret(key: str, value: Any = None) -> bool:
+    """Whether an option of this name holds a secret: ``db_password``, ``apiKey`` do; ``password_file`` does not.
+
+    One that names many does where its value is or has a text: ``tokens: [a1b2]``, but not ``max_tokens: 4096``.
+    """
+    return _names_secret(key) or (_names_secrets(key) and _has_text(value))
+
+
+def _names_secret(key: str) -> bool:
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower().replace("-", "_")
     return _SECRET_KEY.search(name) is not None and _POINTS_ELSEWHERE.search(name) is None
+
+
+def _names_secrets(key: str) -> bool:
+    return key[-1:] in ("s", "S") and _names_secret(key[:-1])
+
+
+_A_COUNT = re.compile(r"\s*[\d.,]{0,6}\s*")
+
+
+def _has_text(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_text, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_text, value))
+    return isinstance(value, str) and _A_COUNT.fullmatch(value) is None
 
 
 def names_code(key: str, value: object) -> bool:
@@ -128,6 +150,8 @@ _KEY_IN_TEXT = re.compile(
 )
 _OPAQUE = {"ssl_options", "client_properties"}  # mappings in one parameter of a URL, a passphrase may be among them
 _NEXT_PARAMETER = re.compile(rf"&(?:{'|'.join(sorted(QUERY))})=")
+# Of a key that names many: no count, ``max_tokens=4096``, and nothing in prose, ``of 9 tokens: 4 are left``.
+_OF_MANY = re.compile(r"(?<!\s)(?!\d{1,6}(?!\w))\S|[\"'\[{(\\]")
 _NEXT_KEY = re.compile(
     r"(?<![\s&;,])[\s&;,]+-{0,2}[\"']?[A-Za-z_][\w.-]{0,79}[\"']?\s{0,9}(?:=>|:|=(?![=\s]|$))(?!//)|;[\w .-]{1,40}="
 )
@@ -144,7 +168,7 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
             after = _NEXT_PARAMETER.search(text, start)
             done = after.start() if after else len(text)
             yield start, done
-        elif looks_secret(key):
+        elif _names_secret(key) or (_names_secrets(key) and _OF_MANY.match(text, start)):
             done = _value_end(text, start, unclosed)
             yield start, done
 

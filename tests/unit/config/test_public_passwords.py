@@ -32,6 +32,8 @@ PUBLIC_PASSWORDS = [
     "topics.a.options.apiKey=hunter2",
     "topics.a.options.access_token=hunter2",
     "topics.a.options.secrets=[hunter2]",
+    "topics.a.options.api_keys=[hunter2]",
+    "topics.a.options.tokens=${oc.env:TOKENS,hunter2}",
     "topics.a.options.handler=password:hunter2",
     "topics.a.handler=amqp://me:hunter2@rabbit",
     "topics.a.options.auth={user: me, passwd: hunter2}",
@@ -50,6 +52,13 @@ def test_a_password_on_the_command_line_is_refused_and_not_repeated(word: str) -
     assert "hunter2" not in text
     assert "ter2" not in text
     assert "12345" not in text
+
+
+def test_a_count_on_the_command_line_is_no_password(tmp_path: Path) -> None:
+    file = tmp_path / "hermes.yaml"
+    file.write_text(TOPIC)
+    words = ["topics.a.options.max_tokens=4096", "topics.a.options.min_tokens=${oc.env:NOT_SET_ANYWHERE,16}"]
+    assert yaml.safe_load(masked_yaml(file, words))["topics"]["a"]["options"]["max_tokens"] == 4096
 
 
 def test_the_password_of_a_broken_broker_url_is_not_repeated(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch:
         "chained": "${topics.a.options.from_env}",
         "part": "x-${oc.env:KEY}",
         "password": "hunter2",
+        "tokens": ["hunter2"],
+        "max_tokens": 4096,
         "nested": {"api_key": ["hunter2", 12345], "urls": ["http://me:hunter2@h/p"]},
         "dsn": "host=h password=hunter2 user=me",
         "literal": "$HOME",
@@ -46,6 +48,8 @@ def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch:
         "chained": "***",
         "part": "***",
         "password": "***",
+        "tokens": ["***"],
+        "max_tokens": 4096,
         "nested": {"api_key": ["***", "***"], "urls": ["http://me:***@h/p"]},
         "dsn": "host=h password=*** user=me",
         "literal": "$HOME",
@@ -81,6 +85,33 @@ def test_mask_url_hides_the_password_only(url: str, masked: str) -> None:
 def test_options_are_secret_by_their_last_word() -> None:
     assert all(map(looks_secret, ["password", "dbPassword", "PGPASSWORD", "authToken", "api-key", "client_secret"]))
     assert not any(map(looks_secret, ["max_tokens", "key", "keyspace", "bypass", "password_file", "secret_name"]))
+
+
+@pytest.mark.parametrize(
+    "key", ["api_keys", "apiKeys", "tokens", "passwords", "secrets", "jwts", "cookies", "signing-keys", "TOKENS"]
+)
+def test_an_option_that_names_many_is_secret_where_it_has_a_text(key: str) -> None:
+    for value in (["s3cr3t-tok"], {"eu": "s3cr3t-tok"}, "s3cr3t-tok", [{"eu": ["s3cr3t-tok"]}, 1]):
+        assert without_secrets("refused: s3cr3t-tok", {key: value}) == "refused: ***"
+        assert looks_secret(key, value)
+    for told in (f"{key}=s3cr3t-tok", f"{{'{key}': ['s3cr3t-tok']}}", f'{{"{key}":["s3cr3t-tok"]}}'):
+        assert "s3cr3t" not in without_secrets(told, {})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("max_tokens", 4096), ("max_tokens", "4096"), ("tokens", [1, 2]), ("api_keys", None), ("api_keys", [])]
+    + [(key, ["id"]) for key in ("keys", "primary_keys", "sort_keys", "tokens_file", "token_ids")],
+)
+def test_a_count_and_the_keys_of_a_table_are_shown(key: str, value: object) -> None:
+    assert not looks_secret(key, value)
+
+
+@pytest.mark.parametrize(
+    "text", ["{'max_tokens': 4096, 'n': 1}", "max_tokens=4096 n=1", "9 tokens: four are left", "sort_keys=id"]
+)
+def test_a_count_of_tokens_is_told(text: str) -> None:
+    assert without_secrets(text, {}) == text
 
 
 def test_secrets_among_options_are_hidden_in_what_a_driver_says_about_them() -> None:
