@@ -39,9 +39,15 @@ def _forms(secret: str) -> set[str]:
     forms |= {
         encode(_bytes(form)) for form in forms.copy() for encode in (lambda raw: quote(raw, safe=""), quote, quote_plus)
     }
-    quoted = (repr(form)[1:-1] for form in forms)
-    within_quotes = (repr(f"'{form}\"")[3:-2] for form in forms)  # as part of a text that has both quotes
-    return {form for form in (*forms, *quoted, *within_quotes, *(json.dumps(form)[1:-1] for form in forms)) if form}
+    return {told for form in forms for told in _told(form) if told}
+
+
+def _told(form: str) -> Iterator[str]:
+    """``form``, and how it is quoted, also as part of a text that has both quotes."""
+    yield from (form, repr(form)[1:-1], repr(f"'{form}\"")[3:-2], json.dumps(form)[1:-1])
+    if not form.isascii():
+        for raw in (_bytes(form), form.encode("latin-1") if max(form) <= "\xff" else b""):
+            yield from (repr(raw)[2:-1], repr(b"'%b\"" % raw)[4:-2])
 
 
 def _bytes(text: str) -> bytes:
