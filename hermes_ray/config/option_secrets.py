@@ -9,29 +9,46 @@ from urllib.parse import quote, quote_plus, unquote
 
 from hermes_ray.config.secrets import MASK, Hidden, all_spans, looks_secret, mask_told
 
-__all__ = ["longest_secret", "without_secrets"]
+__all__ = ["OptionSecrets", "without_secrets"]
 
 _A_LETTER, _OF_NO_USE = 2, 5  # characters: texts so short say nothing, and stand in every other word
 
 
-def without_secrets(text: str, options: Any) -> str:
-    """``text`` without the secrets among ``options`` (plain values) and without passwords of URLs.
+class OptionSecrets:
+    """The secrets among ``options`` (plain values), in all forms in which they may be told.
 
-    A driver that cannot parse ``postgres//app:pw@db`` repeats it in a form that is no URL: of an option that is one,
-    the password is hidden wherever it stands, as written and percent-encoded, decoded or quoted.
+    To find those takes long where options are large: they are found once, here.
     """
-    for secret in sorted(_all_forms(options), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return mask_told(text)
+
+    __slots__ = ("_forms",)
+
+    def __init__(self, options: Any) -> None:
+        self._forms = sorted(_all_forms(options), key=len, reverse=True)
+
+    @property
+    def longest(self) -> int:
+        """How many characters one may have where it is told."""
+        return len(self._forms[0]) if self._forms else 0
+
+    def hidden_in(self, text: str) -> str:
+        """``text`` without them and without passwords of URLs.
+
+        A driver that cannot parse ``postgres//app:pw@db`` repeats it in a form that is no URL: of an option that is
+        one, the password is hidden wherever it stands, as written and percent-encoded, decoded or quoted.
+        """
+        for secret in self._forms:
+            text = text.replace(secret, MASK)
+        return mask_told(text)
 
 
-def longest_secret(options: Any) -> int:
-    """How many characters a secret among ``options`` may have where it is told."""
-    return max(map(len, _all_forms(options)), default=0)
+def without_secrets(text: str, options: Any) -> str:
+    """``text`` without the secrets among ``options``, for once: see ``OptionSecrets``."""
+    return OptionSecrets(options).hidden_in(text)
 
 
 def _all_forms(options: Any) -> set[str]:
-    return {form for secret in _secrets(options, secret=False) for form in _forms(secret) if len(form) > _A_LETTER}
+    secrets = set(_secrets(options, secret=False))
+    return {form for secret in secrets for form in _forms(secret) if len(form) > _A_LETTER}
 
 
 def _forms(secret: str) -> set[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import WrapperDescriptorType
 from typing import Any
 
-from hermes_ray.config.option_secrets import longest_secret, without_secrets
+from hermes_ray.config.option_secrets import OptionSecrets
 from hermes_ray.config.secrets import plain
 from hermes_ray.errors import OperationFailed
 from hermes_ray.logs import Log
@@ -44,6 +44,10 @@ class Handler:
     close: Callable[[], Any]
     name: str = "handler"
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    _secrets: OptionSecrets = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_secrets", OptionSecrets(self.options))  # now: the first failure may be in a loop
 
     @property
     def default_concurrency(self) -> int:
@@ -63,7 +67,7 @@ class Handler:
 
         Those are left out: one that lies across the cut too.
         """
-        return _shown(text, self.options, end=end)
+        return _shown(text, self._secrets, end=end)
 
 
 def import_from(paths: Sequence[str]) -> None:
@@ -146,13 +150,13 @@ def _takes(code: Any, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> boo
 
 
 def _refusal(text: str, error: BaseException, options: Mapping[str, Any]) -> OperationFailed:
-    return OperationFailed(_shown(f"{text}: {_said(error)}", options))
+    return OperationFailed(_shown(f"{text}: {_said(error)}", OptionSecrets(options)))
 
 
-def _shown(text: str, options: Mapping[str, Any], *, end: bool = False) -> str:
-    margin = max(_LONGEST_SECRET, longest_secret(options)) if len(text) > _SHOWN_CHARACTERS else _LONGEST_SECRET
+def _shown(text: str, secrets: OptionSecrets, *, end: bool = False) -> str:
+    margin = max(_LONGEST_SECRET, secrets.longest)
     part = text[-_SHOWN_CHARACTERS - margin :] if end else text[: _SHOWN_CHARACTERS + margin]
-    told = without_secrets(part, options)
+    told = secrets.hidden_in(part)
     most = _SHOWN_CHARACTERS
     if len(part) < len(text):
         most = max(0, min(most, len(told) - margin))  # what lies across the cut is among the last ones, or half of it
@@ -164,7 +168,7 @@ def _shown(text: str, options: Mapping[str, Any], *, end: bool = False) -> str:
 def _cause(error: BaseException, options: Mapping[str, Any]) -> BaseException | None:
     """``error``, unless its traceback, or that of what led to it, would show a secret."""
     trace = _trace_of(error)
-    return error if trace and without_secrets(trace, options) == trace else None
+    return error if trace and OptionSecrets(options).hidden_in(trace) == trace else None
 
 
 def _trace_of(error: BaseException) -> str:
