@@ -99,7 +99,7 @@ def load_handler(spec: str, options: Mapping[str, Any]) -> Handler:
 
 
 def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
-    if not any("__call__" in vars(base) for base in cls.__mro__):
+    if not _has_call(cls):
         raise OperationFailed(f"handler {spec} is a class without __call__(self, message): add one")
     try:
         instance = cls(**plain(options))
@@ -108,11 +108,18 @@ def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
     return _handler(spec, instance, getattr(instance, "close", _nothing), options)
 
 
+def _has_call(cls: type) -> bool:
+    return any("__call__" in vars(base) for base in cls.__mro__)
+
+
 def _handler(spec: str, call: Callable[..., Any], close: Callable[[], Any], options: Mapping[str, Any]) -> Handler:
     code, args, keywords = _unwrapped(call)
     codes = (call, code)
     if any(inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code) for code in codes):
         raise OperationFailed(f"handler {spec} has a yield, so calling it would do nothing: return instead")
+    if isinstance(code, type) and _has_call(code):
+        made = f"would build a {code.__name__} with each message and never call it"
+        raise OperationFailed(f"handler {spec} {made}: name the class, and give what it is built with as its options")
     if not _takes(code, args, keywords):
         raise OperationFailed(f"handler {spec} cannot be called with one argument, the message: correct its parameters")
     is_async = any(map(inspect.iscoroutinefunction, codes))

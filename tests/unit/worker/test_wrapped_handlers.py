@@ -55,6 +55,16 @@ class StaticYields:
         yield 1
 
 
+class Store:
+    def __init__(self, *given: object, x: int = 0) -> None: ...
+
+    def __call__(self, message: Message) -> None: ...
+
+
+class CallsAClass:
+    __call__ = Store
+
+
 def with_session(function: Callable[[Message, object], None]) -> Callable[[Message], None]:
     @functools.wraps(function)
     def call(message: Message) -> None:
@@ -90,6 +100,8 @@ static_in_partial = partial(StaticWithTwo(), session=None)
 static_in_partials = partial(partial(static_in_partial))
 async_in_partial = partial(Static())
 yields_in_partial = partial(Yields())
+class_in_partial = partial(Store, x=3)
+class_in_partials = partial(partial(class_in_partial))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +131,9 @@ def test_what_can_be_called_with_a_message_is_a_handler_of_its_kind(name: str, i
         ("Yields", "has a yield"),
         ("StaticYields", "has a yield"),
         ("yields_in_partial", "has a yield"),
+        ("class_in_partial", "would build a Store with each message and never call it: name the class, and give what"),
+        ("class_in_partials", "would build a Store with each message"),
+        ("CallsAClass", "would build a Store with each message"),
         ("StaticWithTwo", "cannot be called with one argument, the message"),
     ],
 )
