@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
@@ -53,9 +54,10 @@ def _all_forms(options: Any) -> set[str]:
 
 def _forms(secret: str) -> set[str]:
     forms = {secret, secret.strip(), unquote(secret)}
-    forms |= {
-        encode(_bytes(form)) for form in forms.copy() for encode in (lambda raw: quote(raw, safe=""), quote, quote_plus)
+    encoded = {
+        encode(_bytes(form)) for form in forms for encode in (lambda raw: quote(raw, safe=""), quote, quote_plus)
     }
+    forms |= encoded | {re.sub("%..", lambda escape: escape[0].lower(), form) for form in encoded}
     return {told for form in forms for told in _told(form) if told}
 
 
@@ -63,6 +65,7 @@ def _told(form: str) -> Iterator[str]:
     """``form``, and how it is quoted, also as part of a text that has both quotes."""
     yield from (form, repr(form)[1:-1], repr(f"'{form}\"")[3:-2], json.dumps(form)[1:-1])
     if not form.isascii():
+        yield json.dumps(form, ensure_ascii=False)[1:-1]
         for raw in (_bytes(form), form.encode("latin-1") if max(form) <= "\xff" else b""):
             yield from (repr(raw)[2:-1], repr(b"'%b\"" % raw)[4:-2])
 
@@ -95,6 +98,6 @@ def _secrets_of_text(value: str) -> Iterator[str]:
     for start, end in all_spans(value):
         part = value[start:end]
         if "://" in value or not value[end:].startswith("@"):
-            yield from (part, part.strip("'\""))
+            yield from (part, part.strip("'\""), part.strip("'\"{}"))  # ODBC quotes with braces
         elif ":" in part:  # ops@example.com is an address, me:pw@host is not
             yield part.partition(":")[2]

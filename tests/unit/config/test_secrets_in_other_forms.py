@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from hermes_ray.config.option_secrets import without_secrets
@@ -21,3 +23,17 @@ def test_the_bytes_of_a_secret_are_hidden(password: str, encoding: str) -> None:
 
 def test_the_bytes_of_a_secret_that_is_not_latin_are_hidden() -> None:
     assert without_secrets(f"refused: {'пароль'.encode()!r}???", {"password": "пароль"}) == "refused: b'***'???"
+
+
+def test_other_encodings_of_a_secret_are_hidden() -> None:
+    for secret, told in (
+        ('pä"ss', json.dumps('pä"ss', ensure_ascii=False)[1:-1]),
+        ("a/b+c/D", "a%2fb%2bc%2fD"),
+        ("päss/Word", "p%c3%a4ss%2fWord"),
+    ):
+        assert without_secrets(f"refused: {told}", {"password": secret}) == "refused: ***"
+
+
+def test_a_password_in_braces_is_hidden_without_them_too() -> None:
+    options = {"dsn": "Driver=x;UID=me;PWD={pw9;secret};Timeout=3"}
+    assert without_secrets("refused: pw9;secret for me", options) == "refused: *** for me"
