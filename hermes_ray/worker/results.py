@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import AsyncContextDecorator, ContextDecorator
 from functools import partial
 from itertools import chain, islice
-from types import AsyncGeneratorType, BuiltinFunctionType, FunctionType, GeneratorType, MethodType
+from types import AsyncGeneratorType, BuiltinFunctionType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
 from hermes_ray.worker.slot_task import HandlerTask, asked_by
@@ -45,20 +45,27 @@ async def finish(works: Sequence[Any]) -> None:
 
     Raises what they raise, and ``TypeError`` for a function, a generator or a context manager: nothing of it has run.
     Awaitables may return others, and collections of them, ``_MOST_STEPS`` deep; each is awaited once, as a pool may be
-    itself what it is awaited for, and a future hold itself.
+    itself what it is awaited for, and a future hold itself. Where it raises anything it gives up the others that are of
+    this message: they would go on beside the message's next attempt.
     """
+    loop = asyncio.get_running_loop()
     left = [(work, 1) for work in reversed(works)]
     seen: dict[int, Any] = {}  # by identity, and kept, so that no other has it
-    while left:
-        work, step = left.pop()
-        if id(work) in seen:
-            continue
-        seen[id(work)] = work
-        if len(seen) % _PAUSE_EVERY == 0:
-            await asyncio.sleep(0)
-        value = await _done(work)
-        if step < _MOST_STEPS:
-            left.extend((more, step + 1) for more in reversed(work_in(value)))
+    try:
+        while left:
+            work, step = left.pop()
+            if id(work) in seen:
+                continue
+            seen[id(work)] = work
+            value = await _done(work)
+            if step < _MOST_STEPS:
+                left.extend((more, step + 1) for more in reversed(work_in(value)))
+            if len(seen) % _PAUSE_EVERY == 0:
+                await asyncio.sleep(0)
+    except BaseException:
+        for work, _ in left:
+            _give_up(work, loop)
+        raise
 
 
 def _found_in(result: Any) -> list[Any]:
@@ -130,6 +137,18 @@ def _may_be_shared(work: Any) -> bool:
     if isinstance(work, HandlerTask):
         return work.message is not asked_by.get(None)
     return type(work) is asyncio.Future
+
+
+def _give_up(work: Any, loop: asyncio.AbstractEventLoop) -> None:
+    if type(work) is CoroutineType:
+        if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+            work.close()
+    elif isinstance(work, asyncio.Future) and _is_own(work, loop) and not loop.is_closed():
+        work.cancel()
+
+
+def _is_own(work: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> bool:
+    return work.get_loop() is loop and work is not asyncio.current_task(loop) and not _may_be_shared(work)
 
 
 async def _of_pool(future: Future[Any]) -> Any:
