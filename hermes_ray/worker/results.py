@@ -29,6 +29,7 @@ _MANY = (list, tuple, set, frozenset, dict, deque, *_VIEWS)
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))  # most of what there is
 _MOST_LEVELS, _MOST_VALUES = 10, 100_000  # 4 ms
 _MOST_STEPS = 100  # of what an awaitable returns, which may be another
+_TOO_DEEP = f"what the handler returned returns more work, {_MOST_STEPS} times over: await it in the handler"
 _PAUSE_EVERY = 100  # works: those that are done already would keep the event loop
 
 
@@ -44,9 +45,9 @@ async def finish(works: Sequence[Any]) -> None:
     """Return once ``works``, which a handler has returned, are done: awaitables, futures of a pool, what they return.
 
     Raises what they raise, and ``TypeError`` for a function, a generator or a context manager: nothing of it has run.
-    Awaitables may return others, and collections of them, ``_MOST_STEPS`` deep; each is awaited once, as a pool may be
-    itself what it is awaited for, and a future hold itself. Where it raises anything it gives up the others that are of
-    this message: they would go on beside the message's next attempt.
+    Awaitables may return others, and collections of them, ``_MOST_STEPS`` deep, beyond which they are refused too; each
+    is awaited once, as a pool may be itself what it is awaited for, and a future hold itself. Where it raises anything
+    it gives up the others that are of this message: they would go on beside the message's next attempt.
     """
     loop = asyncio.get_running_loop()
     left = [(work, 1) for work in reversed(works)]
@@ -57,9 +58,10 @@ async def finish(works: Sequence[Any]) -> None:
             if id(work) in seen:
                 continue
             seen[id(work)] = work
-            value = await _done(work)
-            if step < _MOST_STEPS:
-                left.extend((more, step + 1) for more in reversed(work_in(value)))
+            more = [other for other in work_in(await _done(work)) if id(other) not in seen]
+            left.extend((other, step + 1) for other in reversed(more))
+            if more and step == _MOST_STEPS:
+                raise TypeError(_TOO_DEEP)
             if len(seen) % _PAUSE_EVERY == 0:
                 await asyncio.sleep(0)
     except BaseException:

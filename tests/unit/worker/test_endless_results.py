@@ -31,16 +31,19 @@ def test_a_future_that_holds_itself_twice_is_awaited_once(make: Callable[[], Any
 
 
 class Hydra:
-    """Each that is awaited makes two more, without a pause."""
+    """Each that is awaited makes two more, without a pause, and those do, ``levels`` deep."""
+
+    def __init__(self, levels: int) -> None:
+        self._levels = levels
 
     def __await__(self) -> Generator[None, None, list[Hydra]]:
-        return [Hydra(), Hydra()]
+        return [Hydra(self._levels - 1), Hydra(self._levels - 1)] if self._levels > 1 else []
         yield
 
 
 def test_work_without_an_end_lets_others_by() -> None:
     async def others_run() -> None:
-        endless = asyncio.create_task(finish([Hydra()]))
+        endless = asyncio.create_task(finish([Hydra(100)]))
         for _ in range(10):
             await asyncio.sleep(0)
         assert not endless.done()
@@ -48,6 +51,28 @@ def test_work_without_an_end_lets_others_by() -> None:
         await asyncio.wait([endless])
 
     asyncio.run(others_run())
+
+
+@pytest.mark.parametrize(("page_count", "is_done"), [(100, True), (101, False), (150, False)])
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_work_that_returns_more_too_many_times_over_is_refused_and_never_dropped(
+    is_async: bool, page_count: int, is_done: bool
+) -> None:
+    pages: list[int] = []
+
+    async def page(number: int) -> Any:
+        pages.append(number)
+        return page(number + 1) if number < page_count else None
+
+    async def handler(_message: Message) -> Any:
+        return page(1)
+
+    (outcome,) = Rig(handler if is_async else lambda _message: page(1)).handle(b"a")
+    assert pages == list(range(1, 101))
+    assert (outcome is None) == is_done
+    if not is_done:
+        assert isinstance(outcome, Retry)
+        assert outcome.error.endswith("returns more work, 100 times over: await it in the handler")
 
 
 def test_much_that_is_done_already_lets_others_by() -> None:
