@@ -112,8 +112,18 @@ def _is_of_process_pool(value: Any) -> bool:
     return type(value).__module__ == "multiprocessing.pool" and (hasattr(value, "wait") or hasattr(value, "next"))
 
 
+def _module_of(work: Any) -> str:
+    """Where it is made: what an executor and asyncio make of work that has begun may be generators of theirs."""
+    is_generator = isinstance(work, GeneratorType) and work.gi_frame is not None
+    return str(work.gi_frame.f_globals.get("__name__") if is_generator else type(work).__module__)
+
+
 async def _done(work: Any) -> Any:
     """What it is awaited for. Whoever is told to stop does so alone: others may wait for the same future."""
+    if isinstance(work, GeneratorType) and work.gi_frame is None:
+        return None  # it has run, to its end
+    if isinstance(work, GeneratorType) and _module_of(work).startswith("concurrent.futures."):
+        return await asyncio.to_thread(list, work)
     if _has_not_run(work):
         raise TypeError(_refusal(work))
     if isinstance(work, Future):
@@ -127,6 +137,8 @@ async def _done(work: Any) -> Any:
 
 
 def _refusal(work: Any) -> str:
+    if _module_of(work) == "asyncio.tasks":
+        return "the handler returned what asyncio.as_completed gives, which nobody would await: return its tasks"
     told = f"the handler returned a {type(work).__name__}, of which nothing has run"
     if not isinstance(work, _FUNCTIONS):
         return f"{told}: return its result"

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -75,6 +75,8 @@ PASSED_ON: dict[str, Callable[[Work], Any]] = {
     "a frozen set of them": lambda work: frozenset([POOL.submit(work.run)]),
     "a deque of them": lambda work: deque([POOL.submit(work.run)]),
     "what a pool does one by one": lambda work: WORKERS.imap(Work.run, [work]),
+    "what an executor does one by one": lambda work: POOL.map(Work.run, [work]),
+    "what an executor does, as it is done": lambda work: as_completed([POOL.submit(work.run)]),
 }
 RUNS = pytest.mark.parametrize("passed_on", PASSED_ON.values(), ids=PASSED_ON)
 
@@ -114,6 +116,12 @@ def test_what_such_work_raises_fails_the_message(kind: str, passed_on: Callable[
 
 def generator() -> Iterator[int]:
     yield 1
+
+
+def exhausted() -> Iterator[int]:
+    rows = generator()
+    assert list(rows) == [1]
+    return rows
 
 
 async def async_generator() -> AsyncIterator[int]:
@@ -161,6 +169,15 @@ def test_what_nobody_would_run_is_never_acked(kind: str, made: Callable[[], Any]
     (outcome,) = Rig(handler_of(kind, made)).handle(b"a")
     assert isinstance(outcome, Retry)
     assert "of which nothing has run" in outcome.error
+
+
+def test_tasks_as_they_are_completed_are_refused_with_what_to_do() -> None:
+    async def handler(_message: Message) -> Any:
+        return asyncio.as_completed([asyncio.create_task(Work().later())])
+
+    (outcome,) = Rig(handler).handle(b"a")
+    assert isinstance(outcome, Retry)
+    assert outcome.error.endswith("what asyncio.as_completed gives, which nobody would await: return its tasks")
 
 
 def test_what_has_never_run_is_told_with_what_to_do() -> None:
@@ -252,6 +269,7 @@ DATA: dict[str, Any] = {
     "rows with text": [{"id": n, "name": "x"} for n in range(1_000)],
     "a cursor": sqlite3.connect(":memory:").execute("SELECT 1"),
     "an iterator over what is there": iter([1]),
+    "a generator that has run": exhausted(),
     "an async cursor": AsyncCursor(),
 }
 
