@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import AsyncContextDecorator, ContextDecorator
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from types import AsyncGeneratorType, BuiltinFunctionType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any
@@ -22,7 +22,7 @@ from hermes_ray.worker.slot_task import HandlerTask, asked_by
 
 __all__ = ["finish", "work_in"]
 
-_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial)
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial, type(lru_cache(abs)))
 _NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip, enumerate)
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _MANY = (list, tuple, set, frozenset, dict, deque, *_VIEWS)

@@ -157,6 +157,7 @@ NEVER_RUN: dict[str, Callable[[], Any]] = {
     "a method": lambda: Work().run,
     "a method of a built-in type": lambda: [].clear,
     "a partial": lambda: functools.partial(abs, 1),
+    "a function with a cache": lambda: functools.lru_cache(abs),
     "a list of functions": lambda: [generator],
     "an async iterator": Rows,
     "a dict with a generator": lambda: {"rows": generator()},
