@@ -2,7 +2,7 @@
 
 Such work is looked for in collections too, ``_MOST_LEVELS`` deep and among ``_MOST_VALUES`` of their values: what lies
 deeper or beyond is taken for data. An iterator of an unknown kind is too: a cursor of a database has done its work. One
-that is async has not begun, unless it is such a cursor.
+that is async has not begun, unless it is such a cursor or a stream.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _has_not_run(value: Any) -> bool:
     kind = type(value)
     if isinstance(value, (*_NEVER_RUN, *_FUNCTIONS)) or kind.__module__ == "itertools":
         return True
-    return hasattr(kind, "__anext__") and not (hasattr(kind, "__await__") or hasattr(kind, "fetchmany"))
+    return hasattr(kind, "__anext__") and not any(hasattr(kind, name) for name in ("__await__", "fetchmany", "read"))
 
 
 def _is_of_process_pool(value: Any) -> bool:

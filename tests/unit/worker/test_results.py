@@ -272,6 +272,7 @@ DATA: dict[str, Any] = {
     "an iterator over what is there": iter([1]),
     "a generator that has run": exhausted(),
     "an async cursor": AsyncCursor(),
+    "a stream": asyncio.StreamReader(loop=asyncio.new_event_loop()),
 }
 
 
