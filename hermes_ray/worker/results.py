@@ -2,13 +2,15 @@
 
 Such work is looked for in collections too, ``_MOST_LEVELS`` deep and among ``_MOST_VALUES`` of their values: what lies
 deeper or beyond is taken for data. An iterator of an unknown kind is too: a cursor of a database has done its work. One
-that is async has not begun, unless it is such a cursor or a stream.
+that is async has not begun, unless it is such a cursor or a stream. The look runs nothing of the user's own, as far as
+Python lets it: data such as a proxy, or a list that loads its rows, may raise whatever is done with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -19,6 +21,7 @@ from types import AsyncGeneratorType, BuiltinFunctionType, CoroutineType, Functi
 from typing import Any
 
 from hermes_ray.worker.slot_task import HandlerTask, asked_by
+from hermes_ray.worker.turns import TURN_S
 
 __all__ = ["finish", "work_in"]
 
@@ -26,11 +29,12 @@ _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial, type(lru_c
 _NEVER_RUN = (GeneratorType, AsyncGeneratorType, ContextDecorator, AsyncContextDecorator, map, filter, zip, enumerate)
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
 _MANY = (list, tuple, set, frozenset, dict, deque, *_VIEWS)
-_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))  # most of what there is
+# By identity here and below: a type may have a way of its own to be compared, and no hash.
+_PLAIN = frozenset(map(id, (type(None), bool, int, float, complex, str, bytes, bytearray)))  # most of what there is
 _MOST_LEVELS, _MOST_VALUES = 10, 100_000  # 4 ms
 _MOST_STEPS = 100  # of what an awaitable returns, which may be another
-_TOO_DEEP = f"what the handler returned returns more work, {_MOST_STEPS} times over: await it in the handler"
 _PAUSE_EVERY = 100  # works: those that are done already would keep the event loop
+_TOO_DEEP = f"what the handler returned returns more work, {_MOST_STEPS} times over: await it in the handler"
 
 
 def work_in(result: Any) -> Sequence[Any]:
@@ -38,7 +42,7 @@ def work_in(result: Any) -> Sequence[Any]:
 
     In its order level by level, as it is now: a collection may lose what is done, by callbacks of the user's own.
     """
-    return () if type(result) in _PLAIN else _found_in(result)
+    return () if id(type(result)) in _PLAIN else _found_in(result)
 
 
 async def finish(works: Sequence[Any]) -> None:
@@ -49,7 +53,7 @@ async def finish(works: Sequence[Any]) -> None:
     is awaited once, as a pool may be itself what it is awaited for, and a future hold itself. Where it raises anything
     it gives up the others that are of this message: they would go on beside the message's next attempt.
     """
-    loop = asyncio.get_running_loop()
+    loop, paused_s = asyncio.get_running_loop(), time.monotonic()
     left = [(work, 1) for work in reversed(works)]
     seen: dict[int, Any] = {}  # by identity, and kept, so that no other has it
     try:
@@ -62,8 +66,9 @@ async def finish(works: Sequence[Any]) -> None:
             left.extend((other, step + 1) for other in reversed(more))
             if more and step == _MOST_STEPS:
                 raise TypeError(_TOO_DEEP)
-            if len(seen) % _PAUSE_EVERY == 0:
+            if len(seen) % _PAUSE_EVERY == 0 or time.monotonic() - paused_s > TURN_S:
                 await asyncio.sleep(0)
+                paused_s = time.monotonic()
     except BaseException:
         for work, _ in left:
             _give_up(work, loop)
@@ -74,14 +79,17 @@ def _found_in(result: Any) -> list[Any]:
     found: list[Any] = []
     many: list[Any] = []
     level, room = [result], _MOST_VALUES
-    where: dict[type, list[Any] | None] = dict.fromkeys(_PLAIN)  # a value of this type belongs: None for data
+    where: dict[int, list[Any] | None] = dict.fromkeys(_PLAIN)  # a value of this type belongs: None for data
+    kinds = []  # kept, so that no other type has the identity of one of them
     for _ in range(_MOST_LEVELS):
         for value in level:
             kind = type(value)
             try:
-                belongs = where[kind]
+                belongs = where[id(kind)]
             except KeyError:
-                belongs = where[kind] = many if isinstance(value, _MANY) else found if _is_work(value) else None
+                belongs = many if issubclass(kind, _MANY) else found if _is_work(value) else None
+                where[id(kind)] = belongs
+                kinds.append(kind)
             if belongs is not None:
                 belongs.append(value)
         if not many:
@@ -94,11 +102,16 @@ def _found_in(result: Any) -> list[Any]:
 
 
 def _values_of(many: Any) -> Any:
-    return chain(many, many.values()) if isinstance(many, dict) else many
+    kind: Any = next(each for each in _MANY if issubclass(type(many), each))
+    return chain(dict.__iter__(many), dict.values(many)) if kind is dict else kind.__iter__(many)
 
 
 def _is_work(value: Any) -> bool:
-    return _has_not_run(value) or isinstance(value, Future) or inspect.isawaitable(value) or _is_of_process_pool(value)
+    try:
+        is_begun = isinstance(value, Future) or inspect.isawaitable(value) or _is_of_process_pool(value)
+        return is_begun or _has_not_run(value)
+    except Exception:  # of a proxy that stands for nothing just now, as outside of a request
+        return False
 
 
 def _has_not_run(value: Any) -> bool:
