@@ -94,9 +94,11 @@ class Stuck:
         """It waits for room in ``queue``."""
         if not self.is_without_room(queue):
             log.warning("messages wait until they find a place: %s", why)
-        if tag not in self._waiting:
+        if (former := self._waiting.get(tag)) is None:
             self.in_all += 1
-            self._waiting_for[queue] += 1
+        else:
+            self._waiting_for[former.queue] -= 1
+        self._waiting_for[queue] += 1
         self._waiting[tag] = _Waiting(queue, why, give_up)
         self._say()
         if self._is_ending:

@@ -96,8 +96,10 @@ def test_one_full_queue_says_nothing_of_another(stuck: Stuck) -> None:
     assert not stuck.is_without_room("q.wait.100")
     stuck.wait(200, "q.wait.100", "full", lambda: None)
     assert stuck.is_without_room("q.wait.100")
+    stuck.wait(200, "theirs", "full", lambda: None)
+    assert not stuck.is_without_room("q.wait.100"), "it waits for another by now"
     stuck.wait_no_more(200)
-    assert not stuck.is_without_room("q.wait.100")
+    assert not stuck.is_without_room("theirs")
 
 
 def test_at_the_end_of_a_worker_nothing_is_kept_and_nothing_begins_to_be(stuck: Stuck, requeued: list[int]) -> None:
