@@ -115,7 +115,7 @@ class Following:
             self.close()
             error = f"{outcome.error} (and its retry was refused: {words})"
             settler.bury(delivery, DeadLetter(reason="refused", error=error, traceback=outcome.traceback))
-        elif not self._is_reduced and (smaller := reduced(message, settler.room_bytes)) != message:
+        elif not self._is_reduced and (smaller := reduced(message, settler.room_bytes)) is not message:
             self._is_reduced = True
             self._send(smaller)
         elif not self._words and settler.home is not None:

@@ -94,7 +94,7 @@ def dead_letter(
 
 
 def reduced(message: Outgoing, room_bytes: int) -> Outgoing:
-    """``message``, a dead letter, with headers left out until its properties fit into ``room_bytes``.
+    """``message``, a dead letter, with headers left out until its properties fit into ``room_bytes``; itself if so.
 
     The traceback goes first, then the largest of the others; the names of what was cut are in ``x-hermes-cut``. What
     says why it is a dead letter stays.
@@ -107,8 +107,10 @@ def reduced(message: Outgoing, room_bytes: int) -> Outgoing:
         if name not in kept:
             cut.append(name)
             left -= size
+    if not cut:
+        return message
     said, gone = encode(_whole(", ".join(cut).encode()[:_ERROR_MAX_BYTES])), frozenset(cut)
-    made = message.properties.spliced({_CUT: said} if cut else {}, rename=lambda key: None if key in gone else key)
+    made = message.properties.spliced({_CUT: said}, rename=lambda key: None if key in gone else key)
     return replace(message, properties=made)
 
 

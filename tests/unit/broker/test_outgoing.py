@@ -273,3 +273,8 @@ def test_when_a_message_could_have_been_handled_is_read_off_its_stamp(table: byt
     made = fresh("q", b"", table=table).properties
     assert eligible_ms_of(made.raw) == made.header(PUBLISHED_MS)
     assert eligible_ms_of(made.raw[:34]) is None, "cut short"
+
+
+def test_a_dead_letter_that_fits_is_not_sent_again_as_a_reduced_one() -> None:
+    made = bury(foreign())
+    assert reduced(made, 100_000) is made
