@@ -44,6 +44,7 @@ def test_topics_are_held_at_one_worker_and_a_standby_by_their_single_active_cons
         assert most == {"ours": 2, "theirs": 2}
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_queues_is_one_sentence_before_anything_runs(project: Project) -> None:
     with channel_to(project.url) as channel:
         channel.queue_declare("streamed", durable=True, arguments={"x-queue-type": "stream"})

@@ -104,6 +104,7 @@ def all_handled(project: Project, ids: set[str], what: str) -> None:
     wait_until(lambda: ids <= project.handled("work").keys(), 30, what)
 
 
+@pytest.mark.slow
 def test_code_whose_canaries_fail_leaves_the_old_working_and_a_rollback_ends_the_attempt(
     project: Project, cluster: Cluster
 ) -> None:
