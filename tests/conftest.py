@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -29,6 +30,14 @@ def width_of_a_pipe() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COLUMNS", raising=False)
         yield
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Handlers wait for it, until the test ends at the latest."""
+    opened = threading.Event()
+    yield opened
+    opened.set()
 
 
 @pytest.fixture(scope="session")

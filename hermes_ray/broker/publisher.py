@@ -132,9 +132,8 @@ class Publisher:
 
     def _goes_alone(self, entry: Entry) -> bool:
         """Whether the broker may close the channel over it, or answer nothing behind it."""
-        if entry.is_suspect or entry.is_trial:
-            return True
-        return self._queues.may_close(entry.message) or may_break(entry.message.queue)
+        message = entry.message
+        return entry.is_suspect or entry.is_trial or self._queues.may_close(message) or may_break(message.queue)
 
     def _look_for_answers(self, channel: Channel) -> None:
         if channel is not self._channel:

@@ -31,7 +31,8 @@ _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items())
 _MANY = (list, tuple, set, frozenset, dict, deque, *_VIEWS)
 # By identity here and below: a type may have a way of its own to be compared, and no hash.
 _PLAIN = frozenset(map(id, (type(None), bool, int, float, complex, str, bytes, bytearray)))  # most of what there is
-_MOST_LEVELS, _MOST_VALUES = 10, 100_000  # 4 ms
+_MANY_IDS = frozenset(map(id, _MANY))
+_MOST_LEVELS, _MOST_VALUES = 10, 100_000  # some 10 ms
 _MOST_STEPS = 100  # of what an awaitable returns, which may be another
 _PAUSE_EVERY = 100  # works: those that are done already would keep the event loop
 _TOO_DEEP = f"what the handler returned returns more work, {_MOST_STEPS} times over: await it in the handler"
@@ -102,7 +103,9 @@ def _found_in(result: Any) -> list[Any]:
 
 
 def _values_of(many: Any) -> Any:
-    kind: Any = next(each for each in _MANY if issubclass(type(many), each))
+    kind: Any = type(many)
+    if id(kind) not in _MANY_IDS:
+        kind = next(each for each in _MANY if issubclass(kind, each))
     return chain(dict.__iter__(many), dict.values(many)) if kind is dict else kind.__iter__(many)
 
 

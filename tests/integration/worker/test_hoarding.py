@@ -5,9 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from hermes_ray import Message
 from hermes_ray.broker.private.local import LocalBroker
@@ -17,14 +14,6 @@ from tests.support.ledger import channel_to, declare, publish, ready_count, unti
 from tests.support.rabbitmqctl import ctl
 from tests.support.raw_client import put_raw
 from tests.support.workers import working
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """Handlers wait for it, until the test ends at the latest."""
-    opened = threading.Event()
-    yield opened
-    opened.set()
 
 
 def test_after_a_slow_down_what_no_handler_has_seen_goes_back_to_the_queue(

@@ -24,14 +24,6 @@ GOOD = [(b"good", raw_of(message_id=f"good {n}")) for n in range(40)]
 
 
 @pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """Handlers wait for it, until the test ends at the latest."""
-    opened = threading.Event()
-    yield opened
-    opened.set()
-
-
-@pytest.fixture
 def impatient(broker: LocalBroker) -> Iterator[float]:
     """The broker waits for a settlement for so many seconds until the test ends, and looks often."""
     names = {"consumer_timeout": 5000, "channel_tick_interval": 300}

@@ -26,6 +26,18 @@ def fails_bad(message: Message) -> None:
         raise RuntimeError("the database is away")
 
 
+def publishes_good(message: Message) -> None:
+    fails_bad(message)
+    message.publish("other", b"x")
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes a minute takes seconds."""
+    monkeypatch.setattr(publisher, "_SILENCE_S", 0.5)
+    monkeypatch.setattr(answer_watch, "TRY_AGAIN_S", 3.0)
+
+
 @contextmanager
 def without_leader(broker: LocalBroker, vhost_url: str, queue: str) -> Iterator[None]:
     """The quorum queue ``queue`` answers nothing meanwhile."""
@@ -43,19 +55,12 @@ def without_leader(broker: LocalBroker, vhost_url: str, queue: str) -> Iterator[
 
 @pytest.mark.parametrize("before", [[], GOOD[:8]], ids=["alone", "behind others"])
 def test_a_queue_without_a_leader_is_said_and_holds_up_no_publish_to_others(
-    vhost_url: str, broker: LocalBroker, monkeypatch: pytest.MonkeyPatch, before: list[tuple[bytes, bytes]]
+    vhost_url: str, broker: LocalBroker, soon: None, before: list[tuple[bytes, bytes]]
 ) -> None:
     """A channel's first message to such a queue blocks the channel for a minute; more wait than there are slots."""
-
-    def handle(message: Message) -> None:
-        fails_bad(message)
-        message.publish("other", b"x")
-
-    monkeypatch.setattr(publisher, "_SILENCE_S", 0.5)
-    monkeypatch.setattr(answer_watch, "TRY_AGAIN_S", 3.0)
     for queue in ("q", "q.dead", "other.q"):
         declare(vhost_url, queue, queue_arguments("quorum"))
-    with working(vhost_url, handle, max_attempts=1, concurrency=2) as worker:
+    with working(vhost_url, publishes_good, max_attempts=1, concurrency=2) as worker:
         with without_leader(broker, vhost_url, "q.dead"):
             put_raw(vhost_url, *before, *BAD[:3])
             said = "cannot publish: no answer to what was published to q.dead"
@@ -71,20 +76,14 @@ def test_a_queue_without_a_leader_is_said_and_holds_up_no_publish_to_others(
 
 
 def test_a_connection_on_which_a_queue_was_full_is_renewed_though_another_queue_answers_nothing(
-    vhost_url: str, broker: LocalBroker, vhost: str, limits: None, monkeypatch: pytest.MonkeyPatch
+    vhost_url: str, broker: LocalBroker, vhost: str, limits: None, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def handle(message: Message) -> None:
-        fails_bad(message)
-        message.publish("other", b"x")
-
     monkeypatch.setattr(publisher, "_RENEW_AFTER_S", 2.0)
-    monkeypatch.setattr(publisher, "_SILENCE_S", 0.5)
-    monkeypatch.setattr(answer_watch, "TRY_AGAIN_S", 3.0)
     for name in ("q", "q.dead", "other.q"):
         declare(vhost_url, name, queue_arguments("quorum"))
     publish(vhost_url, 2, queue="q.dead")
     ctl(broker, "set_policy", "-p", vhost, "small", r"\.dead$", '{"max-length": 1, "overflow": "reject-publish"}')
-    with working(vhost_url, handle, max_attempts=1, concurrency=16) as worker:
+    with working(vhost_url, publishes_good, max_attempts=1, concurrency=16) as worker:
         put_raw(vhost_url, GOOD[0])
         until(lambda: worker["acked"] == 1, "the other queue is known to the channel, which it does not block")
         with without_leader(broker, vhost_url, "other.q"):

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """Opened when the test ends."""
-    opened = threading.Event()
-    yield opened
-    opened.set()
 
 
 @pytest.fixture

@@ -243,7 +243,9 @@ def test_equal_publishes_of_several_threads_are_messages_of_their_own(frequent_s
 def test_slots_that_stray_exceptions_end_begin_anew(frequent_switches: None) -> None:
     """At any place between two messages: those that come later are handled, and the worker is to be replaced."""
     before = set(threading.enumerate())
-    made = Rig(lambda message: message.body, concurrency=4)
+    all_run = threading.Barrier(4)
+    made = Rig(lambda message: all_run.wait(60) if message.body == b"first" else message.body, concurrency=4)
+    assert made.handle(*[b"first"] * 4) == [None] * 4  # before that a thread is Python's own to begin
     threads = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("slot")]
     for n in range(50):
         raises, thread = ctypes.pythonapi.PyThreadState_SetAsyncExc, threads[n % len(threads)]
