@@ -16,6 +16,8 @@ APART = $(AS_ROOT) unshare --pid --fork --kill-child --mount-proc --net
 # Debian keeps rabbitmq-server and update-rc.d where only root looks, Homebrew under its own root.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/opt/homebrew/sbin
 export RAY_USAGE_STATS_ENABLED := 0
+# Compiled once, not by each of the hundreds of processes that the tests start: a third of the time of a command.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile

@@ -20,7 +20,7 @@ KEPT_VHOST_COUNT = 60  # some serve a whole file
 
 # The same examples on every machine (hypothesis has other defaults where CI is set); new ones, and more of them, in
 # `make test-all`. Properties may take their time: a busy machine is no failure.
-settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=30)
 settings.register_profile("exploring", deadline=None, derandomize=False, max_examples=500)
 
 

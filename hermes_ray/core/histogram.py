@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from math import exp2, log2
 from operator import add as _plus
+from operator import sub as _minus
 
 __all__ = ["BUCKET_COUNT", "COARSE_BUCKETS_S", "DURATION_BUCKETS_S", "add", "bucket", "coarse", "quantile", "subtract"]
 
@@ -52,8 +53,10 @@ def subtract(later: tuple[int, ...], earlier: tuple[int, ...]) -> tuple[int, ...
     """What came between two cumulative histograms; never negative, whatever was lost on the way."""
     if not earlier or not later:
         return later
-    between = [after - before for after, before in zip(later, earlier, strict=True)]
-    return tuple(between) if min(between) >= 0 else tuple(max(0, count) for count in between)
+    if later == earlier:
+        return ()
+    between = tuple(map(_minus, later, earlier))
+    return between if min(between) >= 0 else tuple(max(0, count) for count in between)
 
 
 def quantile(counts: Sequence[int], ratio: float) -> float | None:

@@ -18,6 +18,7 @@ from tests.support.live import Cluster, Project, topics_of, wait_until
 Status = Callable[[], dict[str, Any]]
 
 BURST = {"handler": "Sync", "options": {"sleep_s": 0.1}, "latency_objective_s": 10, "worker": {"concurrency": 4}}
+BURST_COUNT = 1200  # one worker takes 30 s for them: a second one is there before, however slow the machine
 STEADY_COUNT = 8000
 
 
@@ -33,6 +34,9 @@ class Day:
     def look(self) -> dict[str, Any]:
         self.samples.append({**topics_of(self.project), "seen_s": time.monotonic()})
         return self.samples[-1]
+
+    def has_grown(self, topic: str) -> bool:
+        return any(sample[topic]["workers"]["observed"] >= 2 for sample in self.samples)
 
     def until(self, true: Callable[[dict[str, Any]], Any], within_s: float, what: str) -> None:
         wait_until(lambda: true(self.look()), within_s, what)
@@ -69,9 +73,9 @@ def live_through(project: Project) -> Day:
         assert day.samples[-1]["zero"]["workers"]["target"] == 0
         steady_ids = project.publishing("steady", rate_hz=200, seconds=STEADY_COUNT / 200)
         for topic in ("kept", "zero"):
-            day.confirmed[topic] = project.publish(topic, count=600)
-        day.until(lambda now: all(now[t]["workers"]["observed"] >= 2 for t in day.confirmed), 40, "both pools grow")
-        day.until(lambda _: all(handled(project, *item) for item in day.confirmed.items()), 60, "both are drained")
+            day.confirmed[topic] = project.publish(topic, count=BURST_COUNT)
+        day.until(lambda _: all(map(day.has_grown, day.confirmed)), 100, "both pools grow")
+        day.until(lambda _: all(handled(project, *item) for item in day.confirmed.items()), 100, "both are drained")
         day.until(
             lambda now: (
                 now["kept"]["workers"] == {"observed": 1, "starting": 0, "draining": 0, "target": 1}

@@ -21,6 +21,7 @@ from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.worker.time_limits import Hung
 from tests.support.ledger import Ledger, declare, publish, queue_exists, ready_count, sending, take, until
+from tests.support.params import slow
 from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Gate, Started, Working, working
 
@@ -60,7 +61,7 @@ def handle_of(gate: Gate, kind: str) -> Handle:
 
 @pytest.mark.parametrize(
     ("seconds", "heartbeat_s"),
-    [(30, 5), pytest.param(180, 10, marks=pytest.mark.slow)],
+    [(30, 5), slow(180, 10)],
 )
 def test_a_long_handler_under_a_short_heartbeat_neither_reconnects_nor_runs_twice(
     start: Callable[..., Started], vhost_url: str, seconds: int, heartbeat_s: int
@@ -92,7 +93,7 @@ def test_a_worker_is_heard_of_before_a_first_handler_that_keeps_the_interpreter_
     until(partial(worker.says, "acked", 1), "it is through", 60)
 
 
-@pytest.mark.parametrize("drains", [10, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("drains", [10, slow(50)])
 def test_drains_in_turn_under_load_lose_nothing_and_use_no_attempt(
     vhost_url: str, ledger: Ledger, kind: str, drains: int
 ) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from hermes_ray.core.conditions import Condition, Troubles, conditions
 from hermes_ray.core.model import Reason
+from tests.support.params import slow
 from tests.support.steady_world import SteadyWorld
 
 AIM = 0.8
-SEEDS = [None, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+SEEDS = [None, slow(1), slow(2)]
 
 
 def _rest(service_s: float, ideal: float, concurrency: int, seed: int | None, interval_s: float = 1.0) -> float:
@@ -27,7 +28,8 @@ def _rest(service_s: float, ideal: float, concurrency: int, seed: int | None, in
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
-    ("service_s", "ideal", "concurrency"), [(0.1, 25, 1), (1.0, 25, 2), (8.0, 60, 1), (20.0, 25, 8), (60.0, 60, 4)]
+    ("service_s", "ideal", "concurrency"),
+    [slow(0.1, 25, 1), (1.0, 25, 2), slow(8.0, 60, 1), (20.0, 25, 8), slow(60.0, 60, 4)],
 )
 def test_a_large_pool_at_rest_is_in_use_within_five_points_of_what_is_aimed_at(
     service_s: float, ideal: float, concurrency: int, seed: int | None
@@ -38,7 +40,15 @@ def test_a_large_pool_at_rest_is_in_use_within_five_points_of_what_is_aimed_at(
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("service_s", "ideal", "concurrency"),
-    [(0.005, 1.5, 1), (0.005, 2.5, 4), (1.0, 4.5, 1), (8.0, 6.0, 4), (20.0, 4.5, 4), (20.0, 1.5, 8), (60.0, 4.5, 4)],
+    [
+        slow(0.005, 1.5, 1),
+        (0.005, 2.5, 4),
+        slow(1.0, 4.5, 1),
+        (8.0, 6.0, 4),
+        slow(20.0, 4.5, 4),
+        (20.0, 1.5, 8),
+        slow(60.0, 4.5, 4),
+    ],
 )
 def test_a_small_pool_at_rest_is_within_a_worker_of_the_ideal(
     service_s: float, ideal: float, concurrency: int, seed: int | None
@@ -51,7 +61,7 @@ def test_four_messages_a_second_of_twenty_seconds_each_take_a_hundred_slots() ->
     assert 94 <= 4 * _rest(20.0, 25.0, 4, seed=None) <= 107
 
 
-@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("seed", [None, slow(3)])
 def test_slow_reports_make_no_other_pool(seed: int | None) -> None:
     for service_s in (1.0, 20.0):
         assert AIM * 25 / _rest(service_s, 25.0, 2, seed, interval_s=20.0) == pytest.approx(AIM, abs=0.05)

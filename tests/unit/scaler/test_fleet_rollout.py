@@ -9,6 +9,7 @@ import pytest
 from hermes_ray.core.model import Capacity, Node
 from hermes_ray.scaler.start_backoff import EARLY_DEATH_S
 from tests.support.fleet_scene import Scene
+from tests.support.params import slow
 from tests.support.rollout_scene import CPU, Rollout
 
 
@@ -64,7 +65,9 @@ def test_new_code_that_does_not_start_costs_one_worker_at_most_and_is_tried_afte
     assert len(scene.pool.workers) == 4
 
 
-@pytest.mark.parametrize(("places", "start_s", "lost"), [(1000, 1.0, 3), (8, 1.0, 3), (1000, 4.0, 1), (8, 4.0, 2)])
+@pytest.mark.parametrize(
+    ("places", "start_s", "lost"), [slow(1000, 1.0, 3), (8, 1.0, 3), (1000, 4.0, 1), slow(8, 4.0, 2)]
+)
 def test_new_code_that_ends_with_its_first_messages_goes_no_further_once_that_shows(
     places: int, start_s: float, lost: int
 ) -> None:
@@ -216,7 +219,7 @@ def test_each_topic_rolls_by_itself() -> None:
     assert sorted(new) == ["heavy", "heavy", "light", "light"]
 
 
-@pytest.mark.parametrize(("surge", "most_s"), [(0.25, 60), (1.0, 30)])
+@pytest.mark.parametrize(("surge", "most_s"), [(0.25, 60), slow(1.0, 30)])
 def test_a_hundred_healthy_workers_are_replaced_within_a_minute_and_none_is_ever_missing(
     surge: float, most_s: int
 ) -> None:

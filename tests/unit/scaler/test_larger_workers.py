@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hermes_ray.core.model import Capacity, Node
+from tests.support.params import slow
 from tests.support.scaler_world import ScalerWorld
 
 SIX_CPUS = Capacity(nodes=(Node(node_id="node", available={"CPU": 6.0}),))
@@ -19,8 +20,8 @@ def six_small(*words: str) -> ScalerWorld:
     return world
 
 
-@pytest.mark.parametrize("policy", ["adaptive", "threshold", "fixed"])
-@pytest.mark.parametrize("unknown_s", [pytest.param(0, marks=pytest.mark.slow), 20])
+@pytest.mark.parametrize("policy", ["adaptive", slow("threshold"), slow("fixed")])
+@pytest.mark.parametrize("unknown_s", [slow(0), 20])
 def test_code_that_does_not_start_costs_the_room_of_one_new_worker(policy: str, unknown_s: int) -> None:
     words = (f"topics.light.scaling.policy={policy}", "topics.light.workers.min=6", "topics.light.workers.max=10")
     world = six_small(*words)

@@ -11,6 +11,7 @@ from hermes_ray.scaler.memory import Memory
 from hermes_ray.scaler.start_backoff import MAX_BACKOFF_S
 from hermes_ray.worker.report import Report
 from tests.support.fleet_scene import Scene
+from tests.support.params import slow
 from tests.support.scaler_world import ScalerWorld
 
 FIXED = "topics.light.scaling.policy=fixed"
@@ -130,7 +131,7 @@ def test_one_worker_that_says_nothing_does_not_blind_the_next_scaler_to_a_topic(
 
 
 @pytest.mark.parametrize("unheard_count", [10, 5, 1])
-@pytest.mark.parametrize("gap_s", [4, 12, 40])
+@pytest.mark.parametrize("gap_s", [slow(4), 12, slow(40)])
 def test_reports_that_were_lost_for_a_while_make_no_burst_of_what_was_handled_meanwhile(
     unheard_count: int, gap_s: int
 ) -> None:
@@ -215,7 +216,7 @@ def test_the_silence_of_several_restarts_does_not_add_up() -> None:
     assert world.pool.killed == []
 
 
-@pytest.mark.parametrize("away_s", [1, 6, 10])
+@pytest.mark.parametrize("away_s", [slow(1), 6, slow(10)])
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_who_is_away_more_often_than_workers_report_sees_a_load_rise(away_s: int, is_killed: bool) -> None:
     world = SlowReports("topics.light.workers.max=100")
@@ -232,7 +233,7 @@ def test_who_is_away_more_often_than_workers_report_sees_a_load_rise(away_s: int
     assert world.ready["light"] < 30 * 180, "nothing waits for longer than it may"
 
 
-@pytest.mark.parametrize("away_s", [5, 10, 19, 45, 100])
+@pytest.mark.parametrize("away_s", [slow(5), 10, slow(19), 45, slow(100)])
 def test_reports_that_waited_for_a_scaler_that_stood_still_make_no_burst(away_s: int) -> None:
     world = SlowReports("topics.light.workers.max=100")
     world.rate_hz["light"] = 60
