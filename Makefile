@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PARALLEL := --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST := $(BIN)/python -m pytest --quiet
-# Two files at once, each with a broker and a Ray of its own: most of the time is waiting.
-TWO_AT_A_TIME := --numprocesses=2 --dist=loadfile
+# Three files at once, each with a broker and a Ray of its own: half of the time is waiting.
+THREE_AT_A_TIME := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 # `ray stop` and `ray down` signal every Ray they see: they see their own processes and their own network only.
 AS_ROOT = $(if $(filter-out 0,$(shell id -u)),sudo -n env "PATH=$$PATH" PYTHONDONTWRITEBYTECODE=1)
 APART = $(AS_ROOT) unshare --pid --fork --kill-child --mount-proc --net
@@ -44,11 +44,11 @@ demo: install ## three topics under a 90-second load, watched live; a picture an
 	$(BIN)/python -m hermes_ray.demo
 
 test: check ## check, then the tests against a real broker and a real Ray
-	$(PYTEST) $(TWO_AT_A_TIME) --ignore=tests/unit --ignore=tests/property
+	$(PYTEST) $(THREE_AT_A_TIME) --ignore=tests/unit --ignore=tests/property
 
 test-all: install ## everything in test, and the tests that take minutes
 	@$(MAKE) $(PARALLEL) format lint imports types
-	$(PYTEST) $(TWO_AT_A_TIME) --hypothesis-profile=exploring -m "slow or not slow" --ignore=tests/launch
+	$(PYTEST) $(THREE_AT_A_TIME) --hypothesis-profile=exploring -m "slow or not slow" --ignore=tests/launch
 	@$(MAKE) --no-print-directory test-ray-up
 
 test-ray-up: install $(VENV)/.wheels ## ray up over ssh, a topic at work, ray down: apart from all else here, two minutes

@@ -24,6 +24,11 @@ settings.register_profile("repeatable", deadline=None, derandomize=True, max_exa
 settings.register_profile("exploring", deadline=None, derandomize=False, max_examples=500)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files begin first, so that none is left alone at the end."""
+    items.sort(key=lambda item: "live" not in item.path.parts)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def width_of_a_pipe() -> Iterator[None]:
     """What commands print into pipes does not depend on the terminal that the tests were started from."""
