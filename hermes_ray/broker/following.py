@@ -41,8 +41,8 @@ class Following:
         "_missing",
         "_no_room_since_s",
         "_outcome",
-        "_sent_to",
         "_settler",
+        "_unanswered",
         "_words",
         "since_s",
     )
@@ -60,7 +60,7 @@ class Following:
         self._kind = kind
         self._outcome = outcome
         self._missing = len(messages)
-        self._sent_to = ""
+        self._unanswered: list[str] = []  # where messages were sent, one for each
         self._is_reduced = False
         self._words = ""  # with which Q.dead was refused, where a dead letter goes elsewhere now
         self.since_s = time.monotonic()
@@ -71,12 +71,13 @@ class Following:
 
     def _send(self, message: Outgoing) -> None:
         if self._is_wanted():
-            self._sent_to = message.queue
+            self._unanswered.append(message.queue)
             self._settler.publisher.publish(
                 message, lambda answer, words: self._on_answer(message, answer, words), self._is_wanted
             )
 
     def _on_answer(self, message: Outgoing, answer: Answer, words: str) -> None:
+        self._unanswered.remove(message.queue)
         if not self._is_wanted():
             return
         if answer is Answer.CONFIRMED or (answer is Answer.RETURNED and message.may_be_lost):
@@ -129,8 +130,8 @@ class Following:
 
     def look_at_silent(self, queues: Collection[str]) -> None:
         """These answer nothing for now: who waits for one of them is in nobody's way either."""
-        queue, settler = self._sent_to, self._settler
-        if queue in queues and not settler.stuck.is_waiting(self._delivery.tag):
+        settler, queue = self._settler, next((queue for queue in self._unanswered if queue in queues), None)
+        if queue is not None and not settler.stuck.is_waiting(self._delivery.tag):
             settler.wait_for_room(self._delivery, self._kind, queue, f"no answer to what was published to {queue}")
 
     def give_up(self) -> None:
