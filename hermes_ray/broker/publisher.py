@@ -101,7 +101,7 @@ class Publisher:
     def forget(self) -> None:
         """Drop what has no answer yet: the deliveries it belongs to went back to the broker."""
         self._turns.clear()
-        self.silent.clear()
+        self.silent.next_round(lambda _entry: False)  # this channel still owes their answers
         # Their answers still come, and must not be taken for those of later copies with the same ids.
         for entry in self._sent.values():
             entry.on_answer = _ignore

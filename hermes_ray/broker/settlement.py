@@ -239,13 +239,16 @@ class Settler:
         self.stuck.park(delivery.tag, kind, why, full)
 
     def wait_for_room(self, delivery: Delivery, kind: Kind, queue: str, why: str) -> None:
-        """There is no room in ``queue`` for what ``delivery`` leaves behind; it is in nobody's way from now on."""
-        following = self.following[delivery.tag]
-        if self.stuck.may_wait and not self.held_bytes.is_too_much:
-            self.stuck.wait(delivery.tag, queue, why, following.give_up)
+        """There is no room in ``queue`` for what ``delivery`` leaves behind; it is in nobody's way from now on.
+
+        One always waits, and so asks whether there is room again: those that are parked hear of it from that one.
+        """
+        following, tag = self.following[delivery.tag], delivery.tag
+        if self.stuck.is_alone(tag, queue) or (self.stuck.may_wait and not self.held_bytes.is_too_much):
+            self.stuck.wait(tag, queue, why, following.give_up)
         else:
-            following.close()
             self.park(delivery, kind, why, full=queue)
+            following.close()
 
     def followed(self, tag: int) -> None:
         """Nothing more is sent for the delivery ``tag``."""

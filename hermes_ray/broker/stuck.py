@@ -85,7 +85,8 @@ class Stuck:
             self._full[tag] = full
         elif kind != "retried":
             self._dead[tag] = kind
-        self.in_all += 1
+        self.in_all += tag not in self._waiting
+        self.wait_no_more(tag)
         self._say()
         if self._is_ending:
             self._give_back([tag])
@@ -127,6 +128,11 @@ class Stuck:
     def is_waiting(self, tag: int) -> bool:
         """Whether it waits for room."""
         return tag in self._waiting
+
+    def is_alone(self, tag: int, queue: str) -> bool:
+        """Whether none but perhaps this one waits for room in ``queue``."""
+        waiting = self._waiting.get(tag)
+        return self._waiting_for[queue] == (waiting is not None and waiting.queue == queue)
 
     def is_without_room(self, queue: str) -> bool:
         """Whether others wait for room in ``queue``."""

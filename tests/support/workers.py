@@ -164,6 +164,11 @@ class Working:
         """What the worker's report would say now."""
         return flat(self.worker.state())[key]
 
+    def cut(self) -> None:
+        """The connection that consumes is lost, that which publishes is not."""
+        consumer = self.worker._consumer
+        consumer._io.call(lambda: consumer._link.reset("cut"))
+
     def drain(self, timeout_s: float = 20.0) -> None:
         """Drain and wait for the end."""
         self.worker.drain(timeout_s)

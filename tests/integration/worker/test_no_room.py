@@ -274,3 +274,18 @@ def test_who_passes_by_many_that_are_stuck_does_not_hoard_the_others(vhost_url: 
             most = max(most, settler.in_slots_count)
             pause.wait(0.05)
         assert most <= 200, "twice the prefetch at most"
+
+
+def test_large_bodies_that_are_not_kept_are_moved_once_there_is_room(vhost_url: str) -> None:
+    """One is kept however large: who asks whether there is room again."""
+    full_dead_queue(vhost_url)
+    put_raw(vhost_url, *[(b"x" * 200_000, raw_of(message_id=f"large {n}")) for n in range(3)])
+    with working(
+        vhost_url, fails_bad, max_attempts=1, queue_type="classic", declare=False, concurrency=4, prefetch_bytes=100_000
+    ) as worker:
+        until(lambda: worker["unmovable"] == 3, "none finds a place", 60)
+        with channel_to(vhost_url) as channel:
+            channel.queue_delete("q.dead")
+            channel.queue_declare("q.dead", durable=True)
+        until(lambda: worker["dead_lettered_attempts"] == 3, "they are moved once there is room", 120)
+    assert ready_count(vhost_url, "q.dead") == 3

@@ -15,7 +15,7 @@ from tests.support.deliveries import raw_of
 from tests.support.ledger import declare, publish, ready_count, until
 from tests.support.rabbitmqctl import ctl
 from tests.support.raw_client import put_raw
-from tests.support.workers import working
+from tests.support.workers import Working, working
 
 GOOD = [(b"good", raw_of(message_id=f"good {n}")) for n in range(20)]
 BAD = [(b"bad", raw_of(message_id=f"bad {n}")) for n in range(12)]
@@ -114,3 +114,73 @@ def test_copies_for_a_queue_that_does_not_answer_do_not_become_more(vhost_url: s
         until(lambda: worker["held"] == 0 and ready_count(vhost_url) == 0, "all are moved", 60)
         rounds = len(runs) // 4
     assert ready_count(vhost_url, "q.dead") <= 4 + 4 + 4 + rounds, "one try a round, and those of the last"
+
+
+@pytest.mark.parametrize("topics", [("other", "third"), ("third", "other")], ids=" then ".join)
+def test_a_handler_that_publishes_to_others_too_is_in_nobodys_way_nor_in_that_of_a_drain(
+    vhost_url: str, broker: LocalBroker, soon: None, topics: tuple[str, str]
+) -> None:
+    def handle(message: Message) -> None:
+        if message.body == b"bad":
+            for topic in topics:
+                message.publish(topic, b"x")
+
+    routes = {"other": "other.q", "third": "third.q"}
+    for queue in ("q", "q.dead", *routes.values()):
+        declare(vhost_url, queue, queue_arguments("quorum"))
+    with working(vhost_url, handle, max_attempts=1, concurrency=2, prefetch=2, routes=routes) as worker:
+        put_raw(vhost_url, BAD[0])
+        until(lambda: worker["acked"] == 1, "all queues are known to the channel")
+        with without_leader(broker, vhost_url, "other.q"):
+            put_raw(vhost_url, *BAD[1:])
+            until(lambda: worker["unmovable"] >= 2, "they are counted", 60)
+            put_raw(vhost_url, *GOOD)
+            until(lambda: worker["acked"] == 1 + len(GOOD), "the others are handled", 60)
+            worker.worker.drain(600)
+            until(worker.diary.ended.is_set, "it ends", 60)
+
+
+def test_what_was_parked_beside_large_bodies_goes_on_once_the_queue_answers(
+    vhost_url: str, broker: LocalBroker, soon: None
+) -> None:
+    def handle(message: Message) -> None:
+        message.publish("other", b"x")
+
+    for queue in ("q", "q.dead", "other.q"):
+        declare(vhost_url, queue, queue_arguments("quorum"))
+    with working(vhost_url, handle, max_attempts=1, concurrency=4, prefetch_bytes=100_000) as worker:
+        put_raw(vhost_url, BAD[0])
+        until(lambda: worker["acked"] == 1, "the queue is known to the channel")
+        with without_leader(broker, vhost_url, "other.q"):
+            put_raw(vhost_url, *[(b"x" * 200_000, raw_of(message_id=f"large {n}")) for n in range(3)])
+            until(lambda: worker["unmovable"] == 3, "they are counted", 60)
+        until(lambda: worker["acked"] == 4, "all are handled", 60)
+
+
+def cut(worker: Working) -> None:
+    """Its consuming connection is lost, and what it held comes again."""
+    reconnects, received, held = worker["reconnects"], worker["received"], worker["held"]
+    worker.cut()
+    until(lambda: worker["reconnects"] > reconnects, "another connection", 60)
+    until(lambda: worker["received"] >= received + held, "all come again", 60)
+
+
+def test_lost_connections_make_no_copies_for_a_queue_that_does_not_answer(
+    vhost_url: str, broker: LocalBroker, soon: None
+) -> None:
+    def handle(message: Message) -> None:
+        message.publish("other", b"x")
+
+    for queue in ("q", "q.dead", "other.q"):
+        declare(vhost_url, queue, queue_arguments("quorum"))
+    rounds = 6
+    with working(vhost_url, handle, max_attempts=1, concurrency=4) as worker:
+        put_raw(vhost_url, BAD[0])
+        until(lambda: worker["acked"] == 1, "the queue is known to the channel")
+        with without_leader(broker, vhost_url, "other.q"):
+            put_raw(vhost_url, *BAD[1:5])
+            until(lambda: worker["lost_reason"], "it is said", 60)
+            for _ in range(rounds):
+                cut(worker)
+        until(lambda: worker["acked"] == 5, "all are handled", 60)
+    assert ready_count(vhost_url, "other.q") <= 1 + 4 + 4 + rounds, "one try a round, and those of the last"

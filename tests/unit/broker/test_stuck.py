@@ -53,6 +53,15 @@ def test_each_has_a_reason_and_counts_once(stuck: Stuck, requeued: list[int]) ->
     assert stuck.in_all == 3, "cumulative"
 
 
+def test_one_that_waited_and_is_parked_then_counts_once(stuck: Stuck) -> None:
+    stuck.wait(1, "q.dead", "full", lambda: None)
+    assert stuck.is_alone(1, "q.dead")
+    assert not stuck.is_alone(2, "q.dead")
+    stuck.park(1, "dead_lettered_attempts", "full", "q.dead")
+    assert (stuck.in_all, stuck.count, stuck.said) == (1, 1, (1, "full"))
+    assert stuck.is_alone(2, "q.dead"), "who is parked asks nobody"
+
+
 def test_what_the_broker_moves_itself_is_dead_letters_alone(stuck: Stuck, requeued: list[int]) -> None:
     stuck.park(1, "dead_lettered_permanent", "too large")
     stuck.park(2, "retried", "too much")
