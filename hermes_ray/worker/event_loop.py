@@ -15,7 +15,8 @@ from time import monotonic
 from typing import Any
 
 from hermes_ray.logs import Log
-from hermes_ray.outcome import Outcome, Retry
+from hermes_ray.outcome import DeadLetter, Outcome, Retry
+from hermes_ray.worker.forked import FORKED, leave, watch
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.loop_blocks import LoopBlocks
 from hermes_ray.worker.results import finish, work_in
@@ -39,11 +40,12 @@ class HandlersLoop:
         self._passed_on: set[Slot] = set()
         self._interrupted: dict[Slot, tuple[Retry, Asker]] = {}  # what becomes of messages whose handlers were stopped
         self._handler = handler
-        self._threads = HandlerThreads(slot_count)
+        self._threads = HandlerThreads(slot_count, handler)
         self._left: deque[tuple[float, Asker]] = deque()  # messages whose handlers were stopped, and when
         self._blocks = LoopBlocks(self.loop.call_soon_threadsafe, self._holder)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        watch(self.loop)
         self.loop.set_default_executor(self._threads)
         self.loop.set_task_factory(_task)
         self.loop.set_exception_handler(self._tell)
@@ -64,6 +66,8 @@ class HandlersLoop:
 
     def pass_on(self, slot: Slot, works: Sequence[Any]) -> None:
         """Do ``works``, what is left to do in ``slot``, in the context of the calling thread; raises what it raises."""
+        if FORKED:
+            leave(self._handler)  # the loop is its parent's
         message, done = Asker(slot), Future[None]()
         asked_by.set(message)
         self._passed_on.add(slot)
@@ -85,8 +89,19 @@ class HandlersLoop:
         self.loop.call_soon_threadsafe(self._cancel, slot, run, outcome)
         return True
 
+    def failed(self, error: BaseException) -> Retry | DeadLetter:
+        """What becomes of a message whose handler raised ``error``; ends a child that the handler has forked."""
+        if FORKED:
+            leave(self._handler, error)
+        return failure(error, self._handler)
+
     def told(self, slot: Slot, outcome: Outcome) -> Outcome:
-        """What becomes of a message whose handler may have been told to stop: where it was then is in its traceback."""
+        """What becomes of a message whose handler may have been told to stop: where it was then is in its traceback.
+
+        Ends a child that the handler has forked, and returned from.
+        """
+        if FORKED:
+            leave(self._handler)
         told = self._interrupted.pop(slot, None)
         if told is None:
             return outcome
@@ -133,8 +148,18 @@ class HandlersLoop:
             else:
                 done.set_result(None)
 
-        self.tasks[slot] = task = HandlerTask(finish(works), loop=self.loop)
+        self.tasks[slot] = task = HandlerTask(self._do(works), loop=self.loop)
         task.add_done_callback(end)
+
+    async def _do(self, works: Sequence[Any]) -> None:
+        try:
+            await finish(works)
+        except BaseException as error:
+            if FORKED:
+                leave(self._handler, error)
+            raise
+        if FORKED:
+            leave(self._handler)
 
     def _cancel(self, slot: Slot, run: Run, outcome: Retry) -> None:
         task = self.tasks.get(slot)
@@ -149,6 +174,8 @@ class HandlersLoop:
             try:
                 self.loop.run_forever()
             except BaseException as error:
+                if FORKED:
+                    leave(self._handler, error)
                 self._log("something in the handlers' event loop tried to end it", error)
             else:
                 self._log("something in the handlers' event loop stopped it")

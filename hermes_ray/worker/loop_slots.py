@@ -20,11 +20,12 @@ from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Check
 from hermes_ray.outcome import Done, Outcome, Retry
 from hermes_ray.worker.event_loop import HandlersLoop
+from hermes_ray.worker.forked import are_here
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import take_back
 from hermes_ray.worker.incoming import IncomingMessage
 from hermes_ray.worker.results import finish, work_in
-from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
+from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, figures_of
 from hermes_ray.worker.slot_task import SlotTask
 from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.turns import Turns
@@ -51,6 +52,7 @@ class LoopSlots:
 
     def start(self, settle: Settle) -> None:
         """Start handling; ``settle`` is called in the loop's thread with each delivery and its outcome."""
+        are_here()
         for slot in self.slots:
             self._begin(slot, settle)
         self._shared.start("slots")
@@ -107,7 +109,7 @@ class LoopSlots:
                 self._begin(slot, settle)
             return
         run, self._is_worn = slot.run, True
-        outcome = self._shared.told(slot, failure(error or asyncio.CancelledError(), self._handler))
+        outcome = self._shared.told(slot, self._shared.failed(error or asyncio.CancelledError()))
         task.end_message()
         if run is not None and slot.end():
             settle(run[1], outcome)
@@ -156,7 +158,7 @@ class LoopSlots:
                 outcome = Done(publishes=message.publishes) if message.has_published else None
             except BaseException as error:  # CancelledError too: a task that ends takes its slot away for good
                 message.seal()
-                outcome = failure(error, self._handler)
+                outcome = self._shared.failed(error)
             outcome = self._shared.told(slot, outcome)
             task.end_message()
             if not slot.end():

@@ -20,6 +20,7 @@ from itertools import chain, islice
 from types import AsyncGeneratorType, BuiltinFunctionType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
+from hermes_ray.worker.forked import FORKED
 from hermes_ray.worker.slot_task import HandlerTask, asked_by
 from hermes_ray.worker.turns import TURN_S
 
@@ -63,7 +64,10 @@ async def finish(works: Sequence[Any]) -> None:
             if id(work) in seen:
                 continue
             seen[id(work)] = work
-            more = [other for other in work_in(await _done(work)) if id(other) not in seen]
+            result = await _done(work)
+            if FORKED:
+                return  # the rest is the parent's to do
+            more = [other for other in work_in(result) if id(other) not in seen]
             left.extend((other, step + 1) for other in reversed(more))
             if more and step == _MOST_STEPS:
                 raise TypeError(_TOO_DEEP)

@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import Any
 
+from hermes_ray.worker.forked import FORKED, leave
+from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.slot import Slot
 
 __all__ = ["Asker", "HandlerTask", "HandlerThreads", "SlotTask", "asked_by"]
@@ -89,8 +91,9 @@ class SlotTask(HandlerTask):
 class HandlerThreads(ThreadPoolExecutor):
     """The threads of ``asyncio.to_thread``: one per slot at least; it knows for which messages they are at work."""
 
-    def __init__(self, slot_count: int) -> None:
+    def __init__(self, slot_count: int, handler: Handler) -> None:
         super().__init__(max(32, slot_count), thread_name_prefix="to_thread")
+        self._handler = handler
         self._at_work: dict[object, tuple[Asker, float]] = {}  # for which message, and since when
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -119,6 +122,13 @@ class HandlerThreads(ThreadPoolExecutor):
         job = object()
         self._at_work[job] = asker, monotonic()
         try:
-            return fn(*args, **kwargs)
+            result = fn(*args, **kwargs)
+            if FORKED:
+                leave(self._handler)
+            return result
+        except BaseException as error:
+            if FORKED:
+                leave(self._handler, error)
+            raise
         finally:
             del self._at_work[job]

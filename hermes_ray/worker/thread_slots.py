@@ -13,11 +13,12 @@ from hermes_ray.broker.delivery import Delivery
 from hermes_ray.message import Check
 from hermes_ray.outcome import Done, Outcome, Retry
 from hermes_ray.worker.event_loop import HandlersLoop
+from hermes_ray.worker.forked import are_here
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.handoff import Handoff
 from hermes_ray.worker.incoming import IncomingMessage
 from hermes_ray.worker.results import work_in
-from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, failure, figures_of
+from hermes_ray.worker.slot import Run, Settle, Slot, SlotFigures, figures_of
 from hermes_ray.worker.standstill import Standstill
 
 __all__ = ["ThreadSlots"]
@@ -38,6 +39,7 @@ class ThreadSlots:
 
     def start(self, settle: Settle) -> None:
         """Start handling; ``settle`` is called by the slot with each delivery and its outcome."""
+        are_here()
         for n, slot in enumerate(self.slots):
             thread = threading.Thread(target=self._work, args=(slot, settle), name=f"slot {n}", daemon=True)
             thread.start()
@@ -91,7 +93,7 @@ class ThreadSlots:
                 return  # this worker is being replaced
             except BaseException as error:  # that a handler has left for its thread, and that came after its return
                 self._is_worn = True
-                outcome, run = self._passed_on.told(slot, failure(error, self._handler)), slot.run
+                outcome, run = self._passed_on.told(slot, self._passed_on.failed(error)), slot.run
                 if run is not None:
                     if not slot.end():
                         return
@@ -118,7 +120,7 @@ class ThreadSlots:
             outcome = Done(publishes=message.publishes) if message.has_published else None
         except BaseException as error:
             message.seal()
-            outcome = failure(error, self._handler)
+            outcome = self._passed_on.failed(error)
         outcome = self._passed_on.told(slot, outcome)
         if not slot.end():
             return False
