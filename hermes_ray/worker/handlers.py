@@ -105,7 +105,8 @@ def _build(spec: str, cls: type, options: Mapping[str, Any]) -> Handler:
         instance = cls(**plain(options))
     except (Exception, SystemExit) as error:
         raise _refusal(f"handler {spec} cannot be built", error, options) from _cause(error, options)
-    return _handler(spec, instance, getattr(instance, "close", _nothing), options)
+    close = getattr(instance, "close", _nothing)
+    return _handler(spec, instance, close if callable(close) else _nothing, options)
 
 
 def _has_call(cls: type) -> bool:

@@ -153,6 +153,12 @@ async def asks_itself_to_end(message):
 def where(message):
     message.publish("labels", threading.current_thread().name)
 
+class Flagged:
+    close = False
+
+    def __call__(self, message):
+        pass
+
 class BadEnd(Store):
     async def close(self):
         await super().close()

@@ -35,6 +35,10 @@ def test_json_is_alone_on_stdout_and_has_headers_too(attempt: Callable[..., Resu
     assert "handling" in done.stderr
 
 
+def test_a_close_that_cannot_be_called_is_none(attempt: Callable[..., Result]) -> None:
+    assert attempt("Flagged", "--body", "x").exit_code == 0
+
+
 def test_headers_json_does_not_know_are_shown_as_text(attempt: Callable[..., Result]) -> None:
     done = attempt("table", "--json", "--body", "x")
     (published,) = json.loads(done.stdout)["publishes"]
