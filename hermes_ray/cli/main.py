@@ -53,8 +53,8 @@ def check(words: Sequence[str], as_json: bool) -> int:
 def try_(words: Sequence[str], body: str, headers: str | None, as_json: bool) -> int:
     """Put one message through a topic's handler, here.
 
-    Needs no broker and no Ray. Prints what the handler would publish, or what it raised and what would become of the
-    message then.
+    Needs no broker and no Ray. Prints what the handler would publish, or what it raised, its worker.timeout_s being
+    over too, and what would become of the message then.
     """
     from hermes_ray.cli.try_handler import attempt as command
 

@@ -18,7 +18,8 @@ from typing import Any
 import click
 
 from hermes_ray.broker.delivery import Delivery
-from hermes_ray.broker.outgoing import encode_headers, fresh
+from hermes_ray.broker.outgoing import attempt_of, encode_headers, fresh
+from hermes_ray.broker.properties import Properties
 from hermes_ray.cli.reach import need_topic
 from hermes_ray.cli.working_directory import import_from_here, load_here
 from hermes_ray.config.loading import parse_command
@@ -31,6 +32,7 @@ from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.thread_slots import ThreadSlots
+from hermes_ray.worker.time_limits import TimeLimits
 
 __all__ = ["attempt"]
 
@@ -76,9 +78,16 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
     stdout = sys.stdout
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         handler = load_here(chosen.handler, chosen.options)
-        slots = _slots(handler, config, topic)
-        done = _handle(slots, delivery, is_last=chosen.retry.max_attempts == 1)
+        tried = _tried(handler)
+        slots = _slots(tried, config, topic)
+        outcome = _outcome(slots, tried, delivery, chosen.worker.timeout_s)
         _tell_what_is_left()
+        done = _Attempt(
+            took_s=slots.figures().runs.finished_s,
+            failure=outcome if isinstance(outcome, Retry | DeadLetter) else None,
+            publishes=outcome.publishes if isinstance(outcome, Done) else (),
+            is_last=attempt_of(Properties(delivery.raw)) >= chosen.retry.max_attempts,
+        )
         if as_json:
             click.echo(json.dumps(_json_tree(done), default=str), file=stdout)
         else:
@@ -97,6 +106,16 @@ def _delivery(queue: str, body: bytes, headers: Mapping[str, Any]) -> Delivery:
     return Delivery(1, 1, b"\0\0%c%b" % (len(key), key), fresh(queue, body, table=table).properties.raw, body)
 
 
+def _tried(handler: Handler) -> _Tried:
+    return _Tried(
+        call=handler.call,
+        is_async=handler.is_async,
+        close=handler.close,
+        name=handler.name,
+        options=handler.options,
+    )
+
+
 def _slots(handler: Handler, config: Config, topic: str) -> LoopSlots | ThreadSlots:
     """One slot, of the kind that a worker has."""
 
@@ -105,27 +124,27 @@ def _slots(handler: Handler, config: Config, topic: str) -> LoopSlots | ThreadSl
             raise ValueError(f"this deployment has no topic {to!r} to publish to: {nearest(to, config.topics)}")
         return encode_headers(with_headers)
 
-    tried = _Tried(
-        call=handler.call,
-        is_async=handler.is_async,
-        close=handler.close,
-        name=handler.name,
-        options=handler.options,
-    )
-    return (LoopSlots if handler.is_async else ThreadSlots)(tried, topic, 1, check, Standstill())
+    return (LoopSlots if handler.is_async else ThreadSlots)(handler, topic, 1, check, Standstill())
 
 
-def _handle(slots: LoopSlots | ThreadSlots, delivery: Delivery, *, is_last: bool) -> _Attempt:
+def _outcome(slots: LoopSlots | ThreadSlots, handler: Handler, delivery: Delivery, timeout_s: float | None) -> Outcome:
     settled: SimpleQueue[Outcome] = SimpleQueue()
-    slots.start(lambda _delivery, outcome: settled.put(outcome))
+
+    def settle(_delivery: Delivery, outcome: Outcome) -> None:
+        settled.put(outcome)
+
+    slots.start(settle)
+    if timeout_s is not None:
+        TimeLimits(
+            slots,
+            handler,
+            timeout_s=timeout_s,
+            is_overdue=lambda _delivery, _seconds: False,  # no broker waits for it
+            settle=settle,
+            on_counted_out=lambda: None,
+        ).start()
     slots.put([delivery])
-    outcome = settled.get()
-    return _Attempt(
-        took_s=slots.figures().runs.finished_s,
-        failure=outcome if isinstance(outcome, Retry | DeadLetter) else None,
-        publishes=outcome.publishes if isinstance(outcome, Done) else (),
-        is_last=is_last,
-    )
+    return settled.get()
 
 
 def _tell_what_is_left() -> None:
@@ -157,7 +176,8 @@ def _print(done: _Attempt) -> None:
     else:
         click.echo(_printable(done.failure.traceback), nl=False, err=True)
         fate = {"retry": "retried", "dead_letter": "dead-lettered"}[done.outcome]
-        click.echo(f"raised {_printable(done.failure.error)}, which would be {fate}")
+        raised = "" if isinstance(done.failure, Retry) and done.failure.reason == "timeout" else "raised "
+        click.echo(f"{raised}{_printable(done.failure.error)}, which would be {fate}")
 
 
 def _json_tree(done: _Attempt) -> dict[str, Any]:

@@ -153,6 +153,12 @@ async def asks_itself_to_end(message):
 def where(message):
     message.publish("labels", threading.current_thread().name)
 
+async def waits(message):
+    await asyncio.sleep(60)
+
+def hangs(message):
+    threading.Event().wait(60)
+
 class Flagged:
     close = False
 

@@ -72,6 +72,8 @@ def test_what_is_published_once_the_handler_has_returned_is_refused(attempt: Cal
 
 NEGATIVE = "raised PermanentError: a negative count stays negative, which would be dead-lettered"
 LAST = "topics.orders.retry.max_attempts=1"
+SECOND = ["topics.orders.retry.max_attempts=2", "--headers", '{"x-hermes-attempt": 2}']
+THIRD = ["topics.orders.retry.max_attempts=4", "--headers", '{"x-hermes-attempt": 3}']
 STRAY = "raised ValueError: this deployment has no topic 'label' to publish to: did you mean labels?"
 STRAY += ", which would be retried"
 NOWHERE = "raised ValueError: the topic to publish to is None: it must be text, which would be retried"
@@ -82,6 +84,8 @@ NOWHERE = "raised ValueError: the topic to publish to is None: it must be text, 
     [
         ("broken", [], "raised ValueError: the database is away, which would be retried", "retry"),
         ("broken", [LAST], "raised ValueError: the database is away, which would be dead-lettered", "dead_letter"),
+        ("broken", SECOND, "raised ValueError: the database is away, which would be dead-lettered", "dead_letter"),
+        ("broken", THIRD, "raised ValueError: the database is away, which would be retried", "retry"),
         ("count", [], NEGATIVE, "dead_letter"),
         ("stray", [], STRAY, "retry"),
         ("nowhere", [], NOWHERE, "retry"),
@@ -93,6 +97,8 @@ NOWHERE = "raised ValueError: the topic to publish to is None: it must be text, 
     ids=[
         "retried",
         "no attempts",
+        "no further attempt",
+        "one more attempt",
         "permanent",
         "publishes to nobody",
         "publishes to None",
@@ -113,6 +119,17 @@ def test_what_it_raised_and_what_became_of_the_message_are_said_with_the_traceba
     assert f"in {handler}" in frame, "the first frame is the handler's"
     answer = json.loads(attempt(handler, "--json", "--body", '{"n": -1}', *words).stdout)
     assert (answer["outcome"], answer["publishes"]) == (outcome, [])
+
+
+@pytest.mark.parametrize(("handler", "where"), [("waits", "await asyncio.sleep(60)"), ("hangs", ".wait(60)")])
+@pytest.mark.parametrize(("words", "fate"), [([], "retried"), ([LAST], "dead-lettered")])
+def test_a_handler_that_takes_longer_than_its_limit_is_given_up_on_as_in_a_worker(
+    attempt: Callable[..., Result], handler: str, where: str, words: list[str], fate: str
+) -> None:
+    done = attempt(handler, "--body", "x", "topics.orders.worker.timeout_s=0.1", *words)
+    said = f"timeout: the handler ran for longer than worker.timeout_s (0.1 s), which would be {fate}\n"
+    assert (done.exit_code, done.stdout) == (1, said)
+    assert where in done.stderr
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
