@@ -8,7 +8,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,23 +75,24 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
     chosen = config.topics[topic]
     delivery = _delivery(config.queue_of(topic), _body(body), _headers(headers))
     import_from_here()
-    stdout = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    apart = _stdout_to_stderr if as_json else contextlib.nullcontext
+    with apart():
         handler = load_here(chosen.handler, chosen.options)
         tried = _tried(handler)
         slots = _slots(tried, config, topic)
         outcome = _outcome(slots, tried, delivery, chosen.worker.timeout_s)
         _tell_what_is_left()
-        done = _Attempt(
-            took_s=slots.figures().runs.finished_s,
-            failure=outcome if isinstance(outcome, Retry | DeadLetter) else None,
-            publishes=outcome.publishes if isinstance(outcome, Done) else (),
-            is_last=attempt_of(Properties(delivery.raw)) >= chosen.retry.max_attempts,
-        )
-        if as_json:
-            click.echo(json.dumps(_json_tree(done), default=str), file=stdout)
-        else:
-            _print(done)
+    done = _Attempt(
+        took_s=slots.figures().runs.finished_s,
+        failure=outcome if isinstance(outcome, Retry | DeadLetter) else None,
+        publishes=outcome.publishes if isinstance(outcome, Done) else (),
+        is_last=attempt_of(Properties(delivery.raw)) >= chosen.retry.max_attempts,
+    )
+    if as_json:
+        click.echo(json.dumps(_json_tree(done), default=str))
+    else:
+        _print(done)
+    with apart():
         _close(slots, handler)
     return 0 if done.failure is None else 1
 
@@ -104,6 +105,21 @@ def _delivery(queue: str, body: bytes, headers: Mapping[str, Any]) -> Delivery:
         raise UserMistake(f"--headers: {error}") from error
     key = queue.encode()
     return Delivery(1, 1, b"\0\0%c%b" % (len(key), key), fresh(queue, body, table=table).properties.raw, body)
+
+
+@contextlib.contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Whatever writes to stdout, a program that a handler runs too, writes to stderr."""
+    stdout, saved = sys.stdout, os.dup(1)
+    stdout.flush()
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        stdout.flush()  # of who has kept it
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _tried(handler: Handler) -> _Tried:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from hermes_ray.cli.main import cli
 
 HANDLERS = """
-import asyncio, contextvars, datetime, threading
+import asyncio, contextvars, datetime, os, subprocess, threading
 from hermes_ray import PermanentError
 
 def ship(message):
@@ -158,6 +158,20 @@ async def waits(message):
 
 def hangs(message):
     threading.Event().wait(60)
+
+class Program:
+    def __init__(self):
+        self.run()
+
+    def run(self):
+        subprocess.run(["echo", "from a program"], check=True)
+
+    def __call__(self, message):
+        self.run()
+        os.write(1, b"from the descriptor\\n")
+
+    def close(self):
+        self.run()
 
 class Flagged:
     close = False

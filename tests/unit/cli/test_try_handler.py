@@ -35,6 +35,15 @@ def test_json_is_alone_on_stdout_and_has_headers_too(attempt: Callable[..., Resu
     assert "handling" in done.stderr
 
 
+def test_json_is_alone_on_stdout_whoever_else_writes_there(
+    attempt: Callable[..., Result], capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = attempt("Program", "--json", "--body", "x")
+    assert json.loads(done.stdout)["outcome"] == "handled", done.output
+    out, err = capfd.readouterr()
+    assert (out, err.count("from a program\n"), err.count("from the descriptor\n")) == ("", 3, 1)
+
+
 def test_a_close_that_cannot_be_called_is_none(attempt: Callable[..., Result]) -> None:
     assert attempt("Flagged", "--body", "x").exit_code == 0
 
