@@ -1,9 +1,9 @@
 """What handlers return, for the kinds that mean work which has not been done yet.
 
 Such work is looked for in collections too, ``_MOST_LEVELS`` deep and among ``_MOST_VALUES`` of their values: what lies
-deeper or beyond is taken for data. An iterator of an unknown kind is too: a cursor of a database has done its work. One
-that is async has not begun, unless it is such a cursor or a stream. The look runs nothing of the user's own, as far as
-Python lets it: data such as a proxy, or a list that loads its rows, may raise whatever is done with it.
+deeper or beyond is taken for data. An iterator of an unknown kind, async or not, is too: a cursor of a database has
+done its work, a stream of a client has begun, and a mock is like anything. The look runs nothing of the user's own, as
+far as Python lets it: data such as a proxy, or a list that loads its rows, may raise whatever is done with it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _has_not_run(value: Any) -> bool:
     kind = type(value)
     if isinstance(value, (*_NEVER_RUN, *_FUNCTIONS)) or kind.__module__ == "itertools":
         return True
-    return hasattr(kind, "__anext__") and not any(hasattr(kind, name) for name in ("__await__", "fetchmany", "read"))
+    return kind.__module__ == "asyncio.tasks" and hasattr(kind, "__anext__")  # as_completed gives that from 3.13 on
 
 
 def _is_of_process_pool(value: Any) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.pool import ThreadPool
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
@@ -128,21 +129,14 @@ async def async_generator() -> AsyncIterator[int]:
     yield 1
 
 
-class Rows:
-    """An async iterator that is no generator."""
+class Stream:
+    """An async iterator that is no generator: a client's, which has sent its request."""
 
-    def __aiter__(self) -> Rows:
+    def __aiter__(self) -> Stream:
         return self
 
     async def __anext__(self) -> int:
         raise AssertionError("nobody asks for a row")
-
-
-class AsyncCursor(Rows):
-    """One that has run its statement."""
-
-    async def fetchmany(self) -> list[int]:
-        return []
 
 
 NEVER_RUN: dict[str, Callable[[], Any]] = {
@@ -159,7 +153,6 @@ NEVER_RUN: dict[str, Callable[[], Any]] = {
     "a partial": lambda: functools.partial(abs, 1),
     "a function with a cache": lambda: functools.lru_cache(abs),
     "a list of functions": lambda: [generator],
-    "an async iterator": Rows,
     "a dict with a generator": lambda: {"rows": generator()},
 }
 
@@ -271,8 +264,10 @@ DATA: dict[str, Any] = {
     "a cursor": sqlite3.connect(":memory:").execute("SELECT 1"),
     "an iterator over what is there": iter([1]),
     "a generator that has run": exhausted(),
-    "an async cursor": AsyncCursor(),
+    "an async iterator": Stream(),
     "a stream": asyncio.StreamReader(loop=asyncio.new_event_loop()),
+    "a mock": MagicMock(),
+    "an async mock": AsyncMock(),
 }
 
 
