@@ -1,0 +1,57 @@
+"""The passwords of the URLs in any text."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+
+__all__ = ["url_passwords"]
+
+_SCHEME = re.compile(r"(?:^|(?<=[\s,;'\"`\[({<=|]))[A-Za-z][A-Za-z0-9+.:-]*://")
+_NO_SCHEME = re.compile(r"(?<![^\s:@/'\"])[^\s:@/'\"]{1,128}:[^\s@]{1,256}(?=@)")
+_PORT = re.compile(r"\d{1,5}(?:[^\w@:]|$)|[/?#\s,;]|$")
+
+
+def url_passwords(text: str) -> Iterator[tuple[int, int]]:
+    """Where they stand in ``text``, which has a ``://``, as (start, end) in order, none overlapping another."""
+    starts = list(_SCHEME.finditer(text)) or list(re.finditer("://", text))
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    ats = [match.start() for match in re.finditer("@", text)]
+    yield from (match.span() for match in _NO_SCHEME.finditer(text, 0, starts[0].start()))
+    done = 0
+    for number, scheme in enumerate(starts):
+        span = _password(text, scheme.end(), number, ends, ats) if scheme.end() >= done else None
+        if span is not None:
+            done = span[1]
+            yield span
+
+
+def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequence[int]) -> tuple[int, int] | None:
+    """Where the password of URL ``number`` is, which comes after its scheme at ``start`` and ends by that of ``ends``.
+
+    One that has no end there ends with a later URL, because a password may hold ``://``: of ``amqp://me:1 x://pw@h``
+    that is ``1 x://pw``. A user's name with a blank or a slash is none: then all before the ``@`` may be the password.
+    So may a name without a password: an empty one follows it, as some write a token, or it stands in a later URL,
+    which may be the rest of a password.
+    """
+    at = text.rfind("@", start, ends[number])
+    user, colon, password = text[start : at if at >= 0 else ends[number]].partition(":")
+    strange = re.search(r"[\s/?#\[]", user) is not None
+    first = start + len(user) + 1
+    if at >= 0 and not password and (colon or number):
+        return start, at
+    if not colon:
+        return None
+    if at < 0:
+        at = _last_of_next_url(first, ends, ats)
+    if at < 0:
+        return None if strange or _PORT.match(text, first) else (first, len(text))
+    return (start if strange else first), at
+
+
+def _last_of_next_url(first: int, ends: Sequence[int], ats: Sequence[int]) -> int:
+    """The last of ``ats`` in the next URL that has one from ``first`` on, else -1, without a step for each URL."""
+    next_at = bisect_left(ats, first)
+    end = ends[bisect_right(ends, ats[next_at])] if next_at < len(ats) else 0  # the text's is after all of them
+    return ats[bisect_left(ats, end) - 1] if end else -1
