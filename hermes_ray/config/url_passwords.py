@@ -10,11 +10,15 @@ __all__ = ["url_passwords"]
 
 _SCHEME = re.compile(r"(?:^|(?<=[\s,;'\"`\[({<=|]))[A-Za-z][A-Za-z0-9+.:-]*://")
 _NO_SCHEME = re.compile(r"(?<![^\s:@/'\"])[^\s:@/'\"]{1,128}:[^\s@]{1,256}(?=@)")
+_ATS_OF_LINE = re.compile(r"@(?:[^\n@]*\n?@)*")  # a password from a file may end with the end of its line
 _PORT = re.compile(r"\d{1,5}(?:[^\w@:]|$)|[/?#\s,;]|$")
 
 
 def url_passwords(text: str) -> Iterator[tuple[int, int]]:
-    """Where they stand in ``text``, which has a ``://``, as (start, end) in order, none overlapping another."""
+    """Where they stand in ``text``, which has a ``://``, as (start, end), none overlapping another.
+
+    So do names and passwords without a URL, ``me:pw@h``, before the first one, and in the lines after that of one.
+    """
     starts = list(_SCHEME.finditer(text)) or list(re.finditer("://", text))
     ends = [match.start() for match in starts[1:]] + [len(text)]
     ats = [match.start() for match in re.finditer("@", text)]
@@ -25,6 +29,8 @@ def url_passwords(text: str) -> Iterator[tuple[int, int]]:
         if span is not None:
             done = span[1]
             yield span
+        if (line_end := text.find("\n", max(scheme.end(), done), ends[number])) >= 0:
+            yield from (match.span() for match in _NO_SCHEME.finditer(text, line_end, ends[number]))
 
 
 def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequence[int]) -> tuple[int, int] | None:
@@ -33,12 +39,16 @@ def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequ
     One that has no end there ends with a later URL, because a password may hold ``://``: of ``amqp://me:1 x://pw@h``
     that is ``1 x://pw``. A user's name with a blank or a slash is none: then all before the ``@`` may be the password.
     So may a name without a password: an empty one follows it, as some write a token, or it stands in a later URL,
-    which may be the rest of a password.
+    which may be the rest of a password. But no name has lines, nor has what comes after a strange one or begins as a
+    port: that URL was over, and what follows, such as the fields that are wrong in a body with an address, is told.
     """
-    at = text.rfind("@", start, ends[number])
+    ats_of_line = _ATS_OF_LINE.search(text, start, ends[number])
+    at = ats_of_line.end() - 1 if ats_of_line else -1
     user, colon, password = text[start : at if at >= 0 else ends[number]].partition(":")
     strange = re.search(r"[\s/?#\[]", user) is not None
     first = start + len(user) + 1
+    if "\n" in user.strip() or ("\n" in password.strip() and (strange or _PORT.match(password))):
+        return None
     if at >= 0 and not password and (colon or number):
         return start, at
     if not colon:

@@ -192,7 +192,9 @@ def test_long_runs_are_looked_through_once(text: str) -> None:
         without_secrets(f"{begun}{text}", {"password": "canary"})
 
 
-@pytest.mark.parametrize("piece", ["a://b:1 ", "a://b:1 a://", 'password=\\"x ', "password=\\'x \\\\"])
+@pytest.mark.parametrize(
+    "piece", ["a://b:1 ", "a://b:1 a://", "a://b:1@\n", "a://b:1 \n", 'password=\\"x ', "password=\\'x \\\\"]
+)
 @pytest.mark.parametrize("end", ["", "@h", '"x', "'x"])
 def test_each_of_many_urls_and_quotes_is_looked_through_once(piece: str, end: str) -> None:
     """3,000 short URLs took 0.6 s, in which the event loop stood still; as many as these took minutes."""
@@ -207,10 +209,21 @@ def test_each_of_many_urls_and_quotes_is_looked_through_once(piece: str, end: st
         ("a://b:1 c://d:2", "a://b:1 c://d:2"),
         ('password=\\"x token=\\"y "z', "password=*** token=***"),
         ("password='x token='y' z", "password=*** token=*** z"),
+        ("a://b:p\nw@h", "a://b:***@h"),
+        ("a://b:1\n@h c://d\n:p@w\n@h", "a://b:***@h c://***@h"),
+        ("a://b:1 c://p\nw@h", "a://b:***@h"),
+        ("a://b:p@h\nc:p@h\nd@h", "a://b:***@h\n***@h\nd@h"),
+        ("a://b\nc:p@h, d@h", "a://b\n***@h, d@h"),
     ],
 )
 def test_where_one_of_several_passwords_ends(text: str, masked: str) -> None:
     assert without_secrets(text, {}) == masked
+
+
+@pytest.mark.parametrize("url", ["https://h/2/missing", "https://h:80/x", "https://h:80", "GET https://h/x: 422"])
+def test_an_address_in_a_later_line_than_a_url_is_told_and_so_is_what_is_between(url: str) -> None:
+    text = f"wrong: see {url}\nqty\n  no number, {{'email': 'bob@example.com'}}: see {url}\nprice\n  al@example.com"
+    assert without_secrets(text, {}) == text
 
 
 def test_the_password_within_what_came_from_the_environment_is_hidden_alone_too(
