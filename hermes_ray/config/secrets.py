@@ -86,7 +86,7 @@ def mask_url(text: str) -> str:
 
 def mask_told(text: str) -> str:
     """``text`` as ``mask_url`` has it, but with what is before an ``@`` where there is no URL: it may be an address."""
-    return mask_url(text) if "://" in text else _masked(text, [*_assigned(text), *_bearers(text)])
+    return _masked(text, _told_spans(text))
 
 
 def _masked(text: str, found: Iterable[tuple[int, int]]) -> str:
@@ -130,12 +130,21 @@ def all_spans(text: str) -> Iterator[tuple[int, int]]:
     """Where secrets stand in ``text``, in no order; one may lie in another."""
     if "PRIVATE KEY" in text:
         yield 0, len(text)
+    yield from _told_spans(text)
+    if "://" not in text and "@" in text:
+        yield 0, text.rindex("@")
+
+
+_ARMOUR = re.compile(r"(-{4,5} ?BEGIN [\w ]{0,40})?PRIVATE KEY(?: BLOCK)? ?----")
+
+
+def _told_spans(text: str) -> Iterator[tuple[int, int]]:
+    if armour := _ARMOUR.search(text):
+        yield armour.start() if armour[1] else 0, len(text)  # the text may have been cut: where its end comes first
     yield from _bearers(text)
     yield from _assigned(text)
     if "://" in text:
         yield from url_passwords(text)
-    elif "@" in text:
-        yield 0, text.rindex("@")
 
 
 def _bearers(text: str) -> Iterator[tuple[int, int]]:

@@ -176,6 +176,10 @@ def test_what_came_from_the_environment_is_hidden_in_what_is_told_and_handed_ove
         ("401 for header Authorization: ApiKey VnVhQ2ZHY0JD5udw==", "401 for header Authorization: ***"),
         ("db_password: canary abc=def", "db_password: *** abc=def"),
         ("https://b/k?X-Amz-Date=1&X-Amz-Signature=fe5f", "https://b/k?X-Amz-Date=1&X-Amz-Signature=***"),
+        ("cannot load -----BEGIN RSA PRIVATE KEY-----\nMIIcanary", "cannot load ***"),
+        ("canary==\n-----END PGP PRIVATE KEY BLOCK-----: expected a path", "***"),
+        ("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\\ncanary", "***"),
+        ("no PRIVATE KEY in /etc/tls/a.pem", "no PRIVATE KEY in /etc/tls/a.pem"),
         ("mysqldump --password=canary --host=db", "mysqldump --password=*** --host=db"),
     ],
 )
