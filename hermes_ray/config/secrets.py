@@ -85,8 +85,35 @@ def mask_url(text: str) -> str:
 
 
 def mask_told(text: str) -> str:
-    """``text`` as ``mask_url`` has it, but with what is before an ``@`` where there is no URL: it may be an address."""
-    return _masked(text, _told_spans(text))
+    """``text``, which may have tracebacks in it, as ``mask_url`` has it, but for two things.
+
+    What is before an ``@`` is shown where there is no URL: it may be an address. And no secret goes on beyond a frame
+    of a traceback, or a line that is the traceback's own: after ``token = fetch()`` come the other frames.
+    """
+    return "".join(_masked(piece, _told_spans(piece)) for piece in _pieces(text))
+
+
+_OF_TRACEBACK = re.compile(  # each with the ends of lines before it, which are no part of a secret there
+    r"(?:\A|(?:\n[ |]*){0,2}\n)(?P<margin>[ |]*)"
+    r"(?:File \"[^\n]*\", line \d[^\n]*(?:\n(?P=margin)  [^\n]*)*"
+    r"|(?:\+ )?(?:Exception Group )?Traceback \(most recent call last\):$"
+    r"|The above exception was the direct cause of the following exception:$"
+    r"|During handling of the above exception, another exception occurred:$"
+    r"|\+(?:-\+)?-{9,}(?: [\d.]+ -{9,})?$)",
+    re.MULTILINE,
+)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """``text`` in pieces: each frame and line of a traceback's own, and what is between them, such as an error's words.
+
+    A frame has all lines of its source, and an error's words all of theirs: a secret in them may have many.
+    """
+    done = 0
+    for match in _OF_TRACEBACK.finditer(text):
+        yield from (text[done : match.start()], match[0])
+        done = match.end()
+    yield text[done:]
 
 
 def _masked(text: str, found: Iterable[tuple[int, int]]) -> str:
