@@ -178,12 +178,17 @@ def _bearers(text: str) -> Iterator[tuple[int, int]]:
     return (match.span(1) for match in _BEARER.finditer(text))
 
 
-_BEARER = re.compile(r"\b(?:bearer|basic|digest)\s+([\w+/=.~:-]{4,})", re.IGNORECASE)
+# Neither ``basic validation`` nor ``digest sha256:``: base64 of ``name:password`` has more than small letters.
+_BEARER = re.compile(
+    r"\b(?i:bearer|(?:basic|digest)(?!\s+(?-i:sha\d+:|[a-z]+[.:]?(?![\w+/=.~:-]))))\s+([\w+/=.~:-]{4,})"
+)
 # Of a long run of letters, such as base64, each beginning is no key of its own: that took seconds for 9 kB.
 _KEY_IN_TEXT = re.compile(
     r"(?<!\w)[\"']?(?P<key>(?<!\w)(?:[A-Za-z_]|%[0-9A-Fa-f]{2})(?:[\w-]|%[0-9A-Fa-f]{2}){0,79})"
     r"\\?[\"']*\s{0,9}(?:=>|[:=])\s*"
 )
+# ``(using password: YES)``, ``password=None, host='h'``; what goes on otherwise may be a passphrase.
+_NO_SECRET = re.compile(r"(?:YES|NO|None|null|[Tt]rue|[Ff]alse)(?:[)\]}]|, [\"']?\w{1,80}[\"']?[:=]|\s*\Z)")
 _OPAQUE = {"ssl_options", "client_properties"}  # mappings in one parameter of a URL, a passphrase may be among them
 _NEXT_PARAMETER = re.compile(rf"&(?:{'|'.join(sorted(QUERY))})=")
 # Of a key that names many: no count, ``max_tokens=4096``, and nothing in prose, ``of 9 tokens: 4 are left``.
@@ -198,7 +203,7 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
     unclosed: dict[str, int] = {}
     for match in _KEY_IN_TEXT.finditer(text) if "=" in text or ":" in text else ():
         key, start = unquote(match["key"]), match.end()
-        if match.start() < done:
+        if match.start() < done or _NO_SECRET.match(text, start):
             continue
         if key.lower() in _OPAQUE:
             after = _NEXT_PARAMETER.search(text, start)
