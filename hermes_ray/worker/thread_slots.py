@@ -87,19 +87,22 @@ class ThreadSlots:
         self._passed_on.run(awaitable)
 
     def _work(self, slot: Slot, settle: Settle) -> None:
+        stray: BaseException | None = None
         while True:
             try:
-                self._work_until_counted_out(slot, settle)
+                self._work_until_counted_out(slot, settle, stray)
                 return  # this worker is being replaced
             except BaseException as error:  # that a handler has left for its thread, and that came after its return
-                self._is_worn = True
-                outcome, run = self._passed_on.told(slot, self._passed_on.failed(error)), slot.run
-                if run is not None:
-                    if not slot.end():
-                        return
-                    settle(run[1], outcome)
+                stray, self._is_worn = error, True  # no call here: another one would end the thread in it
 
-    def _work_until_counted_out(self, slot: Slot, settle: Settle) -> None:
+    def _work_until_counted_out(self, slot: Slot, settle: Settle, stray: BaseException | None) -> None:
+        if stray is not None and (run := slot.run) is not None:
+            outcome = self._passed_on.told(slot, self._passed_on.failed(stray))
+            if not slot.end():
+                return
+            settle(run[1], outcome)
+        if stray is not None:
+            stray.__traceback__ = None  # while the slot is idle its message would be kept
         for delivery in self._handoff:
             if not self._handle(slot, delivery, settle):
                 return
