@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -93,11 +94,16 @@ def wait_until(true: Callable[[], Any], within_s: float, what: str) -> Any:
         time.sleep(0.2)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Different ports that nobody listens at, below those that the system gives to clients, above those of Ray."""
+    with contextlib.ExitStack() as probes:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = random.randrange(20_000, 32_768)
+            with contextlib.suppress(OSError):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                ports.append(port)
+        return ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +130,13 @@ def ray_head(
     ``settings`` are added to its environment.
     """
     directory = tempfile.mkdtemp(prefix="hr", dir="/tmp")
-    port, dashboard = free_port(), free_port()
+    port, dashboard, clients, agent = free_ports(4)
     command = [
         str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", f"--port={port}",
         "--node-ip-address=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={directory}",
         f"--num-cpus={num_cpus}", f"--resources={json.dumps(dict(resources))}",
-        f"--ray-client-server-port={free_port()}",
-        f"--dashboard-agent-listen-port={free_port()}",  # jobs run through it; two heads may live at once
+        f"--ray-client-server-port={clients}",
+        f"--dashboard-agent-listen-port={agent}",  # jobs run through it; two heads may live at once
     ]  # fmt: skip
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | RAY_SETTINGS | dict(settings or {})
     environment["XDG_STATE_HOME"] = state_home = str(Path(directory, "state"))
@@ -162,7 +168,7 @@ class Project:
         self.url = url
         self.name = name
         self.environment = {**environment, "HERMES_BROKER_URL": url}
-        self.metrics_port = free_port()  # the usual one is for one deployment at a time
+        (self.metrics_port,) = free_ports(1)  # the usual one is for one deployment at a time
         (directory / "handlers.py").write_text(HANDLERS)
 
     def configure(self, topics: Mapping[str, Mapping[str, Any]], **top: Any) -> None:

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from hermes_ray.broker.private.local import LocalBroker
-from tests.support.live import Cluster, free_port, ray_head, wait_until
+from tests.support.live import Cluster, free_ports, ray_head, wait_until
 from tests.support.readme import Block, blocks, commands, doc
 
 OWN_TOPIC = [block for block in blocks() if block.heading == "Your own topic"]
@@ -95,7 +95,9 @@ def reader(head: Cluster, tmp_path: Path) -> Reader:
     for block in FILES:
         (directory / str(block.file)).write_text(block.text)
     with (directory / "my.yaml").open("a") as file:
-        file.write(f"metrics: {{port: {free_port()}}}\n")  # another process on this machine may have the default one
+        file.write(
+            f"metrics: {{port: {free_ports(1)[0]}}}\n"
+        )  # another process on this machine may have the default one
     return Reader(directory, head)
 
 
