@@ -32,12 +32,14 @@ WAITING_PAUSE_S = 1.0  # a person waits for the command: not the up to 15 s of a
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
-def parameters(url: str, *, name: str, heartbeat_s: int = 60, blocked_timeout_s: float = 300) -> pika.URLParameters:
+def parameters(
+    url: str, *, name: str, heartbeat_s: int = 60, blocked_timeout_s: float | None = 300
+) -> pika.URLParameters:
     """What a connection to ``url`` is opened with; the broker's connection list shows it as ``name``.
 
     A heartbeat or blocked_connection_timeout in the URL's query wins over the arguments. A connection that a broker's
-    alarm blocks for longer than ``blocked_timeout_s`` is closed. Raises ``UserMistake`` for a query pika cannot use,
-    and for a file of TLS that cannot be used on this node.
+    alarm blocks for longer than ``blocked_timeout_s`` is closed, for None never. Raises ``UserMistake`` for a query
+    pika cannot use, and for a file of TLS that cannot be used on this node.
     """
     known_to_pika, tls = split_tls(url)
     try:

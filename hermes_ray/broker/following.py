@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ class Following:
         self._kind = kind
         self._outcome = outcome
         self._missing = len(messages)
-        self._unanswered: list[str] = []  # where messages were sent, one for each
+        self._unanswered: Counter[str] = Counter()  # messages by where they were sent
         self._is_reduced = False
         self._words = ""  # with which Q.dead was refused, where a dead letter goes elsewhere now
         self.since_s = time.monotonic()
@@ -71,13 +72,13 @@ class Following:
 
     def _send(self, message: Outgoing) -> None:
         if self._is_wanted():
-            self._unanswered.append(message.queue)
+            self._unanswered[message.queue] += 1
             self._settler.publisher.publish(
                 message, lambda answer, words: self._on_answer(message, answer, words), self._is_wanted
             )
 
     def _on_answer(self, message: Outgoing, answer: Answer, words: str) -> None:
-        self._unanswered.remove(message.queue)
+        self._unanswered[message.queue] -= 1
         if not self._is_wanted():
             return
         if answer is Answer.CONFIRMED or (answer is Answer.RETURNED and message.may_be_lost):
@@ -130,7 +131,8 @@ class Following:
 
     def look_at_silent(self, queues: Collection[str]) -> None:
         """These answer nothing for now: who waits for one of them is in nobody's way either."""
-        settler, queue = self._settler, next((queue for queue in self._unanswered if queue in queues), None)
+        settler = self._settler
+        queue = next((to for to, count in self._unanswered.items() if count and to in queues), None)
         if queue is not None and not settler.stuck.is_waiting(self._delivery.tag):
             settler.wait_for_room(self._delivery, self._kind, queue, f"no answer to what was published to {queue}")
 

@@ -149,7 +149,8 @@ class Link:
         url = self._urls[self._attempts % len(self._urls)]
         self._reason = ""
         try:
-            chosen = parameters(url, name=self._name, heartbeat_s=self._heartbeat_s)
+            # What a blocked connection was given the broker reads once it can: sent on another too, it would be twice.
+            chosen = parameters(url, name=self._name, heartbeat_s=self._heartbeat_s, blocked_timeout_s=None)
         except UserMistake as mistake:  # a file of TLS, which may be there at the next try
             self._lost(str(mistake))
             return

@@ -13,6 +13,8 @@ from hermes_ray.config.secrets import MASK, Hidden, all_spans, looks_secret, mas
 __all__ = ["OptionSecrets", "without_secrets"]
 
 _A_LETTER, _OF_NO_USE = 2, 5  # characters: texts so short say nothing, and stand in every other word
+_PIECE, _LONGEST_PIECE = 6, 100  # characters that a library leaves of a text it shortens
+_CUT = re.compile(r"\.\.\.|…")
 _MANY = 200  # forms; to look for each of 5,000 took 50 ms for each failure
 
 
@@ -22,10 +24,15 @@ class OptionSecrets:
     To find those takes long where options are large: they are found once, here.
     """
 
-    __slots__ = ("_forms",)
+    __slots__ = ("_by_end", "_by_start", "_forms")
 
     def __init__(self, options: Any) -> None:
         self._forms = sorted(_all_forms(options), key=len, reverse=True)
+        self._by_start: dict[str, list[str]] = {}
+        self._by_end: dict[str, list[str]] = {}
+        for form in self._forms:
+            self._by_start.setdefault(form[:_PIECE], []).append(form)
+            self._by_end.setdefault(form[-_PIECE:], []).append(form)
 
     @property
     def longest(self) -> int:
@@ -42,7 +49,31 @@ class OptionSecrets:
         starts = {text[at : at + width] for at in range(len(text))} if len(self._forms) > _MANY else set()
         for secret in self._forms if not starts else [form for form in self._forms if form[:width] in starts]:
             text = text.replace(secret, MASK)
-        return mask_told(text)
+        return mask_told(self._without_pieces(text) if self._forms else text)
+
+    def _without_pieces(self, text: str) -> str:
+        """``text`` without what is left of a secret where a library has cut it: ``kT9vQ2mZ...YbHs3J``."""
+        parts, at = [], 0
+        for cut in _CUT.finditer(text):
+            if cut.start() < at:
+                continue
+            start = max(at, self._start_of_piece(text, cut.start()))
+            parts.append(text[at:start] + (MASK if start < cut.start() else "") + cut[0])
+            at = self._end_of_piece(text, cut.end())
+            parts.append(MASK if at > cut.end() else "")
+        return "".join(parts) + text[at:]
+
+    def _start_of_piece(self, text: str, end: int) -> int:
+        for start in range(max(0, end - _LONGEST_PIECE), end - _PIECE + 1):
+            if any(form.startswith(text[start:end]) for form in self._by_start.get(text[start : start + _PIECE], ())):
+                return start
+        return end
+
+    def _end_of_piece(self, text: str, start: int) -> int:
+        for end in range(min(len(text), start + _LONGEST_PIECE), start + _PIECE - 1, -1):
+            if any(form.endswith(text[start:end]) for form in self._by_end.get(text[end - _PIECE : end], ())):
+                return end
+        return start
 
 
 def without_secrets(text: str, options: Any) -> str:
