@@ -145,7 +145,7 @@ def ray_head(
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:
         wait_until(
-            lambda: "Ray runtime started" in log.read_text() or process.poll() is not None, 60, "Ray has started"
+            lambda: "Ray runtime started" in log.read_text() or process.poll() is not None, 180, "Ray has started"
         )
         assert process.poll() is None, f"Ray did not start:\n{log.read_text()}"
         yield Cluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", state_home)
