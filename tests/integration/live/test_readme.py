@@ -95,9 +95,8 @@ def reader(head: Cluster, tmp_path: Path) -> Reader:
     for block in FILES:
         (directory / str(block.file)).write_text(block.text)
     with (directory / "my.yaml").open("a") as file:
-        file.write(
-            f"metrics: {{port: {free_ports(1)[0]}}}\n"
-        )  # another process on this machine may have the default one
+        (port,) = free_ports(1)  # another process on this machine may have the default one
+        file.write(f"metrics: {{port: {port}}}\n")
     return Reader(directory, head)
 
 

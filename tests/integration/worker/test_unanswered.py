@@ -26,9 +26,19 @@ def fails_bad(message: Message) -> None:
         raise RuntimeError("the database is away")
 
 
+def publishes(message: Message) -> None:
+    message.publish("other", b"x")
+
+
+def declare_all(url: str) -> None:
+    """Queues whose leaders can stand still."""
+    for queue in ("q", "q.dead", "other.q"):
+        declare(url, queue, queue_arguments("quorum"))
+
+
 def publishes_good(message: Message) -> None:
     fails_bad(message)
-    message.publish("other", b"x")
+    publishes(message)
 
 
 @pytest.fixture
@@ -58,8 +68,7 @@ def test_a_queue_without_a_leader_is_said_and_holds_up_no_publish_to_others(
     vhost_url: str, broker: LocalBroker, soon: None, before: list[tuple[bytes, bytes]]
 ) -> None:
     """A channel's first message to such a queue blocks the channel for a minute; more wait than there are slots."""
-    for queue in ("q", "q.dead", "other.q"):
-        declare(vhost_url, queue, queue_arguments("quorum"))
+    declare_all(vhost_url)
     with working(vhost_url, publishes_good, max_attempts=1, concurrency=2) as worker:
         with without_leader(broker, vhost_url, "q.dead"):
             put_raw(vhost_url, *before, *BAD[:3])
@@ -79,8 +88,7 @@ def test_a_connection_on_which_a_queue_was_full_is_renewed_though_another_queue_
     vhost_url: str, broker: LocalBroker, vhost: str, limits: None, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher, "_RENEW_AFTER_S", 2.0)
-    for name in ("q", "q.dead", "other.q"):
-        declare(vhost_url, name, queue_arguments("quorum"))
+    declare_all(vhost_url)
     publish(vhost_url, 2, queue="q.dead")
     ctl(broker, "set_policy", "-p", vhost, "small", r"\.dead$", '{"max-length": 1, "overflow": "reject-publish"}')
     with working(vhost_url, publishes_good, max_attempts=1, concurrency=16) as worker:
@@ -143,12 +151,8 @@ def test_a_handler_that_publishes_to_others_too_is_in_nobodys_way_nor_in_that_of
 def test_what_was_parked_beside_large_bodies_goes_on_once_the_queue_answers(
     vhost_url: str, broker: LocalBroker, soon: None
 ) -> None:
-    def handle(message: Message) -> None:
-        message.publish("other", b"x")
-
-    for queue in ("q", "q.dead", "other.q"):
-        declare(vhost_url, queue, queue_arguments("quorum"))
-    with working(vhost_url, handle, max_attempts=1, concurrency=4, prefetch_bytes=100_000) as worker:
+    declare_all(vhost_url)
+    with working(vhost_url, publishes, max_attempts=1, concurrency=4, prefetch_bytes=100_000) as worker:
         put_raw(vhost_url, BAD[0])
         until(lambda: worker["acked"] == 1, "the queue is known to the channel")
         with without_leader(broker, vhost_url, "other.q"):
@@ -168,13 +172,9 @@ def cut(worker: Working) -> None:
 def test_lost_connections_make_no_copies_for_a_queue_that_does_not_answer(
     vhost_url: str, broker: LocalBroker, soon: None
 ) -> None:
-    def handle(message: Message) -> None:
-        message.publish("other", b"x")
-
-    for queue in ("q", "q.dead", "other.q"):
-        declare(vhost_url, queue, queue_arguments("quorum"))
+    declare_all(vhost_url)
     rounds = 6
-    with working(vhost_url, handle, max_attempts=1, concurrency=4) as worker:
+    with working(vhost_url, publishes, max_attempts=1, concurrency=4) as worker:
         put_raw(vhost_url, BAD[0])
         until(lambda: worker["acked"] == 1, "the queue is known to the channel")
         with without_leader(broker, vhost_url, "other.q"):
