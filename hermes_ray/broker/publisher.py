@@ -21,6 +21,7 @@ from hermes_ray.broker.refusals import may_break
 from hermes_ray.broker.returns import Returns
 from hermes_ray.broker.silent_queues import SilentQueues
 from hermes_ray.broker.size_limits import SizeLimits
+from hermes_ray.broker.upload import Upload
 from hermes_ray.broker.wire import DIRECT, Wire
 from hermes_ray.logs import Log
 
@@ -60,7 +61,7 @@ class Publisher:
         self._returned = Returns()
         self._queues = FirstUseQueues()
         self.silent = SilentQueues[Entry]()
-        self._watch = AnswerWatch(self.silent)
+        self._watch, self._upload = AnswerWatch(self.silent), Upload()
         self._opened_s = 0.0
         self._is_to_end = False  # whether nothing more is sent on this connection
         self._is_looking = False  # whether somebody looks when the turn has taken its time
@@ -140,6 +141,7 @@ class Publisher:
             return
         self._loop.call_later(_SILENCE_S, lambda: self._look_for_answers(channel))
         now_s = time.monotonic()
+        self._watch.is_answering |= self._upload.look(channel)
         if self._blocked_by is None and self._watch.is_in_the_way(self._sent.values(), now_s):
             self._renew(channel, "nothing is answered that was published")
         elif tries := self._watch.tries(self._sent.values(), now_s):

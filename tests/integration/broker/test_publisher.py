@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from hermes_ray import Message
+from hermes_ray.broker import publisher
 from hermes_ray.broker.outgoing import PUBLISHED_MS, encode_headers, fresh, retry
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.topology import wait_arguments
 from tests.support.deliveries import delivery
-from tests.support.ledger import Ledger, Sender, channel_to, publish, ready_count, sending, take, until
+from tests.support.ledger import Ledger, Sender, channel_to, declare, publish, ready_count, sending, take, until
 from tests.support.rabbitmqctl import ctl
+from tests.support.slow_line import slow_line
 from tests.support.workers import Gate, working
 
 
@@ -55,6 +57,19 @@ def test_a_publish_to_a_missing_queue_is_returned_and_its_neighbours_are_confirm
     returned = [m.properties.get("message_id") for m in messages if m.queue == "missing"]
     assert sorted(sender.ids(Answer.RETURNED)) == sorted(returned)
     assert len(sender.ids(Answer.CONFIRMED)) == 20
+
+
+def test_a_large_body_on_a_slow_line_is_waited_for_while_it_goes_out(
+    vhost_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "_SILENCE_S", 0.5)
+    for queue in ("q", "other"):
+        declare(vhost_url, queue, {})
+    with slow_line(vhost_url, bytes_per_s=3e6) as (url, connections), sending(url) as sender:
+        sender.send([fresh("q", b"x" * 12_000_000), fresh("other", b"next")])
+        until(lambda: len(sender.ids(Answer.CONFIRMED)) == 2, "both are confirmed")
+        assert len(connections) == 1
+    assert ready_count(vhost_url) == 1
 
 
 def test_a_full_queue_that_rejects_publishes_answers_with_a_nack(sender: Sender, vhost_url: str) -> None:
