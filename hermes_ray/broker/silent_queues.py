@@ -37,8 +37,8 @@ class SilentQueues(Generic[T]):
         self._say()
 
     def next_round(self, is_wanted: Callable[[T], bool]) -> None:
-        """Something was given up on again: keep what is wanted still, and have one more try each."""
-        self._tried.clear()
+        """Something was given up on again: keep what is wanted; where no channel stood there is one more try each."""
+        self._tried &= self._stood
         for queue, waiting in self._waiting.items():
             self._waiting[queue] = deque(filter(is_wanted, waiting))
 

@@ -26,6 +26,14 @@ def test_to_a_silent_queue_goes_one_a_round_until_it_is_heard_of() -> None:
     assert not queues.keep_back("q", 6)
 
 
+def test_a_queue_at_which_a_channel_stood_has_no_more_tries_than_its_own() -> None:
+    queues = SilentQueues[int]()
+    queues.stands_at("q")
+    queues.next_round(lambda _: True)
+    assert queues.keep_back("q", 1)
+    assert queues.try_again(set(), lambda _: True) == [1]
+
+
 def test_on_a_new_channel_nobody_waits_for_answers() -> None:
     queues = SilentQueues[int]()
     queues.mark("q")
