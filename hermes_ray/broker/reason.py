@@ -45,6 +45,9 @@ def sentence(failures: Sequence[Failure], wait_s: float = 0) -> str:
         if failure.is_final:
             return f"the broker at {failure.address} {failure.text}"
     waited = f" within {wait_s:g} s" if wait_s else ""
+    for failure in failures:
+        if _LIMIT.fullmatch(failure.text):
+            return f"the broker at {failure.address} took no more connections{waited}, its {failure.text}: raise it"
     places = ", ".join(f"{failure.address} ({failure.text})" for failure in failures)
     return f"no broker answered{waited} at {places}: start it or correct broker.url"
 

@@ -212,3 +212,12 @@ def test_what_time_does_not_heal_is_told_before_what_it_may() -> None:
 
 def test_a_broker_is_named_without_password_and_parameters() -> None:
     assert address("amqps://me:p?w@h/v?certfile=/c&password=x") == "amqps://me:***@h/v"
+
+
+def test_a_broker_that_takes_no_more_connections_has_answered() -> None:
+    away = Failure(address="a", text="Connection refused")
+    full = Failure(address="b", text="connection limit (5) is reached")
+    assert (
+        sentence([away, full])
+        == "the broker at b took no more connections, its connection limit (5) is reached: raise it"
+    )
