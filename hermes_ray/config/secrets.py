@@ -184,8 +184,8 @@ _BEARER = re.compile(
 )
 # Of a long run of letters, such as base64, each beginning is no key of its own: that took seconds for 9 kB.
 _KEY_IN_TEXT = re.compile(
-    r"(?<!\w)[\"']?(?P<key>(?<!\w)(?:[A-Za-z_]|%[0-9A-Fa-f]{2})(?:[\w-]|%[0-9A-Fa-f]{2}){0,79})"
-    r"\\?[\"']*\s{0,9}(?:=>|[:=])\s*"
+    r"(?<!\w)(?:(?P<item>[\"'])-{0,2})?(?P<key>(?<!\w)(?:[A-Za-z_]|%[0-9A-Fa-f]{2})(?:[\w-]|%[0-9A-Fa-f]{2}){0,79})"
+    r"(?:(?P<within>=(?!=\s))|\\?[\"']*\s{0,9}(?:=>|:|=(?!=\s))\s*)"
 )
 # ``(using password: YES)``, ``password=None, host='h'``; what goes on otherwise may be a passphrase.
 _NO_SECRET = re.compile(r"(?:YES|NO|None|null|[Tt]rue|[Ff]alse)(?:[)\]}]|, [\"']?\w{1,80}[\"']?[:=]|\s*\Z)")
@@ -203,15 +203,34 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
     unclosed: dict[str, int] = {}
     for match in _KEY_IN_TEXT.finditer(text) if "=" in text or ":" in text else ():
         key, start = unquote(match["key"]), match.end()
-        if match.start() < done or _NO_SECRET.match(text, start):
+        if match.start() < done or _NO_SECRET.match(text, start) or _is_user(text, match):
             continue
         if key.lower() in _OPAQUE:
             after = _NEXT_PARAMETER.search(text, start)
             done = after.start() if after else len(text)
             yield start, done
         elif _names_secret(key) or (_names_secrets(key) and _OF_MANY.match(text, start)):
-            done = _value_end(text, start, unclosed)
+            done = _item_end(text, match) or _value_end(text, start, unclosed)
             yield start, done
+
+
+_TO_USER, _TO_HOST = re.compile(r"://[\w-]{0,80}\Z"), re.compile(r"[^\s/?#@]{1,256}@")
+
+
+def _is_user(text: str, key: re.Match[str]) -> bool:
+    """Whether ``key`` ends a user's name in a URL, whose password is found as that: ``x-access-token:PW@h``."""
+    return bool(
+        _TO_HOST.match(text, key.end()) and _TO_USER.search(text[max(0, key.start("key") - 83) : key.start("key")])
+    )
+
+
+_END_OF_ITEM = {quote: re.compile(rf"[^\\{quote}\n]{{0,4096}}(?={quote}[,\])}}])") for quote in "\"'"}
+
+
+def _item_end(text: str, key: re.Match[str]) -> int | None:
+    """Where the item of a list ends that ``key`` begins, ``['--password=PW', '-v']``, if it does."""
+    item = _END_OF_ITEM[key["item"]].match(text, key.end()) if key["item"] and key["within"] else None
+    return item.end() if item else None
 
 
 _OPENED = re.compile(r"""\\?(["'])""")
@@ -231,7 +250,8 @@ def _value_end(text: str, start: int, unclosed: dict[str, int]) -> int:
             return closed.end()
         unclosed[opened[1]] = end
     after = _NEXT_KEY.search(text, start)
-    return after.start() if after else len(text)
+    end = after.start() if after else len(text)
+    return start + len(text[start:end].rstrip())
 
 
 def plain(value: Any) -> Any:

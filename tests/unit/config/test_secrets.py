@@ -76,6 +76,11 @@ def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch:
         ("amqp://h1:5672, amqp://h2:5672", "amqp://h1:5672, amqp://h2:5672"),
         ("tried amqp://a:b@h1 and amqp://c:d@h2", "tried amqp://a:***@h1 and amqp://c:***@h2"),
         ("postgresql://h/db?user=me&password=pw", "postgresql://h/db?user=me&password=***"),
+        ("https://x-access-token:pw@git/a failed: 128", "https://x-access-token:***@git/a failed: 128"),
+        ("['mysql', '--password=pw', '-v'] ended with 1", "['mysql', '--password=***', '-v'] ended with 1"),
+        ("password=pw\n", "password=***\n"),
+        ("token == expected", "token == expected"),
+        ("token==s3cr3t", "token=***"),
     ],
 )
 def test_mask_url_hides_the_password_only(url: str, masked: str) -> None:
