@@ -37,8 +37,6 @@ from hermes_ray.worker.prefetch import slots_per_worker
 
 __all__ = ["Finding", "check", "room"]
 
-CLOSE_TIMEOUT_S = 10.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -133,7 +131,7 @@ def _default_slots_here(config: Config, topic: str) -> int:
     chosen = config.topics[topic]
     with contextlib.redirect_stdout(sys.stderr):  # what a handler's module prints would break the output of --json
         handler = load_here(chosen.handler, chosen.options)
-        run_close(handler, asyncio.run, CLOSE_TIMEOUT_S)
+        run_close(handler, asyncio.run)
     return handler.default_concurrency
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from hermes_ray import __version__
 from hermes_ray.cli.completion import SHELLS, Words
 from hermes_ray.cli.group import Commands, Section
 from hermes_ray.cli.load import LOAD_WORDS
+from hermes_ray.logs import flush
 
 __all__ = ["main", "run"]
 
@@ -269,7 +271,21 @@ def completion(shell: str) -> int:
 def main() -> None:
     """The console script."""
     _hold_standard_error()
-    cli(prog_name="hermes")
+    try:
+        cli(prog_name="hermes")
+    except SystemExit as end:
+        if "hermes_ray.cli.try_handler" in sys.modules:
+            _leave(end.code)
+        raise
+
+
+def _leave(code: object) -> None:
+    """At once, as workers do: Python would wait for threads that a handler has left at work, for ever if they hang."""
+    flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # AttributeError: closed from the beginning
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def _hold_standard_error() -> None:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -28,7 +28,7 @@ from hermes_ray.config.settings import Config
 from hermes_ray.errors import OperationFailed, UserMistake
 from hermes_ray.logs import flush
 from hermes_ray.outcome import DeadLetter, Done, Outcome, Publish, Retry
-from hermes_ray.worker.handlers import Handler
+from hermes_ray.worker.handlers import Handler, trouble_at_close
 from hermes_ray.worker.loop_slots import LoopSlots
 from hermes_ray.worker.standstill import Standstill
 from hermes_ray.worker.thread_slots import ThreadSlots
@@ -75,25 +75,25 @@ def attempt(words: Sequence[str], body: str, headers: str | None, as_json: bool)
     chosen = config.topics[topic]
     delivery = _delivery(config.queue_of(topic), _body(body), _headers(headers))
     import_from_here()
-    apart = _stdout_to_stderr if as_json else contextlib.nullcontext
-    with apart():
+    apart = _stdout_to_stderr if as_json and sys.stdout is not None else contextlib.nullcontext
+    with apart() as answers:
         handler = load_here(chosen.handler, chosen.options)
         tried = _tried(handler)
         slots = _slots(tried, config, topic)
         outcome = _outcome(slots, tried, delivery, chosen.worker.timeout_s)
         _tell_what_is_left()
-    done = _Attempt(
-        took_s=slots.figures().runs.finished_s,
-        failure=outcome if isinstance(outcome, Retry | DeadLetter) else None,
-        publishes=outcome.publishes if isinstance(outcome, Done) else (),
-        is_last=attempt_of(Properties(delivery.raw)) >= chosen.retry.max_attempts,
-    )
-    if as_json:
-        click.echo(json.dumps(_json_tree(done), default=str))
-    else:
-        _print(done)
-    with apart():
-        _close(slots, handler)
+        done = _Attempt(
+            took_s=slots.figures().runs.finished_s,
+            failure=outcome if isinstance(outcome, Retry | DeadLetter) else None,
+            publishes=outcome.publishes if isinstance(outcome, Done) else (),
+            is_last=attempt_of(Properties(delivery.raw)) >= chosen.retry.max_attempts,
+        )
+        if as_json:
+            click.echo(json.dumps(_json_tree(done), default=str), file=answers)
+        else:
+            _print(done)
+        if (trouble := trouble_at_close(tried, slots.run)) is not None:
+            raise OperationFailed(_printable(trouble))
     return 0 if done.failure is None else 1
 
 
@@ -108,18 +108,12 @@ def _delivery(queue: str, body: bytes, headers: Mapping[str, Any]) -> Delivery:
 
 
 @contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Whatever writes to stdout, a program that a handler runs too, writes to stderr."""
-    stdout, saved = sys.stdout, os.dup(1)
-    stdout.flush()
-    os.dup2(2, 1)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        stdout.flush()  # of who has kept it
-        os.dup2(saved, 1)
-        os.close(saved)
+def _stdout_to_stderr() -> Iterator[IO[str]]:
+    """What leads to stdout. Whatever else writes there, a program of a handler's too, writes to stderr for good."""
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w") as answers, contextlib.redirect_stdout(sys.stderr):
+        os.dup2(2, 1)
+        yield answers
 
 
 def _tried(handler: Handler) -> _Tried:
@@ -167,21 +161,6 @@ def _tell_what_is_left() -> None:
     """What a task of the handler's raised is logged once nobody can ask for it any more: now, before all ends."""
     gc.collect()
     flush()
-
-
-def _close(slots: LoopSlots | ThreadSlots, handler: Handler) -> None:
-    error: BaseException | None = None
-    try:
-        result = handler.close()
-        if inspect.isawaitable(result):
-            slots.run(result)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as raised:
-        error = raised
-    if error is not None:
-        said = _printable(handler.sentence_of(error))
-        raise OperationFailed(f"the close of {handler.name} raised {said}") from None
 
 
 def _print(done: _Attempt) -> None:

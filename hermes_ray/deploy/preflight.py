@@ -92,5 +92,5 @@ def _loaded_once(
         raise OperationFailed(said) from error
     if urls:
         connect(urls, name=name).close()
-    run_close(loaded, asyncio.run, 10.0)
+    run_close(loaded, asyncio.run)
     return loaded.default_concurrency

@@ -20,12 +20,13 @@ from hermes_ray.errors import OperationFailed
 from hermes_ray.logs import Log
 
 __all__ = ["ASYNC_CONCURRENCY", "SYNC_CONCURRENCY", "Handler"]
-__all__ += ["import_from", "load_handler", "run_close"]
+__all__ += ["import_from", "load_handler", "run_close", "trouble_at_close"]
 
 log = Log(__name__)
 
 ASYNC_CONCURRENCY = 32
 SYNC_CONCURRENCY = 4
+CLOSE_HANDLER_S = 10.0
 _LONGEST_SECRET = 4_096  # characters; of one that no option is or has
 _MOST_WRAPPERS = 100
 _MOST_FRAMES = -100  # the last ones
@@ -202,11 +203,19 @@ def _nothing() -> None:
     return None
 
 
-def run_close(handler: Handler, run: Callable[[Any], None], timeout_s: float) -> None:
-    """Call the handler's ``close`` within ``timeout_s``; ``run`` executes what an async ``close`` returned.
+def run_close(handler: Handler, run: Callable[[Any], None], timeout_s: float = CLOSE_HANDLER_S) -> None:
+    """Call the handler's ``close`` and log what is wrong with it: see ``trouble_at_close``."""
+    if (trouble := trouble_at_close(handler, run, timeout_s)) is not None:
+        log.warning("%s", trouble)
 
-    What it raises is logged in a line: a traceback would show the secrets among the options.
+
+def trouble_at_close(handler: Handler, run: Callable[[Any], None], timeout_s: float = CLOSE_HANDLER_S) -> str | None:
+    """Call the handler's ``close``; what is wrong if it raises, or has not ended within ``timeout_s``.
+
+    ``run`` executes what an async ``close`` returned. What is raised is told without a traceback, which would show the
+    secrets among the options.
     """
+    troubles = [f"the close of {handler.name} has not ended within {timeout_s:g} s"]
 
     def close() -> None:
         try:
@@ -214,8 +223,11 @@ def run_close(handler: Handler, run: Callable[[Any], None], timeout_s: float) ->
             if inspect.isawaitable(result):
                 run(result)
         except BaseException as error:
-            log.warning("the close of %s raised %s", handler.name, handler.sentence_of(error))
+            troubles.append(f"the close of {handler.name} raised {handler.sentence_of(error)}")
+        else:
+            troubles.clear()
 
     thread = threading.Thread(target=close, name="close handler", daemon=True)
     thread.start()
     thread.join(timeout_s)
+    return troubles[-1] if troubles else None

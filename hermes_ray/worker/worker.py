@@ -38,7 +38,6 @@ __all__ = ["Worker"]
 
 log = Log(__name__)
 
-CLOSE_HANDLER_S = 10.0
 PREFETCH_CHANGE_RATIO = 1.5
 PREFETCH_LOOK_EVERY_S = 1.0
 PREFETCH_LOWER_AFTER_S, PREFETCH_RAISE_AFTER_S = 2.0, 15.0  # a consumer is replaced for it
@@ -161,7 +160,7 @@ class Worker:
     def _close(self, deadline_s: float) -> None:
         self._consumer.close(max(0.1, deadline_s - time.monotonic()))
         self._killed_count = self._slots.figures().running_count
-        run_close(self._handler, self._slots.run, CLOSE_HANDLER_S)
+        run_close(self._handler, self._slots.run)
 
     @contextmanager
     def _skipped_if_it_fails(self, what: str) -> Iterator[None]:

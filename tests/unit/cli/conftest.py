@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -173,6 +178,30 @@ class Program:
     def close(self):
         self.run()
 
+class Talking:
+    def __call__(self, message):
+        threading.Thread(target=self.talk, daemon=True).start()
+
+    def talk(self):
+        while True:
+            os.write(1, b"still here\\n")
+
+    def close(self):
+        raise RuntimeError("no way out")
+
+class Thorough:
+    def __init__(self):
+        self.over = threading.Event()
+
+    def __call__(self, message):
+        self.over.wait()
+
+    def close(self):
+        self.over.wait()
+
+async def waits_in_a_thread(message):
+    await asyncio.to_thread(threading.Event().wait)
+
 class Flagged:
     close = False
 
@@ -187,15 +216,53 @@ class BadEnd(Store):
 
 
 @pytest.fixture
-def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """``hermes try orders`` with a handler of the file above, and further arguments."""
+def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The module with the handlers above, in the working directory."""
     module = f"tried_{tmp_path.name}"
     (tmp_path / f"{module}.py").write_text(HANDLERS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    return module
+
+
+@pytest.fixture
+def attempt(handlers: str) -> Callable[..., Result]:
+    """``hermes try orders`` with a handler of the file above, and further arguments."""
 
     def run(handler: str, *arguments: str) -> Result:
-        topics = [f"topics.orders.handler={module}:{handler}", f"topics.labels.handler={module}:count"]
-        return CliRunner().invoke(cli, ["try", "orders", *topics, *arguments])
+        return CliRunner().invoke(cli, _words(handlers, handler, arguments))
 
     return run
+
+
+@pytest.fixture
+def answer_of(attempt: Callable[..., Result], capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """What ``hermes try orders --json`` prints, read."""
+
+    def run(handler: str, *arguments: str) -> Any:
+        stdout = os.dup(1)
+        try:
+            attempt(handler, "--json", *arguments)
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+        return json.loads(capfd.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def attempt_apart(handlers: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As ``attempt``, in a process of its own."""
+
+    def run(handler: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        hermes = str(Path(sys.executable).with_name("hermes"))
+        words = [hermes, *_words(handlers, handler, arguments)]
+        return subprocess.run(words, capture_output=True, check=False, text=True, timeout=120)
+
+    return run
+
+
+def _words(module: str, handler: str, arguments: tuple[str, ...]) -> list[str]:
+    topics = [f"topics.orders.handler={module}:{handler}", f"topics.labels.handler={module}:count"]
+    return ["try", "orders", *topics, *arguments]

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
+from hermes_ray.cli import try_handler
+from hermes_ray.worker.handlers import trouble_at_close
 
-def test_an_error_with_half_a_surrogate_pair_is_told_like_any_other(attempt: Callable[..., Result]) -> None:
+Apart = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_an_error_with_half_a_surrogate_pair_is_told_like_any_other(
+    attempt: Callable[..., Result], answer_of: Callable[..., Any]
+) -> None:
     done = attempt("surrogate", "--body", "x")
     assert (done.exit_code, done.stdout) == (
         1,
         "raised ValueError: half a pair: \\ud83d, which would be retried\n",
     )
     assert done.stderr.endswith("ValueError: half a pair: \\ud83d\n")
-    assert json.loads(attempt("surrogate", "--json", "--body", "x").stdout)["error"] == (
-        "ValueError: half a pair: \\ud83d"
-    )
+    assert answer_of("surrogate", "--body", "x")["error"] == "ValueError: half a pair: \\ud83d"
 
 
 def test_a_close_that_raises_is_told_after_the_outcome(attempt: Callable[..., Result], tmp_path: Path) -> None:
@@ -109,7 +116,12 @@ NOWHERE = "raised ValueError: the topic to publish to is None: it must be text, 
     ],
 )
 def test_what_it_raised_and_what_became_of_the_message_are_said_with_the_traceback_of_the_handler(
-    attempt: Callable[..., Result], handler: str, words: list[str], sentence: str, outcome: str
+    attempt: Callable[..., Result],
+    answer_of: Callable[..., Any],
+    handler: str,
+    words: list[str],
+    sentence: str,
+    outcome: str,
 ) -> None:
     done = attempt(handler, "--body", '{"n": -1}', *words)
     assert done.exit_code == 1
@@ -117,7 +129,7 @@ def test_what_it_raised_and_what_became_of_the_message_are_said_with_the_traceba
     first, frame, *_ = done.stderr.splitlines()
     assert first == "Traceback (most recent call last):"
     assert f"in {handler}" in frame, "the first frame is the handler's"
-    answer = json.loads(attempt(handler, "--json", "--body", '{"n": -1}', *words).stdout)
+    answer = answer_of(handler, "--body", '{"n": -1}', *words)
     assert (answer["outcome"], answer["publishes"]) == (outcome, [])
 
 
@@ -132,18 +144,32 @@ def test_a_handler_that_takes_longer_than_its_limit_is_given_up_on_as_in_a_worke
     assert where in done.stderr
 
 
+@pytest.mark.parametrize("handler", ["Thorough", "waits_in_a_thread"])
+def test_what_a_handler_leaves_hanging_does_not_keep_the_command(attempt_apart: Apart, handler: str) -> None:
+    done = attempt_apart(handler, "--body", "x", "topics.orders.worker.timeout_s=0.1")
+    assert "timeout: the handler ran for longer than" in done.stdout, done.stderr
+    assert done.returncode == 1
+
+
+def test_a_close_that_does_not_end_is_told(attempt: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(try_handler, "trouble_at_close", partial(trouble_at_close, timeout_s=0.1))
+    done = attempt("Thorough", "--body", "x", "topics.orders.worker.timeout_s=0.1")
+    assert done.stderr.endswith(":Thorough has not ended within 0.1 s\n")
+
+
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_secrets_of_options_are_not_in_what_the_handler_raised(
-    attempt: Callable[..., Result], more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    attempt_apart: Apart, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DSN", "db://app:canary1@h")
     monkeypatch.setenv("PW", "canary2")
     options = "topics.orders.options={dsn: '${oc.env:DSN}', password: '${oc.env:PW}'}"
-    done = attempt("Telling", options, "--body", "x", *more)
-    assert "cannot reach *** with ***" in done.output
-    assert "cannot leave *** with ***" in done.output
-    assert "canary" not in done.output
-    assert done.exit_code == 1
+    done = attempt_apart("Telling", options, "--body", "x", *more)
+    said = done.stdout + done.stderr
+    assert "cannot reach *** with ***" in said
+    assert "cannot leave *** with ***" in said
+    assert "canary" not in said
+    assert done.returncode == 1
 
 
 def test_an_error_that_no_traceback_can_be_made_of_is_told_in_a_sentence(attempt: Callable[..., Result]) -> None:

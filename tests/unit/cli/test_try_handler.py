@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from hermes_ray.cli.main import cli
+
+Apart = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_what_the_handler_would_publish_is_shown(attempt: Callable[..., Result]) -> None:
@@ -22,8 +26,8 @@ def test_what_the_handler_would_publish_is_shown(attempt: Callable[..., Result])
     assert published == ['would publish to labels: {"item": 1}', 'would publish to labels: {"item": 2}']
 
 
-def test_json_is_alone_on_stdout_and_has_headers_too(attempt: Callable[..., Result]) -> None:
-    done = attempt("ship", "--json", "--body", '{"items": [1]}', "--headers", '{"tenant": "a"}')
+def test_json_is_alone_on_stdout_and_has_headers_too(attempt_apart: Apart) -> None:
+    done = attempt_apart("ship", "--json", "--body", '{"items": [1]}', "--headers", '{"tenant": "a"}')
     answer = json.loads(done.stdout)
     assert answer.pop("took_s") < 5
     assert answer == {
@@ -35,22 +39,28 @@ def test_json_is_alone_on_stdout_and_has_headers_too(attempt: Callable[..., Resu
     assert "handling" in done.stderr
 
 
-def test_json_is_alone_on_stdout_whoever_else_writes_there(
-    attempt: Callable[..., Result], capfd: pytest.CaptureFixture[str]
-) -> None:
-    done = attempt("Program", "--json", "--body", "x")
-    assert json.loads(done.stdout)["outcome"] == "handled", done.output
-    out, err = capfd.readouterr()
-    assert (out, err.count("from a program\n"), err.count("from the descriptor\n")) == ("", 3, 1)
+def test_json_is_alone_on_stdout_whoever_else_writes_there(attempt_apart: Apart) -> None:
+    done = attempt_apart("Program", "--json", "--body", "x")
+    assert json.loads(done.stdout)["outcome"] == "handled", done.stderr
+    assert (done.stderr.count("from a program\n"), done.stderr.count("from the descriptor\n")) == (3, 1)
+
+
+def test_json_is_alone_on_stdout_also_when_a_thread_goes_on_writing_there(attempt_apart: Apart) -> None:
+    done = attempt_apart("Talking", "--json", "--body", "x")
+    assert json.loads(done.stdout)["outcome"] == "handled"
+    assert (done.returncode, "still here\n" in done.stderr, "raised RuntimeError: no way out" in done.stderr) == (
+        1,
+        True,
+        True,
+    )
 
 
 def test_a_close_that_cannot_be_called_is_none(attempt: Callable[..., Result]) -> None:
     assert attempt("Flagged", "--body", "x").exit_code == 0
 
 
-def test_headers_json_does_not_know_are_shown_as_text(attempt: Callable[..., Result]) -> None:
-    done = attempt("table", "--json", "--body", "x")
-    (published,) = json.loads(done.stdout)["publishes"]
+def test_headers_json_does_not_know_are_shown_as_text(answer_of: Callable[..., Any]) -> None:
+    (published,) = answer_of("table", "--body", "x")["publishes"]
     assert published["headers"] == {"at": "2024-05-01 12:30:00", "raw": "a\\xff", "deep": [{"k": "v", "n": 7}]}
 
 
