@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +14,6 @@ from hermes_ray.broker.private.local import LocalBroker
 from tests.support.ledger import Ledger, channel_to, publish, queue_exists, ready_count, until
 from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Gate, Working, working
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger")
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from pika.adapters.blocking_connection import BlockingConnection
 
 from hermes_ray import Message
-from hermes_ray.broker.connection import connect
 from hermes_ray.broker.declares import Ask
 from hermes_ray.broker.depth import DepthProber
 from hermes_ray.broker.private.local import LocalBroker
@@ -57,13 +56,6 @@ def passes(prober: DepthProber, topic: str, count: int) -> None:
         return len(seen) > count
 
     until(look)
-
-
-@pytest.fixture
-def connection(vhost_url: str) -> Iterator[BlockingConnection]:
-    connection = connect([vhost_url], name="test/depth")
-    yield connection
-    connection.close()
 
 
 def test_all_topics_are_probed_with_their_own_counts(vhost_url: str, connection: BlockingConnection) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -30,13 +30,6 @@ def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
     while not condition():
         assert time.monotonic() < deadline_s, "not within the deadline"
         time.sleep(0.02)
-
-
-@pytest.fixture
-def connection(vhost_url: str) -> Iterator[BlockingConnection]:
-    connection = connect([vhost_url], name="test/depth")
-    yield connection
-    connection.close()
 
 
 def test_a_missing_queue_blinds_no_other_and_is_seen_as_soon_as_it_exists(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from pika import BasicProperties
@@ -19,11 +18,6 @@ from hermes_ray.broker.topology import queue_arguments, wait_arguments
 from tests.support.ledger import Ledger, channel_to, declare, publish, put, queue_exists, ready_count, take, until
 from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Working, working
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger")
 
 
 def fail(_message: Message) -> None:

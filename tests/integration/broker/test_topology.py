@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,14 +18,6 @@ from hermes_ray.broker.topology import dead_queue, ensure, queue_arguments, wait
 from hermes_ray.errors import OperationFailed, UserMistake
 from tests.support.probing import missed_queues
 from tests.support.rabbitmqctl import ctl
-
-
-@pytest.fixture
-def connection(vhost_url: str) -> Iterator[BlockingConnection]:
-    connection = connect([vhost_url], name="test/topology")
-    yield connection
-    if connection.is_open:
-        connection.close()
 
 
 def declared(broker: LocalBroker, vhost: str) -> dict[str, dict[str, Any]]:
@@ -212,7 +203,7 @@ def test_a_message_in_a_wait_queue_comes_back_unchanged_after_its_delay(
 
 def test_the_broker_shows_connections_by_their_name(broker: LocalBroker, connection: BlockingConnection) -> None:
     assert connection.is_open
-    assert '{"connection_name","test/topology"}' in ctl(broker, "list_connections", "client_properties")
+    assert '{"connection_name","tests/broker"}' in ctl(broker, "list_connections", "client_properties")
 
 
 def test_a_refused_login_is_told_at_once_and_without_the_password(vhost_url: str) -> None:
