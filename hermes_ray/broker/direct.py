@@ -21,6 +21,7 @@ from hermes_ray.broker.reason import NO_AMQP
 __all__ = ["DirectConnection", "can_cut", "send_acks", "send_publish"]
 
 _READ_BYTES = 1 << 17  # at most from the socket at once; pika's 4 kB are eleven small messages
+_WRITE_BYTES = 1 << 17  # at most in one piece, of which pika copies the rest each time that a part has been sent
 
 
 class DirectConnection(SelectConnection):  # type: ignore[misc]
@@ -48,7 +49,9 @@ class DirectConnection(SelectConnection):  # type: ignore[misc]
     def _write(self, channel: Channel) -> None:
         frames, self._outbox = b"".join(self._outbox), []
         if channel.is_open:
-            self._output_marshaled_frames([frames])
+            self._output_marshaled_frames(
+                [frames[at : at + _WRITE_BYTES] for at in range(0, len(frames), _WRITE_BYTES)]
+            )
 
     def _on_data_available(self, data_in: bytes) -> None:
         self.bytes_received += len(data_in)

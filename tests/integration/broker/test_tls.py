@@ -17,17 +17,21 @@ import pytest
 from click.testing import CliRunner
 
 from hermes_ray import Message
+from hermes_ray.broker import publisher
 from hermes_ray.broker.connection import connect
 from hermes_ray.broker.link import IoThread, Link
+from hermes_ray.broker.outgoing import fresh
 from hermes_ray.broker.private.local import LocalBroker
+from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.wire import DIRECT, PIKA, Wire
 from hermes_ray.cli.main import cli
 from hermes_ray.config.loading import load
 from hermes_ray.errors import HermesError, UserMistake
 from tests.support.certificates import Authority, showing
-from tests.support.ledger import Ledger, channel_to, publish, until
+from tests.support.ledger import Ledger, channel_to, declare, publish, sending, until
 from tests.support.live import Cluster, Project, wait_until
 from tests.support.rabbitmqctl import ctl
+from tests.support.slow_line import slow_line
 from tests.support.workers import working
 
 PASSWORD = "se&sam =?"
@@ -128,6 +132,18 @@ def test_a_worker_and_a_publisher_work_through_tls_set_in_the_configuration(
         until(lambda: worker["acked"] == 520, "every message is handled and acked")
         assert ledger.handled().keys() >= set(ids)
         assert worker["lost_reason"] is None
+
+
+def test_a_large_body_on_a_slow_line_is_waited_for_while_it_goes_out_through_tls(
+    secure: LocalBroker, url: str, ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "_SILENCE_S", 0.5)
+    for queue in ("large", "small"):
+        declare(secure.url(), queue, {})
+    with slow_line(f"{url}?{ours}", bytes_per_s=3e6) as (slow, connections), sending(slow) as sender:
+        sender.send([fresh("large", b"x" * 12_000_000), fresh("small", b"next")])
+        until(lambda: len(sender.ids(Answer.CONFIRMED)) == 2, "both are confirmed", 60)
+        assert len(connections) == 1
 
 
 def test_a_deployment_scales_and_works_through_tls_and_none_starts_without_its_files(
