@@ -5,9 +5,13 @@ pika 1.4.4 has no thread-safe connection: everything here but ``IoThread.call`` 
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from weakref import WeakSet
 
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
@@ -151,8 +155,12 @@ class Link:
         try:
             # What a blocked connection was given the broker reads once it can: sent on another too, it would be twice.
             chosen = parameters(url, name=self._name, heartbeat_s=self._heartbeat_s, blocked_timeout_s=None)
+            socket.socket().close()  # at the limit of open files pika raises in the loop, which would end it
         except UserMistake as mistake:  # a file of TLS, which may be there at the next try
             self._lost(str(mistake))
+            return
+        except OSError as error:
+            self._lost(f"this process cannot open a connection: {error.strerror}")
             return
         self._connection = self._wire.connection_class(
             chosen,
@@ -163,6 +171,7 @@ class Link:
         )
 
     def _on_connection_open(self, connection: SelectConnection) -> None:
+        _OPENED.add(connection)
         if not self._wanted:
             connection.close()
             return
@@ -208,6 +217,21 @@ class Link:
             self._attempts += 1
             self.reconnect_count += 1
             self._loop.call_later(pause_s, self._connect)
+
+
+_OPENED: WeakSet[SelectConnection] = WeakSet()
+
+
+def _close_in_child() -> None:
+    """A child that a handler forks has copies of the sockets: the broker would wait for what its parent held, dead."""
+    for connection in _OPENED:
+        with suppress(
+            OSError, AttributeError
+        ):  # AttributeError: it has no socket, or in a pika that has changed inside
+            os.close(connection._transport._sock.detach())
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def outlast(loop: IOLoop, channel: Channel | None, then: Callable[[], None], rounds: int = CLOSING_ROUNDS) -> None:
