@@ -6,12 +6,15 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 
 __all__ = ["on_sigterm"]
 
 
-def on_sigterm(drain: Callable[[], None]) -> None:
+def on_sigterm(drain: Callable[[], None]) -> Callable[[], object]:
     """Call ``drain`` in a thread on the first SIGTERM to this process; for the main thread.
+
+    Returns what sees to that once more: an event loop with signal handlers that has run in this thread leaves none.
 
     Python runs signal handlers in the main thread between bytecodes, and Ray's sits in C++ between calls: the byte that
     the C handler writes to the wake-up descriptor arrives at once.
@@ -25,9 +28,11 @@ def on_sigterm(drain: Callable[[], None]) -> None:
         drain()
 
     signal.signal(signal.SIGTERM, _leave_to_thread)
-    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    see_to_it = partial(signal.set_wakeup_fd, writable, warn_on_full_buffer=False)
+    see_to_it()
     _let_children_end([readable, writable])
     threading.Thread(target=wait, name="SIGTERM", daemon=True).start()
+    return see_to_it
 
 
 def _leave_to_thread(_number: int, _frame: object) -> None:

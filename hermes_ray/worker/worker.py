@@ -57,10 +57,12 @@ class Worker:
         self._draining = threading.Event()
         self._drain_within_s = spec.drain_timeout_s
         self._drained = False
-        if threading.current_thread() is threading.main_thread():
-            on_sigterm(self._drain_on_signal)
+        is_main = threading.current_thread() is threading.main_thread()
+        see_to_sigterm = on_sigterm(self._drain_on_signal) if is_main else None
         import_from(spec.import_paths)
         self._handler = load_handler(spec.handler, spec.options)
+        if see_to_sigterm is not None:
+            see_to_sigterm()
         self._concurrency = slots_per_worker(spec.concurrency, spec.prefetch, self._handler.default_concurrency)
         self._standstill = Standstill()
         slots = LoopSlots if self._handler.is_async else ThreadSlots
