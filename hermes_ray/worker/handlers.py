@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from types import WrapperDescriptorType
 from typing import Any
@@ -168,7 +169,10 @@ def _shown(text: str, secrets: OptionSecrets, *, end: bool = False) -> str:
     told = secrets.hidden_in(part)
     most = _SHOWN_CHARACTERS
     if len(part) < len(text):
-        most = max(0, min(most, len(told) - margin))  # what lies across the cut is among the last ones, or half of it
+        # What lies across the cut is among the last ones, or half of it: as many as are told after what was hidden.
+        alike = zip(part, told, strict=False) if end else zip(reversed(part), reversed(told), strict=False)
+        plain_count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], alike))
+        most = min(most, len(told) - min(margin, plain_count))
     if len(told) <= most:
         return told
     return told[len(told) - most :] if end else told[:most]

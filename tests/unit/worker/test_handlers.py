@@ -221,6 +221,21 @@ def test_closing_a_function_or_a_class_without_close_does_nothing() -> None:
         run_close(load_handler(f"{HERE}:{name}", {}), pytest.fail, timeout_s=20)
 
 
+@pytest.mark.parametrize("words", ["401 for token=", "refused: Bearer ", "login failed, password="])
+def test_a_long_secret_at_the_beginning_leaves_the_words_before_it(words: str) -> None:
+    handler = load_handler(f"{HERE}:Built", {"password": "canary" * 9})
+    said = handler.sentence_of(ValueError(words + "k" * 20_000))
+    assert said == f"ValueError: {words}***"
+
+
+def test_half_a_secret_at_the_cut_is_not_told_behind_one_that_is_hidden() -> None:
+    handler = load_handler(f"{HERE}:Built", {"password": "canary" * 99})
+    text = f"token={'k' * 9_000}, host=h " + "x" * 2_900 + "canary" * 99
+    said = handler.shown(text + "y" * 20_000)
+    assert said.startswith("token=***")
+    assert "canary" not in said
+
+
 def test_a_close_that_hangs_is_left_behind() -> None:
     release = threading.Event()
     handler = load_handler(f"{HERE}:Built", {})
