@@ -15,6 +15,8 @@ _MOST_BYTES = 1 << 28  # of a body unpacked: 1 MB of zeros in gzip would be 1 GB
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 _NO_CHARSETS = ("punycode", "idna", "unicode-escape", "raw-unicode-escape")  # Python's own, one of them quadratic
 _PACKED = ("gzip", "x-gzip", "deflate")
+_AS_IT_IS = ("", "identity", "binary", "8bit", "7bit", "none", "plain")
+_BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"  # .NET writes one
 _GZIP_HEAD, _MOST_PARTS = b"\x1f\x8b\x08", 1_000  # of no bytes each they take long and unpack to nothing
 
 
@@ -30,17 +32,17 @@ def text_of(body: bytes, encoding: str | None, content_type: str | None) -> byte
     for word in reversed([word.strip().lower() for word in (encoding or "").split(",")]):
         if word in _PACKED:
             body = _unpacked(body, word)
-        elif word not in ("", "identity", "binary", "8bit"):
+        elif word not in _AS_IT_IS:
             name = name or _known(word)
-    return body if name is None else body.decode(_checked(name))
+    return body if name is None else body.decode(_checked(name)).removeprefix(_BYTE_ORDER_MARK)
 
 
 def _checked(name: str) -> str:
     """Raises ``LookupError`` for what is no charset of anybody's but Python's."""
-    found = codecs.lookup(name).name
-    if found in _NO_CHARSETS:
+    found = codecs.lookup(name)
+    if found.name in _NO_CHARSETS or not getattr(found, "_is_text_encoding", True):
         raise LookupError(f"unknown encoding: {name}")
-    return found
+    return found.name
 
 
 def _known(word: str) -> str:

@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from hermes_ray.body import text_of
 from hermes_ray.errors import PermanentError
@@ -242,6 +242,8 @@ class Message:
         passed_on = {k: v for k, v in (headers or {}).items() if not _is_left_out(k)}
         said = {name: _checked(name, value) for name, value in fields.items() if value is not None}
         table = b"" if self._check is None else self._check(topic, passed_on)
+        if isinstance(body, bytearray | memoryview):
+            body = bytes(body)
         raw = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
         reply_to = "" if topic is not None else self._text("reply_to")
         told = table or repr(sorted(passed_on.items(), key=repr)).encode("utf-8", "backslashreplace")
@@ -268,6 +270,9 @@ class Message:
         self._twins = self._twins or Counter()
         self._twins[first] += 1
         return str(first if self._twins[first] == 1 else uuid.uuid5(first, f"twin {self._twins[first]}"))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Message stays in its process, where it is settled: pass on message.body, .headers and .id")
 
     def __repr__(self) -> str:
         return f"Message(topic={self.topic!r}, id={self.id!r}, attempt={self.attempt}, {len(self.body)} bytes)"

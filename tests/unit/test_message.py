@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import gzip
 import json
+import pickle
 import re
 import uuid
 import zlib
@@ -32,9 +34,16 @@ def test_a_body_that_is_not_json_is_a_permanent_error(body: bytes) -> None:
 
 def test_bodies_are_sent_as_bytes_text_or_json() -> None:
     message = Message(b"")
-    for body in (b"\x00raw", "größe", {"a": [1, None]}, None, 7):
+    for body in (b"\x00raw", bytearray(b"a"), memoryview(b"bc")[1:], "größe", {"a": [1, None]}, None, 7):
         message.publish("t", body)
-    assert [p.body for p in message.publishes] == [b"\x00raw", "größe".encode(), b'{"a": [1, null]}', b"null", b"7"]
+    sent = [b"\x00raw", b"a", b"c", "größe".encode(), b'{"a": [1, null]}', b"null", b"7"]
+    assert [p.body for p in message.publishes] == sent
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_message_that_would_be_handed_to_another_process_says_what_to_pass_on(duplicate: Any) -> None:
+    with pytest.raises(TypeError, match=r"pass on message\.body"):
+        duplicate(Message(b"x"))
 
 
 @pytest.mark.parametrize("topic", [None, 7, b"t", ["t"], {}])
@@ -165,6 +174,9 @@ def packed(body: bytes) -> bytes:
         (TEXT.encode("latin-1"), "latin-1", None),
         (TEXT.encode(), "utf-8", "application/json"),
         (TEXT.encode(), "identity", None),
+        (TEXT.encode(), "7bit", None),
+        (TEXT.encode("utf-8-sig"), None, "application/json; charset=utf-8"),
+        (TEXT.encode("utf-8-sig"), "utf-8", None),
         (packed(TEXT.encode()), "gzip", None),
         (packed(TEXT.encode("latin-1")), "GZIP", "application/json; charset=latin-1"),
         (zlib.compress(TEXT.encode()), "deflate", None),
@@ -188,6 +200,8 @@ def test_json_reads_the_body_as_its_properties_say(body: bytes, encoding: str | 
         (TEXT.encode(), None, "application/json; charset=nobody-knows"),
         (b"a" * 100_000, None, "application/json; charset=punycode"),
         (b'"\\u00fc"', "unicode_escape", None),
+        (b"e30=", "base64", None),
+        (b"e30=", None, "application/json; charset=base64"),
     ],
 )
 def test_a_body_that_its_properties_misname_is_a_permanent_error(
