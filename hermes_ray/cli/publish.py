@@ -22,6 +22,7 @@ from hermes_ray.broker.publisher import Answer, Publisher
 from hermes_ray.broker.topology import queue_exists
 from hermes_ray.cli.load import LOAD_WORDS, SHAPES, Load, shaped_load, trace_load
 from hermes_ray.config.loading import COMMAND_WORDS, parse_command, split_words
+from hermes_ray.config.names import can_be_queue
 from hermes_ray.config.sentences import nearest, shown
 from hermes_ray.config.settings import Config
 from hermes_ray.errors import OperationFailed, UserMistake
@@ -47,8 +48,9 @@ def publish(words: Sequence[str]) -> int:
     if not topic:
         raise UserMistake("topic=NAME is missing: name the topic, or a queue, to publish to")
     queue = config.queue_of(topic) if topic in config.topics else topic
-    if not _can_be_queue(queue):
-        raise UserMistake(f"topic={shown(topic)} is no name of a queue: give one of at most 255 bytes of UTF-8")
+    if not can_be_queue(queue):
+        wanted = "give one of at most 255 bytes of UTF-8 without control characters"
+        raise UserMistake(f"topic={shown(topic)} is no name of a queue: {wanted}")
     load, make_body = _load(own), _body(own.get("body", DEFAULT_BODY))
     with _ids_file(own.get("ids")) as note:
         _refuse_without(queue, topic, config)
@@ -76,14 +78,6 @@ def _played(run: Run, load: Load, queue: str, make_body: Callable[[int], bytes])
     if interrupted:
         return 130
     return 0 if complete and not answers["returned"] and not answers["nacked"] else 1
-
-
-def _can_be_queue(name: str) -> bool:
-    """Whether AMQP has room for ``name``; what it means is for the broker to say."""
-    try:
-        return len(name.encode()) <= 255
-    except UnicodeEncodeError:  # bytes of the command line that are no UTF-8
-        return False
 
 
 def _refuse_without(queue: str, topic: str, config: Config) -> None:

@@ -16,6 +16,8 @@ WRONG = [
     (("topic=",), "topic=NAME is missing"),
     (("topic=" + "a" * 300,), "topic='aaaaaaa"),
     (("topic=\udcff",), "topic='\\udcff' is no name of a queue: give one of at most 255 bytes of UTF-8"),
+    (("topic=q\n2",), "topic='q\\n2' is no name of a queue: give one of at most 255 bytes of UTF-8 without control"),
+    (("topic=q\x7f",), "topic='q\\x7f' is no name of a queue"),
     (("topic",), "'topic' is no key=value word: write it like topic=..."),
     (("topic=t", "shape=square"), "shape=square is no shape: use constant, burst, ramp, sine"),
     (("topic=t", "shape="), "shape= is no shape"),
