@@ -229,7 +229,7 @@ trace=FILE       CSV of seconds,arrivals instead of rate and shape
 body=TEXT        the body; @FILE reads one, {n} becomes the message's number
 ids=FILE         gets each confirmed message's id, a line each
 
-The last line printed is JSON: {"confirmed", "returned", "nacked", "seconds"}.
+The last line printed is JSON: {"confirmed", "returned", "nacked", "refused", "seconds"}.
 """
 
 

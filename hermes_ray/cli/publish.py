@@ -67,17 +67,32 @@ def _played(run: Run, load: Load, queue: str, make_body: Callable[[int], bytes])
     except KeyboardInterrupt:
         interrupted = True
     complete = run.finish(ANSWER_WAIT_S)
-    answers = run.answers
-    if answers["returned"]:
-        click.echo(f"hermes: {answers['returned']} messages came back: the queue {queue} was deleted", err=True)
-    if not complete and run.failure is None:
-        click.echo(f"hermes: the broker did not answer to all messages within {ANSWER_WAIT_S:g} s", err=True)
-    click.echo(json.dumps(answers))
+    for trouble in _troubles(run, queue, complete=complete):
+        click.echo(f"hermes: {trouble}", err=True)
+    click.echo(json.dumps(run.answers))
     if run.failure is not None:
         raise run.failure
     if interrupted:
         return 130
-    return 0 if complete and not answers["returned"] and not answers["nacked"] else 1
+    return 0 if run.answers["confirmed"] == load.count else 1
+
+
+def _troubles(run: Run, queue: str, *, complete: bool) -> Iterator[str]:
+    """Why messages of ``run``, which has finished, are not in the queue: a sentence for each reason."""
+    answers = run.answers
+    if count := answers["returned"]:
+        yield f"{_messages(count)} came back: there is no queue {queue} now"
+    if count := answers["nacked"]:
+        yield f"the queue {queue} rejected {_messages(count)}: it is full, or cannot keep them now"
+    if count := answers["refused"]:
+        yield f"the broker refused {_messages(count)}, the first with: {run.refusal}"
+    if not complete and run.failure is None:
+        why = f": {run.lost_reason}" if run.lost_reason else ""
+        yield f"no answer came within {ANSWER_WAIT_S:g} s to {_messages(run.unanswered_count)}{why}"
+
+
+def _messages(count: float) -> str:
+    return f"{count} message{'' if count == 1 else 's'}"
 
 
 def _refuse_without(queue: str, topic: str, config: Config) -> None:
@@ -96,6 +111,8 @@ class Run:
     """One publisher in a thread of its own, fed at a pace; ``ids`` gets each confirmed message's id.
 
     ``failure``: why nothing more is sent, such as the ``OperationFailed`` that ``ids`` raised.
+    ``refusal``: the words of the first refusal, "" without one.
+    ``lost_reason``: why answers were missing at the end, None where there is nothing to say.
     """
 
     def __init__(self, urls: Sequence[str], *, name: str, ids: Callable[[str], object] = lambda _id: None) -> None:
@@ -106,15 +123,22 @@ class Run:
         self._sent = 0
         self._crashed = False
         self.failure: OperationFailed | None = None
+        self.refusal = ""
+        self.lost_reason: str | None = None
         self._started_s = time.monotonic()
         self._ended_s: float | None = None
         self._io.start()
 
     @property
     def answers(self) -> dict[str, float]:
-        """What the broker said so far: confirmed, returned, nacked, and the seconds it took."""
+        """What the broker said so far: confirmed, returned, nacked, refused, and the seconds it took."""
         seconds = (self._ended_s or time.monotonic()) - self._started_s
         return {str(answer): count for answer, count in self._counts.items()} | {"seconds": round(seconds, 3)}
+
+    @property
+    def unanswered_count(self) -> int:
+        """Messages to which no answer has come."""
+        return self._sent - sum(self._counts.values())
 
     def play(self, load: Load, make: Callable[[int], Outgoing], stop: threading.Event | None = None) -> None:
         """Send message n (from 0) of ``load`` when it is due, later where the broker is slow to confirm.
@@ -140,9 +164,10 @@ class Run:
     def finish(self, timeout_s: float) -> bool:
         """Wait until the broker answered to everything, then close; False if it did not in time."""
         deadline_s = time.monotonic() + timeout_s
-        while self._unanswered() and time.monotonic() < deadline_s and not self._crashed:
+        while self.unanswered_count and time.monotonic() < deadline_s and not self._crashed:
             time.sleep(STEP_S)
-        complete = not self._unanswered()
+        complete = not self.unanswered_count
+        self.lost_reason = self._publisher.lost_reason
         self._ended_s = time.monotonic()
         closed = threading.Event()
         self._io.call(lambda: self._publisher.close(closed.set))
@@ -154,7 +179,9 @@ class Run:
         for message in batch:
             self._publisher.publish(message, partial(self._take, message.properties.get("message_id")))
 
-    def _take(self, message_id: str, answer: Answer, _words: str) -> None:
+    def _take(self, message_id: str, answer: Answer, words: str) -> None:
+        if answer is Answer.REFUSED:
+            self.refusal = self.refusal or words
         if answer is Answer.CONFIRMED and self.failure is None:
             try:
                 self._ids(message_id)
@@ -162,11 +189,8 @@ class Run:
                 self.failure = error
         self._counts[answer] += 1
 
-    def _unanswered(self) -> int:
-        return self._sent - sum(self._counts.values())
-
     def _window(self) -> int:
-        return max(0, MAX_UNANSWERED - self._unanswered())
+        return max(0, MAX_UNANSWERED - self.unanswered_count)
 
     def _on_crash(self) -> None:
         self._crashed = True

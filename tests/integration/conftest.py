@@ -1,4 +1,4 @@
-"""The Ray cluster the live tests share, and a user's project for each."""
+"""The Ray cluster the live tests share, a user's project for each, and a broker in trouble."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import ray
 
+from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_cluster
 from tests.support.live import Cluster, Project, ray_head, topics_of
+from tests.support.rabbitmqctl import ctl
 
 SEATS = 8
 
@@ -53,3 +55,21 @@ def ended(project: Project) -> Iterator[None]:
     if running is not None:
         running.stop(kill=True)
         running.wait_gone()
+
+
+@pytest.fixture
+def alarm(broker: LocalBroker) -> Iterator[None]:
+    """The broker's memory alarm is on until the test turns it off or ends."""
+    ctl(broker, "set_vm_memory_high_watermark", "0.0001")
+    yield
+    ctl(broker, "set_vm_memory_high_watermark", "0.4")
+
+
+@pytest.fixture
+def small_messages(broker: LocalBroker) -> Iterator[None]:
+    """The broker takes bodies of 10,000 bytes at most until the test ends."""
+    before = ctl(broker, "eval", "application:get_env(rabbit, max_message_size).").strip()
+    ctl(broker, "eval", "application:set_env(rabbit, max_message_size, 10000).")
+    yield
+    size = before.removeprefix("{ok,").removesuffix("}")
+    ctl(broker, "eval", f"application:set_env(rabbit, max_message_size, {size}).")

@@ -30,14 +30,6 @@ def sender(vhost_url: str) -> Iterator[Sender]:
         yield sender
 
 
-@pytest.fixture
-def alarm(broker: LocalBroker) -> Iterator[None]:
-    """The broker's memory alarm is on until the test turns it off or ends."""
-    ctl(broker, "set_vm_memory_high_watermark", "0.0001")
-    yield
-    ctl(broker, "set_vm_memory_high_watermark", "0.4")
-
-
 def test_no_publish_waits_for_the_confirm_of_the_one_before(sender: Sender, vhost_url: str) -> None:
     messages = [fresh("q", b"{}") for _ in range(2000)]
 

@@ -14,16 +14,6 @@ from tests.support.rabbitmqctl import ctl
 
 
 @pytest.fixture
-def small_messages(broker: LocalBroker) -> Iterator[None]:
-    """The broker takes bodies of 10,000 bytes at most until the test ends."""
-    before = ctl(broker, "eval", "application:get_env(rabbit, max_message_size).").strip()
-    ctl(broker, "eval", "application:set_env(rabbit, max_message_size, 10000).")
-    yield
-    size = before.removeprefix("{ok,").removesuffix("}")
-    ctl(broker, "eval", f"application:set_env(rabbit, max_message_size, {size}).")
-
-
-@pytest.fixture
 def account(broker: LocalBroker, vhost_url: str) -> Iterator[Account]:
     made = Account(broker, vhost_url)
     yield made
