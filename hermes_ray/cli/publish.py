@@ -66,8 +66,8 @@ def _played(run: Run, load: Load, queue: str, make_body: Callable[[int], bytes])
             run.play(load, lambda n: fresh(queue, make_body(n)))
     except KeyboardInterrupt:
         interrupted = True
-    complete = run.finish(ANSWER_WAIT_S)
-    for trouble in _troubles(run, queue, complete=complete):
+    run.finish(ANSWER_WAIT_S)
+    for trouble in _troubles(run, queue):
         click.echo(f"hermes: {trouble}", err=True)
     click.echo(json.dumps(run.answers))
     if run.failure is not None:
@@ -77,7 +77,7 @@ def _played(run: Run, load: Load, queue: str, make_body: Callable[[int], bytes])
     return 0 if run.answers["confirmed"] == load.count else 1
 
 
-def _troubles(run: Run, queue: str, *, complete: bool) -> Iterator[str]:
+def _troubles(run: Run, queue: str) -> Iterator[str]:
     """Why messages of ``run``, which has finished, are not in the queue: a sentence for each reason."""
     answers = run.answers
     if count := answers["returned"]:
@@ -86,9 +86,9 @@ def _troubles(run: Run, queue: str, *, complete: bool) -> Iterator[str]:
         yield f"the queue {queue} rejected {_messages(count)}: it is full, or cannot keep them now"
     if count := answers["refused"]:
         yield f"the broker refused {_messages(count)}, the first with: {run.refusal}"
-    if not complete and run.failure is None:
+    if (count := run.unanswered_count) and run.failure is None:
         why = f": {run.lost_reason}" if run.lost_reason else ""
-        yield f"no answer came within {ANSWER_WAIT_S:g} s to {_messages(run.unanswered_count)}{why}"
+        yield f"no answer came for {ANSWER_WAIT_S:g} s to {_messages(count)}{why}"
 
 
 def _messages(count: float) -> str:
@@ -125,7 +125,7 @@ class Run:
         self.failure: OperationFailed | None = None
         self.refusal = ""
         self.lost_reason: str | None = None
-        self._started_s = time.monotonic()
+        self._heard_s = self._started_s = time.monotonic()
         self._ended_s: float | None = None
         self._io.start()
 
@@ -162,9 +162,9 @@ class Run:
         self._io.call(lambda: self._publish(batch))
 
     def finish(self, timeout_s: float) -> bool:
-        """Wait until the broker answered to everything, then close; False if it did not in time."""
-        deadline_s = time.monotonic() + timeout_s
-        while self.unanswered_count and time.monotonic() < deadline_s and not self._crashed:
+        """Wait until the broker answered to everything, then close; False if for ``timeout_s`` no answer came."""
+        self._heard_s = time.monotonic()
+        while self.unanswered_count and not self._crashed and time.monotonic() - self._heard_s < timeout_s:
             time.sleep(STEP_S)
         complete = not self.unanswered_count
         self.lost_reason = self._publisher.lost_reason
@@ -180,6 +180,7 @@ class Run:
             self._publisher.publish(message, partial(self._take, message.properties.get("message_id")))
 
     def _take(self, message_id: str, answer: Answer, words: str) -> None:
+        self._heard_s = time.monotonic()
         if answer is Answer.REFUSED:
             self.refusal = self.refusal or words
         if answer is Answer.CONFIRMED and self.failure is None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from hermes_ray.cli import publish as module
 from hermes_ray.cli.main import cli
 from tests.support.ledger import declare, ready_count, take
+from tests.support.slow_line import slow_line
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +66,22 @@ def test_an_alarm_of_the_broker_is_named(alarm: None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     unanswered = 50 - json.loads(done.stdout)["confirmed"]
     assert unanswered > 1
-    said = f"hermes: no answer came within 2 s to {unanswered} messages: the broker takes no publishes now: "
+    said = f"hermes: no answer came for 2 s to {unanswered} messages: the broker takes no publishes now: "
     assert done.stderr.startswith(said), done.stderr
     assert done.returncode == 1
+
+
+def test_answers_that_go_on_coming_are_waited_for(
+    vhost_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_WAIT_S", 2.5)
+    (tmp_path / "body").write_bytes(b"x" * 1_500_000)
+    with slow_line(vhost_url, bytes_per_s=3e6) as (url, _):
+        monkeypatch.setenv("HERMES_BROKER_URL", url)
+        done = publish("topic=q", "count=8", f"body=@{tmp_path}/body")
+    answers = json.loads(done.stdout)
+    assert answers["seconds"] > 2.5
+    assert (done.exit_code, answers["confirmed"], done.stderr) == (0, 8, "")
 
 
 def test_a_name_that_the_broker_has_without_a_queue_is_not_said_to_be_deleted() -> None:
