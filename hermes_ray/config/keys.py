@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
+from hermes_ray.config.knobs import knob
 from hermes_ray.config.secrets import mask_url
 from hermes_ray.config.sentences import dotted
 from hermes_ray.config.settings import Config, ScalingConfig, TopicConfig
 from hermes_ray.errors import UserMistake
 
-__all__ = ["hints_of", "unknown_key", "valid_keys"]
+__all__ = ["canonical", "hints_of", "unknown_key", "valid_keys"]
 
 RENAMED = {"cluster": ("cluster.name", "deployment.name")}
 
@@ -31,6 +32,27 @@ def valid_keys(section: type = Config, path: str = "") -> Iterator[tuple[str, An
             yield from valid_keys(TopicConfig, f"{at}.NAME")
         elif dataclasses.is_dataclass(hints[entry.name]):
             yield from valid_keys(hints[entry.name], at)
+
+
+def canonical(given: Any, section: type = Config, path: str = "") -> Any:
+    """``given``, what was written for ``section`` at ``path``, with each key under its own name.
+
+    Raises ``UserMistake`` where two names of one key are given.
+    """
+    if not isinstance(given, dict):
+        return given
+    tree = dict(given)
+    for entry in dataclasses.fields(section):
+        name, alias = entry.name, knob(entry).alias
+        if alias and alias in tree:
+            if name in tree:
+                at, other = dotted(path, name), dotted(path, alias)
+                raise UserMistake(f"{at} and {other} are two names of one key: keep one of them")
+            tree[name] = tree.pop(alias)
+        hint = hints_of(section)[name]
+        if name in tree and dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            tree[name] = canonical(tree[name], hint, dotted(path, name))
+    return tree
 
 
 def unknown_key(section: type, path: str, key: Any, also: tuple[str, ...] = ()) -> UserMistake:

@@ -38,7 +38,8 @@ class Knob:
     """What one key means: ``unit`` ("" for none), one sentence of ``meaning``, and its check.
 
     ``allowed`` says in words what ``accepts`` takes and ``schema`` says it in JSON Schema, without the type. ``parse``
-    reads a value that is written in a way of its own, None if it cannot. ``secret`` values are never repeated.
+    reads a text that is written in a way of its own, None if it cannot. ``secret`` values are never repeated.
+    ``alias`` is another name of the key ("" for none), which others have for the same.
     """
 
     meaning: str
@@ -48,6 +49,7 @@ class Knob:
     schema: Mapping[str, Any] = field(default_factory=dict)
     parse: Callable[[Any], Any] | None = None
     secret: bool = False
+    alias: str = ""
     takes: Takes = Takes.LIVE
 
 

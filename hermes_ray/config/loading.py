@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_ray.config.interpolation import resolve
-from hermes_ray.config.keys import unknown_key
+from hermes_ray.config.keys import canonical, unknown_key
 from hermes_ray.config.masked_tree import masked_tree
 from hermes_ray.config.names import NAME
 from hermes_ray.config.public_words import public_secrets
@@ -124,9 +124,9 @@ def _switch(own: Mapping[str, str], name: str) -> bool:
 
 def _read(path: str | Path | None, dotlist: Sequence[str]) -> dict[str, Any]:
     """File, words and defaults as one plain tree, ``${...}`` unresolved."""
-    given: Any = {} if path is None else _file(Path(path))
+    given: Any = {} if path is None else canonical(_file(Path(path)))
     for word in dotlist:
-        override = _override(word)
+        override = canonical(_override(word))  # whatever name it goes by, it is over that of the file
         try:
             given = _over(given, override)
         except _ReferenceInTheWay:

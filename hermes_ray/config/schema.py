@@ -92,7 +92,11 @@ def _section(section: type) -> dict[str, Any]:
     required = [entry.name for entry in fields if _is_required(entry)]
     return {
         "type": "object",
-        "properties": {entry.name: _property(hints[entry.name], entry) for entry in fields},
+        "properties": {
+            name: _property(hints[entry.name], entry)
+            for entry in fields
+            for name in filter(None, (entry.name, knob(entry).alias))
+        },
         "additionalProperties": False,
         **({"required": required} if required else {}),
     }

@@ -8,24 +8,43 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from hermes_ray.config.knobs import Knob, Takes, declare, switch
+from hermes_ray.config.knobs import Knob, Takes, declare
 from hermes_ray.config.urls import FILE, FILE_WORDS, is_file
 
 __all__ = ["TlsConfig", "tls_problem"]
 
 
-def _file(meaning: str) -> Any:
-    schema = {"pattern": f"^{FILE}$"}
-    return declare(None, Knob(meaning=meaning, allowed=FILE_WORDS, accepts=is_file, schema=schema, takes=Takes.ROLLING))
+_VERIFY = {"verify_peer": True, "verify_none": False}
+
+
+def _file(meaning: str, *, alias: str) -> Any:
+    return declare(
+        None,
+        Knob(
+            meaning=meaning,
+            allowed=FILE_WORDS,
+            accepts=is_file,
+            schema={"pattern": f"^{FILE}$"},
+            alias=alias,
+            takes=Takes.ROLLING,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsConfig:
-    """How TLS is done with brokers at amqps:// URLs. Every process that connects reads the files on its own node."""
+    """How TLS is done with brokers at amqps:// URLs. Every process that connects reads the files on its own node.
 
-    ca: str | None = _file("The CAs' certificates to trust, a PEM file on every node; null is the system's.")
-    cert: str | None = _file("Our certificate, a PEM file on every node, for a broker that wants one.")
-    key: str | None = _file("Its private key, a PEM file on every node; null where cert holds it.")
+    What RabbitMQ's own URLs call these things, and write for ``verify``, is understood too.
+    """
+
+    ca: str | None = _file(
+        "The CAs' certificates to trust, a PEM file on every node; null is the system's.", alias="cacertfile"
+    )
+    cert: str | None = _file(
+        "Our certificate, a PEM file on every node, for a broker that wants one.", alias="certfile"
+    )
+    key: str | None = _file("Its private key, a PEM file on every node; null where cert holds it.", alias="keyfile")
     password: str | None = declare(
         None,
         Knob(
@@ -34,7 +53,16 @@ class TlsConfig:
             takes=Takes.ROLLING,
         ),
     )
-    verify: bool = switch(True, "Whether the broker's certificate and its host name are checked.", takes=Takes.ROLLING)
+    verify: bool = declare(
+        True,
+        Knob(
+            meaning="Whether the broker's certificate and its host name are checked.",
+            allowed=f"true or false, or {' or '.join(_VERIFY)}",
+            schema={"pattern": f"^(?:{'|'.join(_VERIFY)})$"},
+            parse=_VERIFY.get,
+            takes=Takes.ROLLING,
+        ),
+    )
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -142,6 +142,8 @@ def _wanted(hint: type, declared: Knob) -> str:
 
 def _scalar(hint: type, declared: Knob, raw: Any, path: Keys) -> Any:
     """``raw`` as ``hint``: text becomes a number where one is wanted, because environment variables are text."""
+    if declared.parse is not None and isinstance(raw, str) and (read := declared.parse(raw)) is not None:
+        return read
     if hint is str:
         if isinstance(raw, str):
             _check_utf8(declared, raw, path)
@@ -153,9 +155,7 @@ def _scalar(hint: type, declared: Knob, raw: Any, path: Keys) -> Any:
         if isinstance(raw, bool) or (isinstance(raw, str) and raw.lower() in ("true", "false")):
             return str(raw).lower() == "true"
     elif isinstance(raw, int | float | str) and not isinstance(raw, bool):
-        special = declared.parse(raw) if declared.parse is not None and isinstance(raw, str) else None
-        number = _number(hint, raw) if special is None else special
-        if number is not None:
+        if (number := _number(hint, raw)) is not None:
             return number
         if isinstance(raw, str) and re.fullmatch(r"\s*[-+]?0[\w]+\s*", raw):
             _wrong(path, raw, declared, f"{_wanted(hint, declared)}, in decimal without leading zeros")

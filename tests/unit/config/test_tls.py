@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from hermes_ray.config.loading import load, masked_yaml
+from hermes_ray.config.schema import json_schema
 from hermes_ray.config.settings import Config
 from hermes_ray.errors import UserMistake
 
 TOPIC = "topics.a.handler=m:f"
+VALIDATOR = Draft202012Validator(json_schema())
 
 
 def config(*words: str) -> Config:
@@ -26,8 +30,8 @@ def test_without_anything_set_the_urls_stay_as_they_are() -> None:
     assert config("broker.url=amqps://a", "broker.tls.verify=true").broker.urls == ("amqps://a",)
 
 
-@pytest.mark.parametrize("value", ["false", "'false'", "'False'", "${oc.env:NOT_SET,false}"])
-def test_checking_is_switched_off_by_a_boolean_or_its_text(value: str) -> None:
+@pytest.mark.parametrize("value", ["false", "'false'", "'False'", "${oc.env:NOT_SET,false}", "verify_none"])
+def test_checking_is_switched_off_by_a_boolean_or_a_text(value: str) -> None:
     assert config("broker.url=amqps://a", f"broker.tls.verify={value}").broker.urls == ("amqps://a?verify=verify_none",)
 
 
@@ -41,6 +45,18 @@ def test_what_a_url_says_itself_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert "sam" not in repr(made)
     assert "password: '***'" in masked_yaml(None, [TOPIC, "broker.url=amqps://b", *words])
+
+
+def test_the_names_of_rabbitmq_s_own_urls_are_other_spellings(tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs.yaml", tmp_path / "ours.yaml"
+    start = "broker: {url: 'amqps://a', tls: {"
+    theirs.write_text(f"{start}cacertfile: /ca, certfile: /c, keyfile: /k, verify: verify_peer}}}}\n", encoding="utf-8")
+    ours.write_text(f"{start}ca: /ca, cert: /c, key: /k, verify: true}}}}\n", encoding="utf-8")
+    assert VALIDATOR.is_valid(yaml.safe_load(theirs.read_text(encoding="utf-8")))
+    assert masked_yaml(theirs, [TOPIC]) == masked_yaml(ours, [TOPIC])
+    for file in (theirs, ours):
+        for word in ("broker.tls.ca=/word", "broker.tls.cacertfile=/word"):
+            assert load(file, [TOPIC, word]).broker.tls.ca == "/word"
 
 
 @pytest.mark.parametrize(
@@ -64,11 +80,19 @@ def test_what_a_url_says_itself_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (["broker.tls.ca=ca.pem"], "broker.tls.ca is 'ca.pem': it must be the absolute path of a file, or one from ~"),
         (["broker.tls.ca=5"], "broker.tls.ca is 5: it must be text: put it in quotes"),
-        (["broker.tls.verify=verify_none"], "broker.tls.verify is 'verify_none': it must be true or false"),
+        (
+            ["broker.tls.verify=verify"],
+            "broker.tls.verify is 'verify': it must be true or false, or verify_peer or verify_none",
+        ),
         (["broker.tls.verify=1"], "broker.tls.verify is 1: it must be true or false"),
         (["broker.tls.verify=null"], "broker.tls.verify is null: it must be true or false"),
         (["broker.tls=x"], "broker.tls is text: it must be a mapping (keys: ca, cert, key, password, verify)"),
-        (["broker.tls.keyfile=/k"], "there is no key 'broker.tls.keyfile': did you mean 'broker.tls.key'?"),
+        (["broker.tls.keyfil=/k"], "there is no key 'broker.tls.keyfil': did you mean 'broker.tls.key'?"),
+        (
+            ["broker.tls={key: /k, keyfile: /k}"],
+            "broker.tls.key and broker.tls.keyfile are two names of one key: keep one of them",
+        ),
+        (["broker.tls.cacertfile=ca.pem"], "broker.tls.ca is 'ca.pem': it must be the absolute path of a file"),
         (["broker.tls.password=5"], "broker.tls.password holds a password, and command lines can be read by others"),
     ],
 )
