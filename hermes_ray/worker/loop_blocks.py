@@ -6,12 +6,14 @@ import math
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Hashable
+from typing import Any
 
 __all__ = ["LoopBlocks"]
 
 _LEAST_S = 0.1  # until the loop answers: less is the turn of others
-_HUNG_S = 10.0  # kept by nobody's handler, such as a callback that one has left behind: it will not come back
+_HUNG_S = 10.0  # kept by one for whom nobody waits, such as a callback that a handler has left behind
 _KEPT_S = 3600.0  # a message in hand for longer counts what came before as its own work
+_NOT_SEEN = object()  # yet: a process that stood still since it asked has not looked at anybody meanwhile
 
 
 class LoopBlocks:
@@ -25,7 +27,7 @@ class LoopBlocks:
         self._ask, self._holder = ask, holder
         self._asked_s: float | None = None
         self._looked_s = 0.0
-        self._is_hung = False
+        self._kept_by: tuple[Hashable, float, float] = _NOT_SEEN, 0.0, 0.0  # seen at it first and last
         self._lock = threading.Lock()
         self._all = _Times()
         self._by: dict[Hashable, _Times] = {}
@@ -34,7 +36,7 @@ class LoopBlocks:
         """Note what keeps the loop at ``now_s``, monotonic."""
         asked_s = self._asked_s
         if asked_s is None:
-            self._is_hung = False
+            self._kept_by = _NOT_SEEN, now_s, now_s  # first: it counts for what is asked next
             self._asked_s = self._looked_s = now_s
             self._ask(self._answer)
         elif now_s - asked_s > _LEAST_S:
@@ -43,15 +45,21 @@ class LoopBlocks:
                 self._all.add(self._looked_s, now_s)
                 self._by.setdefault(holder, _Times()).add(self._looked_s, now_s)
             self._looked_s = now_s
-            self._is_hung = holder is None and now_s - asked_s > _HUNG_S
+            before, first_s, _ = self._kept_by
+            self._kept_by = holder, first_s if holder is before else now_s, now_s
 
     def within_s(self, whose: Hashable, since_s: float) -> float:
         """For how long since ``since_s`` somebody else than ``whose`` has kept the loop; 0 once that hangs for good."""
-        if self._is_hung:
+        if self.is_hung(by=lambda holder: holder is None):
             return 0.0
         with self._lock:
             mine = self._by.get(whose)
             return self._all.since_s(since_s) - (mine.since_s(since_s) if mine is not None else 0.0)
+
+    def is_hung(self, by: Callable[[Any], bool]) -> bool:
+        """Whether one alone, who is such as ``by`` tells, has kept the loop for so long that it will not come back."""
+        holder, first_s, last_s = self._kept_by
+        return self._asked_s is not None and last_s - first_s > _HUNG_S and by(holder)
 
     def _answer(self) -> None:
         self._asked_s = None

@@ -26,6 +26,9 @@ class Kept:
         for n in range(count + 1):
             self.blocks.look(from_s + n * every_s)
 
+    def is_hung_by(self, whom: str | None) -> bool:
+        return self.blocks.is_hung(by=lambda holder: holder == whom)
+
     def free(self) -> None:
         while self._answers:
             self._answers.pop()()
@@ -57,6 +60,34 @@ def test_one_that_nobody_is_known_to_keep_counts_for_none_until_it_hangs() -> No
     assert kept.blocks.within_s("a", 0.0) == pytest.approx(9.0)
     kept.keep(None, 9.0, 11.0)
     assert kept.blocks.within_s("a", 0.0) == 0.0
+
+
+def test_it_hangs_once_one_alone_has_kept_it_for_long_and_no_more_when_it_answers() -> None:
+    kept = Kept()
+    kept.keep("a", 0.0, 9.0)
+    assert not kept.is_hung_by("a"), "it may come back"
+    kept.keep("a", 9.0, 11.0)
+    assert kept.is_hung_by("a")
+    assert not kept.is_hung_by("b")
+    kept.free()
+    assert not kept.is_hung_by("a"), "it came back"
+    kept.keep("b", 11.0, 12.0)
+    assert not kept.is_hung_by("a")
+
+
+def test_who_comes_after_another_has_not_kept_it_for_long() -> None:
+    kept = Kept()
+    kept.keep("a", 0.0, 12.0)
+    kept.keep(None, 12.0, 13.0)
+    assert not kept.is_hung_by(None)
+    assert kept.blocks.within_s("b", 0.0) == pytest.approx(13.0), "b is not charged for it"
+
+
+def test_a_process_that_stood_still_since_it_asked_has_seen_nobody_keep_it() -> None:
+    kept = Kept()
+    kept.keep(None, 0.0, 60.0, every_s=60.0)
+    assert not kept.is_hung_by(None)
+    assert kept.blocks.within_s("a", 0.0) == pytest.approx(60.0), "it is not charged for it"
 
 
 def test_what_was_kept_often_is_a_question_of_no_time_and_is_forgotten_in_the_end() -> None:
