@@ -124,6 +124,10 @@ class HandlersLoop:
         """For how long since ``since_s`` the handler in ``slot`` could not go on, as another kept the event loop."""
         return self._blocks.within_s(slot, since_s)
 
+    def can_go_on(self, slot: Slot) -> bool:
+        """Whether the handler in ``slot`` may end; none does that waits for a loop which will not come back."""
+        return not (self.has(slot) and self._blocks.is_hung(by=_is_given_up))
+
     def is_worn(self, before_s: float) -> bool:
         """Whether a thread works for a handler stopped before ``before_s``, told once, or many for such as are over."""
         found = self._threads.are_kept
@@ -196,6 +200,11 @@ class HandlersLoop:
 
 def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **settings: Any) -> HandlerTask:
     return HandlerTask(coroutine, loop=loop, **settings)
+
+
+def _is_given_up(holder: Slot | None) -> bool:
+    """Nobody waits for what it does: it is what a message that is over has left behind, or counted out."""
+    return holder is None or holder.hung is not None
 
 
 async def _keep(timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's name for it

@@ -89,6 +89,10 @@ class LoopSlots:
         found, self._is_worn = self._is_worn, False
         return self._shared.is_worn(before_s) or found
 
+    def at_work_count(self) -> int:
+        """Handlers that run now and may come to their end."""
+        return sum(slot.run is not None and self._shared.can_go_on(slot) for slot in self.slots)
+
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""
         return figures_of(self.slots)

@@ -77,6 +77,10 @@ class ThreadSlots:
         found, self._is_worn = self._is_worn, False
         return self._passed_on.is_worn(before_s) or found
 
+    def at_work_count(self) -> int:
+        """Handlers that run now and may come to their end."""
+        return sum(slot.run is not None and self._passed_on.can_go_on(slot) for slot in self.slots)
+
     def figures(self) -> SlotFigures:
         """What the slots do now and have done so far."""
         return figures_of(self.slots)

@@ -124,7 +124,7 @@ class Worker:
         self._changed.set()
 
     def drain(self, timeout_s: float | None = None) -> None:
-        """Stop consuming, give back what no handler saw, finish what runs within ``timeout_s``, then end."""
+        """Stop consuming, give back what no handler saw, finish what can within ``timeout_s``, then end."""
         if not self._draining.is_set():
             self._drain_within_s = self._spec.drain_timeout_s if timeout_s is None else timeout_s
             self._draining.set()
@@ -156,7 +156,7 @@ class Worker:
                 break
 
     def _finish(self, deadline_s: float) -> None:
-        while self._slots.figures().running_count and time.monotonic() < deadline_s:
+        while self._slots.at_work_count() and time.monotonic() < deadline_s:
             time.sleep(0.02)
 
     def _close(self, deadline_s: float) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 import pytest
 
 from hermes_ray import Message
+from hermes_ray.broker.outgoing import ATTEMPT
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.properties import Properties
 from hermes_ray.broker.topology import queue_arguments
+from hermes_ray.worker import loop_blocks, time_limits
 from tests.support.deliveries import raw_of
-from tests.support.ledger import declare, publish, ready_count, until
+from tests.support.ledger import declare, publish, ready_count, take, until
 from tests.support.rabbitmqctl import ctl
 from tests.support.raw_client import put_raw, take_raw
 from tests.support.workers import working
@@ -142,3 +144,32 @@ def test_a_drain_does_not_wait_for_a_handler_that_was_counted_out(vhost_url: str
         until(worker.diary.ended.is_set, "the worker ends while the handler goes on")
         assert worker.diary.last["killed"] == 0, "its message was settled"
         assert not gate.is_set()
+
+
+def test_a_drain_does_not_wait_for_handlers_whose_event_loop_is_kept_by_one_that_was_counted_out(
+    vhost_url: str, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_limits, "CANCEL_S", 0.1)
+    monkeypatch.setattr(loop_blocks, "_HUNG_S", 1.0)
+    waiting: list[str | None] = []
+    all_wait = asyncio.Event()
+
+    async def wait(message: Message) -> None:
+        if message.body == b"good":
+            waiting.append(message.id)
+            if len(waiting) == 5:
+                all_wait.set()
+            await asyncio.sleep(0.5)
+            return
+        await all_wait.wait()
+        gate.wait(120)
+
+    declare(vhost_url, "q", queue_arguments("quorum"))
+    put_raw(vhost_url, *GOOD[:5], SLOW)
+    settings = {"timeout_s": 1.0, "drain_timeout_s": 100.0, "concurrency": 6, "max_attempts": 1}
+    with working(vhost_url, wait, **settings) as worker:
+        until(lambda: worker["killed"] == 5, "the others are given up while one keeps the event loop", 40)
+        assert worker["dead_lettered_attempts"] == 1
+        assert not any(ATTEMPT in taken.headers for taken in take(vhost_url, "q", 5)), "none has used up an attempt"
+        gate.set()  # an async close waits for the event loop
+        until(worker.diary.ended.is_set, "the worker ends")
