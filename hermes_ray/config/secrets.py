@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from hermes_ray.config.url_passwords import url_passwords
 from hermes_ray.config.urls import QUERY
+from hermes_ray.config.value_ends import item_end, value_end
 
 __all__ = ["MASK", "Hidden", "all_spans", "looks_secret", "mask_told", "mask_url", "mentions_secret", "names_code"]
 __all__ += ["plain", "refused_url", "secret_spans", "without_words"]
@@ -192,10 +193,7 @@ _NO_SECRET = re.compile(r"(?:YES|NO|None|null|[Tt]rue|[Ff]alse)(?:[)\]}]|, [\"']
 _OPAQUE = {"ssl_options", "client_properties"}  # mappings in one parameter of a URL, a passphrase may be among them
 _NEXT_PARAMETER = re.compile(rf"&(?:{'|'.join(sorted(QUERY))})=")
 # Of a key that names many: no count, ``max_tokens=4096``, and nothing in prose, ``of 9 tokens: 4 are left``.
-_OF_MANY = re.compile(r"(?<!\s)(?!\d{1,6}(?!\w))\S|[\"'\[{(\\]")
-_NEXT_KEY = re.compile(
-    r"(?<![\s&;,])[\s&;,]+-{0,2}[\"']?[A-Za-z_][\w.-]{0,79}[\"']?\s{0,9}(?:=>|:|=(?![=\s]|$))(?!//)|;[\w .-]{1,40}="
-)
+_OF_MANY = re.compile(r"(?<!\s)(?!\d{1,6}(?!\w))\S|b?[\"'\[{(<\\]|[^\W\d][\w.]{0,79}[\[{(]")
 
 
 def _assigned(text: str) -> Iterator[tuple[int, int]]:
@@ -210,8 +208,18 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
             done = after.start() if after else len(text)
             yield start, done
         elif _names_secret(key) or (_names_secrets(key) and _OF_MANY.match(text, start)):
-            done = _item_end(text, match) or _value_end(text, start, unclosed)
+            done = _assigned_end(text, match, unclosed)
             yield start, done
+
+
+_OF_WORDS = re.compile("pass|pwd", re.IGNORECASE)  # the keys of what may have blanks, a broker's URL among it
+
+
+def _assigned_end(text: str, key: re.Match[str], unclosed: dict[str, int]) -> int:
+    start, of_words = key.end(), _OF_WORDS.search(unquote(key["key"])) is not None
+    if key["within"] and key["item"] and (end := item_end(text, start, key["item"])) is not None:
+        return end
+    return value_end(text, start, unclosed, of_words=of_words)
 
 
 _TO_USER, _TO_HOST = re.compile(r"://[\w-]{0,80}\Z"), re.compile(r"[^\s/?#@]{1,256}@")
@@ -222,36 +230,6 @@ def _is_user(text: str, key: re.Match[str]) -> bool:
     return bool(
         _TO_HOST.match(text, key.end()) and _TO_USER.search(text[max(0, key.start("key") - 83) : key.start("key")])
     )
-
-
-_END_OF_ITEM = {quote: re.compile(rf"[^\\{quote}\n]{{0,4096}}(?={quote}[,\])}}])") for quote in "\"'"}
-
-
-def _item_end(text: str, key: re.Match[str]) -> int | None:
-    """Where the item of a list ends that ``key`` begins, ``['--password=PW', '-v']``, if it does."""
-    item = _END_OF_ITEM[key["item"]].match(text, key.end()) if key["item"] and key["within"] else None
-    return item.end() if item else None
-
-
-_OPENED = re.compile(r"""\\?(["'])""")
-_WITHIN = {quote: re.compile(rf"(?:\\.|[^\\{quote}])*", re.DOTALL) for quote in "\"'"}
-_CLOSED = re.compile(r"""["'](?!\w)""")
-
-
-def _value_end(text: str, start: int, unclosed: dict[str, int]) -> int:
-    """Where the value that begins at ``start`` ends: with its quotes, else before the next key.
-
-    ``unclosed`` has up to where there is no end for a quote that opens: that is looked for once.
-    """
-    opened = _OPENED.match(text, start)
-    if opened and start >= unclosed.get(opened[1], 0):
-        end = next(_WITHIN[opened[1]].finditer(text, opened.end())).end()
-        if closed := _CLOSED.match(text, end):
-            return closed.end()
-        unclosed[opened[1]] = end
-    after = _NEXT_KEY.search(text, start)
-    end = after.start() if after else len(text)
-    return start + len(text[start:end].rstrip())
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,60 @@
+"""Where a secret ends in any text: all of it is hidden, and the words after it are told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from hermes_ray.config.option_secrets import without_secrets
+from tests.support.canaries import PASSWORDS, leaks
+
+
+@dataclass
+class Token:
+    id: int
+    raw: str
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("tokens={'bob': 's3cr3t', 'eve': 'pw2'} for order 17", "tokens=*** for order 17"),
+        ("{'secrets': {'stripe': 'sk_live_1', 'slack': 'xoxb-2'}}", "{'secrets': ***}"),
+        ('{"credentials": {"user": "bob", "pw": "s3cr3t"}, "order": 17}', '{"credentials": ***, "order": 17}'),
+        ("cookies={'sid': 'abc', 'csrf': 'def'} refused", "cookies=*** refused"),
+        ("password={'value': 'x', 'plain': 's3cr3t'} refused", "password=*** refused"),
+        ("token=Token(id=3, raw='s3cr3t') for order 17", "token=*** for order 17"),
+        ("credentials=Credentials(user='bob', pw='s3cr3t').", "credentials=***."),
+        ("{'tokens': frozenset({'a', 's3cr3t'}), 'n': 1}", "{'tokens': ***, 'n': 1}"),
+        ("token=<Token id=3, raw='s3cr3t', of=[1]> for order 17", "token=*** for order 17"),
+        ("tokens={'a': 'x}', 'b': \"it's }\", 'c': 'q\\'}'} for order", "tokens=*** for order"),
+        ("tokens=['a\\\\', ']', 'b'] for order", "tokens=*** for order"),
+        ('{\\"tokens\\": {\\"a\\": \\"b\\\\\\"}\\"}, \\"order\\": 17}', '{\\"tokens\\": ***, \\"order\\": 17}'),
+        ("token=[a, [b, (c)] for order 17", "token=***"),
+        ("token=(a, 'b) for order 17", "token=***"),
+        ("token=ab(c)!d, e=1", "token=***, e=1"),
+    ],
+)
+def test_a_value_with_brackets_ends_with_the_one_that_closes_it(text: str, told: str) -> None:
+    assert without_secrets(text, {}) == told
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_all_of_a_value_with_brackets_is_hidden_whatever_is_in_it(password: str) -> None:
+    data = {"a": "x", "b": password, "c": [password, {"d": password}]}
+    for value in (repr(data), json.dumps(data), json.dumps(json.dumps(data))[1:-1], repr(Token(3, password))):
+        for key in ("tokens=", "password: ", "{'credentials': "):
+            assert not leaks(without_secrets(f"refused: {key}{value} x", {}))
+
+
+@pytest.mark.parametrize("text", ["(my dog) has s3cr3t", "ab(c) s3cr3t", "[x]s3cr3t"])
+def test_a_passphrase_with_brackets_goes_on_after_them(text: str) -> None:
+    assert without_secrets(f"password={text} host=db", {}) == "password=*** host=db"
+
+
+@pytest.mark.parametrize("piece", ["[", "tokens=[", "token=(a)b ", "password=A(a) ", "tokens={'", "token=<'>\\"])
+def test_brackets_are_looked_through_once(piece: str) -> None:
+    for end in ("", "]", "'"):
+        assert without_secrets(f"cannot read {piece * 10_000}{end}", {}).startswith("cannot read ")
