@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from hermes_ray.config.url_passwords import url_passwords
 from hermes_ray.config.urls import QUERY
-from hermes_ray.config.value_ends import item_end, value_end
+from hermes_ray.config.value_ends import item_end, of_list_end, value_end
 
 __all__ = ["MASK", "Hidden", "all_spans", "looks_secret", "mask_told", "mask_url", "mentions_secret", "names_code"]
 __all__ += ["plain", "refused_url", "secret_spans", "without_words"]
@@ -79,8 +79,8 @@ def mentions_secret(source: str) -> bool:
 def mask_url(text: str) -> str:
     """``text``, a URL or anything with URLs in it, without passwords: ``amqp://me:pw@h/`` is ``amqp://me:***@h/``.
 
-    Also hidden are the values of ``password=``, ``"token": `` and their like, what follows ``Bearer``, and, in a text
-    without ``://``, everything before the last ``@``.
+    Also hidden are the values of ``password=``, ``"token": ``, ``--password`` and their like, what follows ``Bearer``,
+    and, in a text without ``://``, everything before the last ``@``.
     """
     return _masked(text, all_spans(text))
 
@@ -88,7 +88,7 @@ def mask_url(text: str) -> str:
 def mask_told(text: str) -> str:
     """``text``, which may have tracebacks in it, as ``mask_url`` has it, but for two things.
 
-    What is before an ``@`` is shown where there is no URL: it may be an address. And no secret goes on beyond a frame
+    What is before an ``@`` is shown where it has no ``:``: it may be an address. And no secret goes on beyond a frame
     of a traceback, or a line that is the traceback's own: after ``token = fetch()`` come the other frames.
     """
     return "".join(_masked(piece, _told_spans(piece)) for piece in _pieces(text))
@@ -171,7 +171,8 @@ def _told_spans(text: str) -> Iterator[tuple[int, int]]:
         yield armour.start() if armour[1] else 0, len(text)  # the text may have been cut: where its end comes first
     yield from _bearers(text)
     yield from _assigned(text)
-    if "://" in text:
+    yield from _separate(text)
+    if "@" in text or "://" in text:
         yield from url_passwords(text)
 
 
@@ -220,6 +221,39 @@ def _assigned_end(text: str, key: re.Match[str], unclosed: dict[str, int]) -> in
     if key["within"] and key["item"] and (end := item_end(text, start, key["item"])) is not None:
         return end
     return value_end(text, start, unclosed, of_words=of_words)
+
+
+# ``('token', 'x')``, ``['token', 'x']`` and ``['--token', 'x', '-v']``, but not names, ``['token', 'user', 'id']``.
+_KEY_OF_ITEM = re.compile(
+    r"(?:(?:\(|\[(?!(?:\s{0,9}\\?[\"'][\w.-]{1,80}\\?[\"']\s{0,9},){2}))\s{0,9}b?(?P<quote>\\?[\"'])|(?P<item>\\?[\"'])--?)"
+    r"(?P<key>[A-Za-z_][\w-]{0,79})(?:(?P=quote)|(?P=item))\s{0,9},\s{0,9}+(?![\"']--[A-Za-z])"
+)
+_OPTION = re.compile(
+    r"(?<![\w-])--?(?P<key>[A-Za-z][\w-]{0,79})[ \t]{1,9}(?!--[A-Za-z])"
+    r"(?P<word>(?:'[^']*(?:'|\Z)|\"(?:\\.|[^\\\"])*(?:\"|\Z))+\S*|\S+?(?=[\"']?(?:\s|\Z)))"
+)
+
+
+def _separate(text: str) -> Iterator[tuple[int, int]]:
+    """Where a secret is an item or a word of its own, after that which names it."""
+    done = 0
+    unclosed: dict[str, int] = {}
+    for item in _KEY_OF_ITEM.finditer(text) if "," in text else ():
+        start = item.end()
+        if item.start() >= done and _is_named(item["key"], text, start) and not _NO_SECRET.match(text, start):
+            done = of_list_end(text, start, unclosed)
+            yield start, done
+    for option in _OPTION.finditer(text) if "-" in text else ():
+        if _is_named(option["key"], text, option.start("word")):
+            yield option.span("word")
+
+
+_A_NUMBER = re.compile(r"[\"']?\d{1,6}(?!\w)")
+
+
+def _is_named(key: str, text: str, start: int) -> bool:
+    """Whether ``key`` names a secret, or many while what begins at ``start`` is no count of them."""
+    return _names_secret(key) or (_names_secrets(key) and not _A_NUMBER.match(text, start))
 
 
 _TO_USER, _TO_HOST = re.compile(r"://[\w-]{0,80}\Z"), re.compile(r"[^\s/?#@]{1,256}@")

@@ -1,4 +1,4 @@
-"""The passwords of the URLs in any text."""
+"""The passwords of the URLs in any text, and those before a host without one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from collections.abc import Iterator, Sequence
 __all__ = ["url_passwords"]
 
 _SCHEME = re.compile(r"(?:^|(?<=[\s,;'\"`\[({<=|]))[A-Za-z][A-Za-z0-9+.:-]*://")
-_NO_SCHEME = re.compile(r"(?<![^\s:@/'\"])[^\s:@/'\"]{1,128}:[^\s@]{1,256}(?=@)")
+_NO_SCHEME = re.compile(
+    r"(?<![^\s:@/'\"])[^\s:@/'\"]{1,128}(?<!mailto):(?!\*{3}@)[^\s@]{1,256}+(?:@[^\s@,;'\"/:]{1,256})*(?=@(?!sha\d))"
+)
 _ATS_OF_LINE = re.compile(r"@(?:[^\n@]*\n?@)*")  # a password from a file may end with the end of its line
 _PORT = re.compile(r"\d{1,5}(?:[^\w@:]|$)|[/?#\s,;]|$")
 
 
 def url_passwords(text: str) -> Iterator[tuple[int, int]]:
-    """Where they stand in ``text``, which has a ``://``, as (start, end), none overlapping another.
+    """Where they stand in ``text`` as (start, end), none overlapping another.
 
     So do names and passwords without a URL, ``me:pw@h``, before the first one, and in the lines after that of one.
     """
     starts = list(_SCHEME.finditer(text)) or list(re.finditer("://", text))
     ends = [match.start() for match in starts[1:]] + [len(text)]
     ats = [match.start() for match in re.finditer("@", text)]
-    yield from (match.span() for match in _NO_SCHEME.finditer(text, 0, starts[0].start()))
+    yield from (match.span() for match in _NO_SCHEME.finditer(text, 0, starts[0].start() if starts else len(text)))
     done = 0
     for number, scheme in enumerate(starts):
         span = _password(text, scheme.end(), number, ends, ats) if scheme.end() >= done else None

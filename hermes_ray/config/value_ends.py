@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["item_end", "value_end"]
+__all__ = ["item_end", "of_list_end", "value_end"]
 
 _END_OF_ITEM = {quote: re.compile(rf"[^\\{quote}\n]{{0,4096}}(?={quote}[,\])}}])") for quote in "\"'"}
+_END_IN_LIST = re.compile(r"[,)\]]|\Z")
 
 _OPENED = re.compile(r"""\s*b?\\?(["'])""")
 _WITHIN = {quote: re.compile(rf"(?:\\.|[^\\{quote}])*", re.DOTALL) for quote in "\"'"}
@@ -27,6 +28,13 @@ def item_end(text: str, start: int, quote: str) -> int | None:
     """Where the item of a list ends that ``quote`` began, ``['--password=PW', '-v']``, if it does."""
     item = _END_OF_ITEM[quote].match(text, start)
     return item.end() if item else None
+
+
+def of_list_end(text: str, start: int, unclosed: dict[str, int]) -> int:
+    """Where a value of a list ends: with its quotes or brackets, else before the comma."""
+    if _OPENED.match(text, start) or _OPENED_BRACKET.match(text, start):
+        return value_end(text, start, unclosed, of_words=False)
+    return next(_END_IN_LIST.finditer(text, start)).start()
 
 
 def value_end(text: str, start: int, unclosed: dict[str, int], *, of_words: bool) -> int:
