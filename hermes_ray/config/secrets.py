@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from hermes_ray.config.url_passwords import url_passwords
 from hermes_ray.config.urls import QUERY
-from hermes_ray.config.value_ends import item_end, of_list_end, value_end
+from hermes_ray.config.value_ends import item_end, of_list_end, parameter_end, value_end
 
 __all__ = ["MASK", "Hidden", "all_spans", "looks_secret", "mask_told", "mask_url", "mentions_secret", "names_code"]
 __all__ += ["plain", "refused_url", "secret_spans", "without_words"]
@@ -220,6 +220,8 @@ def _assigned_end(text: str, key: re.Match[str], unclosed: dict[str, int]) -> in
     start, of_words = key.end(), _OF_WORDS.search(unquote(key["key"])) is not None
     if key["within"] and key["item"] and (end := item_end(text, start, key["item"])) is not None:
         return end
+    if key["within"] and not of_words and text.endswith(("?", "&"), 0, key.start("key")):
+        return parameter_end(text, start)
     return value_end(text, start, unclosed, of_words=of_words)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["item_end", "of_list_end", "value_end"]
+__all__ = ["item_end", "of_list_end", "parameter_end", "value_end"]
 
 _END_OF_ITEM = {quote: re.compile(rf"[^\\{quote}\n]{{0,4096}}(?={quote}[,\])}}])") for quote in "\"'"}
+_END_OF_PARAMETER = re.compile(r"[\s\"'`)\]}>#&]|\Z")
 _END_IN_LIST = re.compile(r"[,)\]]|\Z")
 
 _OPENED = re.compile(r"""\s*b?\\?(["'])""")
@@ -28,6 +29,11 @@ def item_end(text: str, start: int, quote: str) -> int | None:
     """Where the item of a list ends that ``quote`` began, ``['--password=PW', '-v']``, if it does."""
     item = _END_OF_ITEM[quote].match(text, start)
     return item.end() if item else None
+
+
+def parameter_end(text: str, start: int) -> int:
+    """Where a parameter's value ends in a URL that may stand in a sentence, quotes or brackets."""
+    return next(_END_OF_PARAMETER.finditer(text, start)).start()
 
 
 def of_list_end(text: str, start: int, unclosed: dict[str, int]) -> int:

@@ -58,3 +58,26 @@ def test_a_passphrase_with_brackets_goes_on_after_them(text: str) -> None:
 def test_brackets_are_looked_through_once(piece: str) -> None:
     for end in ("", "]", "'"):
         assert without_secrets(f"cannot read {piece * 10_000}{end}", {}).startswith("cannot read ")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "with url: /a?id=17&token=x (Caused by ConnectTimeoutError('timed out. (connect timeout=3)'))",
+            "with url: /a?id=17&token=*** (Caused by ConnectTimeoutError('timed out. (connect timeout=3)'))",
+        ),
+        (
+            "GET https://h/a?token=x answered 404: no such order",
+            "GET https://h/a?token=*** answered 404: no such order",
+        ),
+        ("url='https://h/a?token=x' for order 17", "url='https://h/a?token=***' for order 17"),
+        ("404 for https://h/a?token=x'\nFor more information check: URL", None),
+        ("(see https://h/a?sig=x) [h?sig=x] {h?sig=x} <h?sig=x> `h?sig=x` h?sig=x#top", None),
+        ("404 for h?token=\nFor more h?id=3", "404 for h?token=\nFor more h?id=3"),
+        ("404 for h?password=x y order 17", "404 for h?password=***"),
+        ("404 for h?id=1&passphrase=x y order 17", "404 for h?id=1&passphrase=***"),
+    ],
+)
+def test_a_parameter_of_a_url_ends_with_the_url(text: str, told: str | None) -> None:
+    assert without_secrets(text, {}) == (told or text.replace("=x", "=***"))
