@@ -21,7 +21,7 @@ _SECRET_KEY = re.compile(
     r"|(?:^|_)(?:pass|pwd|auth|authorization|cookie|sig|signature)$|(?:token|jwt)$"
     r"|(?:api|access|private|signing|encryption|account|shared)_?key$"
 )
-_POINTS_ELSEWHERE = re.compile(r"_(?:file|path|dir|name|env|id)$")
+_POINTS_ELSEWHERE = re.compile(r"^(?:has|is)_|_(?:file|path|dir|name|env|id)$")
 
 
 class Hidden(str):

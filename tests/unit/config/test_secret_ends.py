@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from hermes_ray.config.option_secrets import without_secrets
+from hermes_ray.config.secrets import looks_secret
 from tests.support.canaries import PASSWORDS, leaks
 
 
@@ -81,3 +82,23 @@ def test_brackets_are_looked_through_once(piece: str) -> None:
 )
 def test_a_parameter_of_a_url_ends_with_the_url(text: str, told: str | None) -> None:
     assert without_secrets(text, {}) == (told or text.replace("=x", "=***"))
+
+
+@pytest.mark.parametrize("text", ["has_password: false, order 17", "isSecret=True for order 17"])
+def test_whether_there_is_a_secret_is_told(text: str) -> None:
+    assert without_secrets(text, {}) == text
+    assert not looks_secret(text.partition(":")[0].partition("=")[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("https://h:8080/users/bob@example.com 404", None),
+        ("amqp://me:9/x@h", "amqp://me:***@h"),
+        ("https://me:9/x:y@h", "https://me:***@h"),
+        ("https://me:9/x@y@h", "https://me:***@h"),
+        ("https://me:pw/x@h", "https://me:***@h"),
+    ],
+)
+def test_a_port_and_a_path_of_the_web_are_no_password(text: str, told: str | None) -> None:
+    assert without_secrets(text, {}) == (told or text)
