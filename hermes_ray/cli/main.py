@@ -5,10 +5,8 @@ Exit codes: 0; 1 it failed; 2 the user's mistake.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -17,11 +15,10 @@ from hermes_ray import __version__
 from hermes_ray.cli.completion import SHELLS, Words
 from hermes_ray.cli.group import Commands, Section
 from hermes_ray.cli.load import LOAD_WORDS
-from hermes_ray.logs import flush
+from hermes_ray.cli.process import end_at_once, hold_standard_error
 
 __all__ = ["main", "run"]
 
-STDERR = 2
 CONFIGURATION = Words()
 TOPIC = Words(topic="TOPIC")
 PERHAPS_TOPIC = Words(topic="[TOPIC]")
@@ -270,33 +267,13 @@ def completion(shell: str) -> int:
 
 def main() -> None:
     """The console script."""
-    _hold_standard_error()
+    hold_standard_error()
     try:
         cli(prog_name="hermes")
     except SystemExit as end:
         if "hermes_ray.cli.try_handler" in sys.modules:
-            _leave(end.code)
+            end_at_once(end.code)
         raise
-
-
-def _leave(code: object) -> None:
-    """At once, as workers do: Python would wait for threads that a handler has left at work, for ever if they hang."""
-    flush()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, AttributeError):  # AttributeError: closed from the beginning
-            stream.flush()
-    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
-
-
-def _hold_standard_error() -> None:
-    """Where it is closed, have it lead nowhere: the next file opened would take its number, and what is said there."""
-    try:
-        os.fstat(STDERR)
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        if nowhere != STDERR:
-            os.dup2(nowhere, STDERR)
-            os.close(nowhere)
 
 
 def run(command: str) -> None:

@@ -1,0 +1,37 @@
+"""The process of a command: its standard error, and its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+from hermes_ray.logs import flush
+
+__all__ = ["end_at_once", "hold_standard_error"]
+
+STDERR = 2
+
+
+def hold_standard_error() -> None:
+    """Where it is closed, have it lead nowhere: the next file opened would take its number, and what is said there."""
+    try:
+        os.fstat(STDERR)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != STDERR:
+            os.dup2(nowhere, STDERR)
+            os.close(nowhere)
+
+
+def end_at_once(code: object) -> NoReturn:
+    """As workers end: Python would wait for threads that a handler has left at work, for ever if they hang.
+
+    ``code``: as ``sys.exit`` takes it.
+    """
+    flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, by a handler or from the beginning
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
