@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
 from pika.exceptions import AMQPError, ChannelClosedByBroker, NoFreeChannels
 
+from hermes_ray.broker.connecting import Connecting
 from hermes_ray.broker.connection import backoff_s, parameters
 from hermes_ray.broker.reason import failure_of, reason_of, sentence
 from hermes_ray.broker.wire import DIRECT, Wire
@@ -155,23 +155,23 @@ class Link:
         try:
             # What a blocked connection was given the broker reads once it can: sent on another too, it would be twice.
             chosen = parameters(url, name=self._name, heartbeat_s=self._heartbeat_s, blocked_timeout_s=None)
-            socket.socket().close()  # at the limit of open files pika raises in the loop, which would end it
         except UserMistake as mistake:  # a file of TLS, which may be there at the next try
             self._lost(str(mistake))
             return
-        except OSError as error:
-            self._lost(f"this process cannot open a connection: {error.strerror}")
-            return
-        self._connection = self._wire.connection_class(
+        self._connecting = Connecting(
+            self._loop, lambda error: self._lost(f"this process cannot open a connection: {reason_of(error)}")
+        )
+        self._connection = connection = self._wire.connection_class(
             chosen,
             on_open_callback=self._on_connection_open,
             on_open_error_callback=lambda _, error: self._lost(self._reason or sentence([failure_of(url, error)])),
             on_close_callback=self._on_connection_lost,
-            custom_ioloop=self._loop,
+            custom_ioloop=self._connecting,
         )
+        _OPENED.add(connection)
 
     def _on_connection_open(self, connection: SelectConnection) -> None:
-        _OPENED.add(connection)
+        self._connecting.is_over = True
         if not self._wanted:
             connection.close()
             return

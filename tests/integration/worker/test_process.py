@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,7 @@ def test_sigterm_drains_also_where_the_handler_has_run_an_event_loop(start: Call
 
 
 def test_a_worker_that_may_open_no_more_files_connects_again_once_it_may(vhost_url: str) -> None:
+    """Whether it may is not known before: others of the process open files meanwhile."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with working(vhost_url, lambda _message: None) as worker:
         try:
@@ -91,5 +93,22 @@ def test_a_worker_that_may_open_no_more_files_connects_again_once_it_may(vhost_u
             until(lambda: "Too many open files" in (worker["lost_reason"] or ""), "it is said")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        publish(vhost_url, 1)
+        until(lambda: worker["acked"] == 1, "it is at work again")
+
+
+def test_a_worker_that_can_start_no_thread_connects_again_once_it_can(
+    vhost_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking up the broker's address takes one."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with working(vhost_url, lambda _message: None) as worker:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            worker.cut()
+            until(lambda: "can't start new thread" in (worker["lost_reason"] or ""), "it is said")
         publish(vhost_url, 1)
         until(lambda: worker["acked"] == 1, "it is at work again")
