@@ -136,10 +136,20 @@ class HandlersLoop:
         return found
 
     def _holder(self) -> Slot | None:
-        """The slot whose handler the event loop is at, or a task that was started for its message."""
+        """The slot whose handler the event loop is at, or a task or callback of its message."""
         task = asyncio.current_task(self.loop)
-        message = task.message if isinstance(task, HandlerTask) else None
+        if task is None:
+            message = self._message_of_callback()
+        else:
+            message = task.message if isinstance(task, HandlerTask) else None
         return message.slot if message is not None and message.over_s is None else None
+
+    def _message_of_callback(self) -> Asker | None:
+        frame = sys._current_frames().get(self._thread.ident or 0) if self._thread is not None else None
+        while frame is not None and frame.f_code is not asyncio.Handle._run.__code__:
+            frame = frame.f_back
+        context = getattr(frame.f_locals.get("self"), "_context", None) if frame is not None else None
+        return context.get(asked_by) if context is not None else None
 
     def _begin(self, slot: Slot, works: Sequence[Any], done: Future[None]) -> None:
         def end(_: object) -> None:

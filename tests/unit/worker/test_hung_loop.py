@@ -46,7 +46,10 @@ class Keeper:
             await asyncio.sleep(0.5)
             return
         await self._all_wait.wait()
-        if message.body == b"leaves":
+        if message.body == b"calls":
+            asyncio.get_running_loop().call_soon(self._gate.wait, 120)
+            await asyncio.sleep(0.05)
+        elif message.body == b"leaves":
             asyncio.get_running_loop().call_later(0.05, self._gate.wait, 120)  # it has ended by then
         else:
             self._gate.wait(120)
@@ -73,10 +76,13 @@ def test_who_waits_for_a_loop_that_nobody_is_known_to_keep_is_not_waited_for(gat
     until(lambda: counts(made) == (2, 0), "none can come to its end")
 
 
+@pytest.mark.parametrize("how", [b"keeps", b"calls"], ids=["itself", "by a callback"])
 @WRAPS
-def test_a_handler_that_keeps_the_loop_is_waited_for_as_long_as_it_has_time(gate: threading.Event, wrap: Wrap) -> None:
+def test_a_handler_that_keeps_the_loop_is_waited_for_as_long_as_it_has_time(
+    gate: threading.Event, wrap: Wrap, how: bytes
+) -> None:
     made = Watched(wrap(Keeper(gate).handle), timeout_s=None, concurrency=3)
-    made.put(b"waits", b"waits", b"keeps")
+    made.put(b"waits", b"waits", how)
     until(lambda: made.slots.figures().longest_running_s > 5 * HUNG_S, "it takes long")
     assert counts(made) == (3, 3)
 
