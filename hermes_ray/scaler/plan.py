@@ -18,6 +18,8 @@ from hermes_ray.worker.spec import WorkerSpec
 
 __all__ = ["Owner", "Plan", "digest", "revision", "topology_of", "worker_spec"]
 
+SINGLE_ACTIVE_PREFETCH = 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
@@ -138,6 +140,17 @@ def queue_spec(config: Config, topic: str) -> QueueSpec:
     )
 
 
+def _prefetch(plan: Plan, topic: str) -> int | None:
+    """None where it follows what messages take: to change it another consumer is needed.
+
+    Of a single active consumer that would be the standby's, while the handlers of this one still run.
+    """
+    configured: int | None = plan.config.topics[topic].worker.prefetch
+    if configured is None and topic in plan.single_active:
+        return max(SINGLE_ACTIVE_PREFETCH, plan.concurrency[topic])
+    return configured
+
+
 def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
     """What every worker of a topic is built from; its name comes with its start."""
     config, chosen = plan.config, plan.config.topics[topic]
@@ -152,7 +165,7 @@ def worker_spec(plan: Plan, topic: str) -> WorkerSpec:
         options=chosen.options,
         import_paths=plan.import_paths,
         concurrency=plan.concurrency[topic],
-        prefetch=chosen.worker.prefetch,
+        prefetch=_prefetch(plan, topic),
         prefetch_bytes=chosen.worker.prefetch_bytes,
         timeout_s=chosen.worker.timeout_s,
         drain_timeout_s=chosen.worker.drain_timeout_s,
