@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
@@ -14,7 +15,7 @@ __all__ = ["OptionSecrets", "without_secrets"]
 
 _A_LETTER, _OF_NO_USE = 2, 5  # characters: texts so short say nothing, and stand in every other word
 _PIECE, _LONGEST_PIECE = 6, 100  # characters that a library leaves of a text it shortens
-_CUT = re.compile(r"\.\.\.|…")
+_CUT = re.compile(r"\.{3,}|…")
 _MANY = 200  # forms; to look for each of 5,000 took 50 ms for each failure
 
 
@@ -24,15 +25,13 @@ class OptionSecrets:
     To find those takes long where options are large: they are found once, here.
     """
 
-    __slots__ = ("_by_end", "_by_start", "_forms")
+    __slots__ = ("_backwards", "_ends", "_forms", "_forwards", "_starts")
 
     def __init__(self, options: Any) -> None:
         self._forms = sorted(_all_forms(options), key=len, reverse=True)
-        self._by_start: dict[str, list[str]] = {}
-        self._by_end: dict[str, list[str]] = {}
-        for form in self._forms:
-            self._by_start.setdefault(form[:_PIECE], []).append(form)
-            self._by_end.setdefault(form[-_PIECE:], []).append(form)
+        self._starts, self._ends = {form[:_PIECE] for form in self._forms}, {form[-_PIECE:] for form in self._forms}
+        self._forwards = sorted(self._forms)
+        self._backwards = sorted(form[::-1] for form in self._forms)
 
     @property
     def longest(self) -> int:
@@ -52,28 +51,37 @@ class OptionSecrets:
         return mask_told(self._without_pieces(text) if self._forms else text)
 
     def _without_pieces(self, text: str) -> str:
-        """``text`` without what is left of a secret where a library has cut it: ``kT9vQ2mZ...YbHs3J``."""
+        """``text`` without what is left of a secret where a library has cut it: ``kT9vQ2mZ...YbHs3J``.
+
+        A text may have thousands of cuts: where pieces may begin and end in it is looked for once.
+        """
         parts, at = [], 0
+        starts = ends = None
         for cut in _CUT.finditer(text):
+            if starts is None or ends is None:
+                pieces = [text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1)]
+                starts = [at for at, piece in enumerate(pieces) if piece in self._starts]
+                ends = [at + _PIECE for at, piece in enumerate(pieces) if piece in self._ends]
             if cut.start() < at:
                 continue
-            start = max(at, self._start_of_piece(text, cut.start()))
+            start = max(at, self._start_of_piece(text, cut.start(), starts))
             parts.append(text[at:start] + (MASK if start < cut.start() else "") + cut[0])
-            at = self._end_of_piece(text, cut.end())
+            at = self._end_of_piece(text, cut.end(), ends)
             parts.append(MASK if at > cut.end() else "")
         return "".join(parts) + text[at:]
 
-    def _start_of_piece(self, text: str, end: int) -> int:
-        for start in range(max(0, end - _LONGEST_PIECE), end - _PIECE + 1):
-            if any(form.startswith(text[start:end]) for form in self._by_start.get(text[start : start + _PIECE], ())):
-                return start
-        return end
+    def _start_of_piece(self, text: str, end: int, starts: Sequence[int]) -> int:
+        near = starts[bisect_left(starts, end - _LONGEST_PIECE) : bisect_right(starts, end - _PIECE)]
+        return next((start for start in near if _begins_one(text[start:end], self._forwards)), end)
 
-    def _end_of_piece(self, text: str, start: int) -> int:
-        for end in range(min(len(text), start + _LONGEST_PIECE), start + _PIECE - 1, -1):
-            if any(form.endswith(text[start:end]) for form in self._by_end.get(text[end - _PIECE : end], ())):
-                return end
-        return start
+    def _end_of_piece(self, text: str, start: int, ends: Sequence[int]) -> int:
+        near = ends[bisect_left(ends, start + _PIECE) : bisect_right(ends, start + _LONGEST_PIECE)]
+        return next((end for end in reversed(near) if _begins_one(text[start:end][::-1], self._backwards)), start)
+
+
+def _begins_one(piece: str, ordered: Sequence[str]) -> bool:
+    at = bisect_left(ordered, piece)
+    return at < len(ordered) and ordered[at].startswith(piece)
 
 
 def without_secrets(text: str, options: Any) -> str:
