@@ -239,7 +239,10 @@ class Message:
     ) -> None:
         if self._publishes is None:
             self._publishes = {}
-        passed_on = {k: v for k, v in (headers or {}).items() if not _is_left_out(k)}
+        try:
+            passed_on = {k: v for k, v in dict(headers or {}).items() if not _is_left_out(k)}
+        except (TypeError, ValueError):
+            raise ValueError(f"the headers are {headers!r:.60}: they must be a mapping") from None
         said = {name: _checked(name, value) for name, value in fields.items() if value is not None}
         table = b"" if self._check is None else self._check(topic, passed_on)
         if isinstance(body, bytearray | memoryview):

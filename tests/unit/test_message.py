@@ -55,6 +55,14 @@ def test_a_topic_that_is_no_text_is_refused_and_is_no_reply(topic: Any, reply_to
     assert (message.has_published, message.publishes) == (False, ())
 
 
+@pytest.mark.parametrize("headers", [[1, 2], "tenant", 7])
+def test_headers_that_are_no_mapping_are_refused(headers: Any) -> None:
+    message = Message(b"")
+    with pytest.raises(ValueError, match="they must be a mapping"):
+        message.publish("t", b"x", headers)
+    assert not message.publishes
+
+
 def test_publishing_the_same_again_after_a_redelivery_gives_the_same_ids() -> None:
     first, again = (Message(b"x", id="m-1", attempt=attempt) for attempt in (1, 2))
     for message in (first, again):
