@@ -254,7 +254,7 @@ def _numbers(own: Mapping[str, str]) -> _Numbers:
 
 def _lines(path: str) -> list[str]:
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise UserMistake(f"trace={path} cannot be read ({reason}): give the path of a text file") from error
