@@ -244,7 +244,7 @@ def test_under_an_alarm_of_the_broker_copies_do_not_gather_and_it_is_told(vhost_
         ctl(broker, "set_vm_memory_high_watermark", "0")
         try:
             is_on.set()
-            until(lambda: worker["given_back"] >= 15, "they go back, and come again", 60)
+            until(lambda: worker["given_back"] >= 15, "they go back, and come again", 120)
             until(lambda: "takes no publishes" in (worker["lost_reason"] or ""), "the reason is told")
         finally:
             ctl(broker, "set_vm_memory_high_watermark", before)
