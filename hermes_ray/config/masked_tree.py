@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from hermes_ray.config.beside_names import with_named
 from hermes_ray.config.secrets import MASK, looks_secret, mask_url, mentions_secret, names_code
 
 __all__ = ["masked_tree"]
@@ -29,15 +30,15 @@ def masked_tree(value: Any, source: Any, *, options: bool = False, private: bool
                 source.get(key) if isinstance(source, Mapping) else source,
                 options=options or key == "options",
                 private=private or key in ("options", "broker"),
-                secret=secret or (private and isinstance(key, str) and looks_secret(key, item)),
+                secret=secret or (private and (is_named or (isinstance(key, str) and looks_secret(key, item)))),
             )
-            for key, item in value.items()
+            for key, item, is_named in with_named(value)
         }
     if isinstance(value, list | tuple):
         sources = source if isinstance(source, list | tuple) and len(source) == len(value) else [source] * len(value)
         return [
-            masked_tree(v, s, options=options, private=private, secret=secret)
-            for v, s in zip(value, sources, strict=True)
+            masked_tree(item, source, options=options, private=private, secret=secret or (private and is_named))
+            for (_, item, is_named), source in zip(with_named(value), sources, strict=True)
         ]
     if value is None or isinstance(value, bool):
         return MASK if secret and value is not None else value

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
+from hermes_ray.config.beside_names import with_named
 from hermes_ray.config.secrets import MASK, Hidden, all_spans, looks_secret, mask_told
 
 __all__ = ["OptionSecrets", "without_secrets"]
@@ -122,12 +123,12 @@ def _bytes(text: str) -> bytes:
 
 def _secrets(value: Any, *, secret: bool) -> Iterator[str]:
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key, item, is_named in with_named(value):
             yield from _secrets(key, secret=False)
-            yield from _secrets(item, secret=secret or looks_secret(str(key), item))
+            yield from _secrets(item, secret=secret or is_named or looks_secret(str(key), item))
     elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _secrets(item, secret=secret)
+        for _, item, is_named in with_named(value):
+            yield from _secrets(item, secret=secret or is_named)
     elif secret and value not in (None, "", True, False):
         yield str(value)
     elif isinstance(value, str):

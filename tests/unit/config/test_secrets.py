@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from hermes_ray.config.loading import load, masked_yaml
+from hermes_ray.config.masked_tree import masked_tree
 from hermes_ray.config.option_secrets import without_secrets
 from hermes_ray.config.secrets import looks_secret, mask_url, plain, without_words
 from tests.support.canaries import PASSWORDS, leaks
@@ -101,6 +102,24 @@ def test_an_option_that_names_many_is_secret_where_it_has_a_text(key: str) -> No
         assert looks_secret(key, value)
     for told in (f"{key}=s3cr3t-tok", f"{{'{key}': ['s3cr3t-tok']}}", f'{{"{key}":["s3cr3t-tok"]}}'):
         assert "s3cr3t" not in without_secrets(told, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({"args": ["-v", "--password", "s3cr3t", "--host", "h"]}, {"args": ["-v", "--password", "***", "--host", "h"]}),
+        ({"pairs": [["token", "s3cr3t"], ["user", "bob"]]}, {"pairs": [["token", "***"], ["user", "bob"]]}),
+        (
+            {"env": [{"name": "DB_PASSWORD", "value": "s3cr3t"}, {"name": "HOST", "value": "h"}]},
+            {"env": [{"name": "DB_PASSWORD", "value": "***"}, {"name": "HOST", "value": "h"}]},
+        ),
+        ({"columns": ["id", "token", "user"]}, {"columns": ["id", "token", "user"]}),
+        ({"empty": []}, {"empty": []}),
+    ],
+)
+def test_an_option_whose_name_is_beside_it_is_secret(options: dict[str, object], shown: dict[str, object]) -> None:
+    assert masked_tree({"options": options}, {"options": options}) == {"options": shown}
+    assert "s3cr3t" not in without_secrets("refused: s3cr3t", options) or "***" not in str(shown)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""Secrets that stand beside their names: the word after ``--password``, the other of a pair, the value of a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from hermes_ray.config.secrets import looks_secret
+
+__all__ = ["with_named"]
+
+
+def with_named(several: Mapping[Any, Any] | Sequence[Any]) -> Iterable[tuple[Any, Any, bool]]:
+    """Each key and value of ``several`` (of a list: its numbers), and whether what is beside it names it as a secret.
+
+    So it is with the last of ``["--password", "x"]``, ``["token", "x"]`` and ``{"name": "API_KEY", "value": "x"}``.
+    """
+    if isinstance(several, Mapping):
+        name = several.get("name", several.get("key"))
+        return [(key, item, key == "value" and _names(name, item)) for key, item in several.items()]
+    is_pair = len(several) == 2
+    named = [
+        (is_pair or (isinstance(before, str) and before.startswith("-"))) and _names(before, item)
+        for before, item in pairwise(several)
+    ]
+    return list(zip(range(len(several)), several, [False, *named][: len(several)], strict=True))
+
+
+def _names(name: Any, item: Any) -> bool:
+    return isinstance(name, str) and looks_secret(name.lstrip("-"), item)
