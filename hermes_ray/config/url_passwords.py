@@ -14,6 +14,7 @@ _NO_SCHEME = re.compile(
 )
 _ATS_OF_LINE = re.compile(r"@(?:[^\n@]*\n?@)*")  # a password from a file may end with the end of its line
 _PATH_BEHIND_PORT = re.compile(r"\d{1,5}/[^\s:@]+")
+_WORDS_BEHIND_PORT = re.compile(r"\d{1,5}:\s")
 _PORT = re.compile(r"\d{1,5}(?:[^\w@:]|$)|[/?#\s,;]|$")
 
 
@@ -44,7 +45,7 @@ def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequ
     So may a name without a password: an empty one follows it, as some write a token, or it stands in a later URL,
     which may be the rest of a password. But no name has lines, nor has what comes after a strange one or begins as a
     port: that URL was over, and what follows, such as the fields that are wrong in a body with an address, is told.
-    Nor is a port and a path of the web with an ``@`` in it, ``https://h:80/users/bob@example.com``.
+    Nor is a port with words behind it, or the path of a page of the web: ``https://h/a: got 404 for bob@example.com``.
     """
     ats_of_line = _ATS_OF_LINE.search(text, start, ends[number])
     at = ats_of_line.end() - 1 if ats_of_line else -1
@@ -53,7 +54,8 @@ def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequ
     first = start + len(user) + 1
     if "\n" in user.strip() or ("\n" in password.strip() and (strange or _PORT.match(password))):
         return None
-    if not strange and text.endswith(("http://", "https://"), 0, start) and _PATH_BEHIND_PORT.fullmatch(password):
+    is_of_web = text.endswith(("http://", "https://"), 0, start)
+    if _WORDS_BEHIND_PORT.match(password) or (is_of_web and (strange or _PATH_BEHIND_PORT.fullmatch(password))):
         return None
     if at >= 0 and not password and (colon or number):
         return start, at

@@ -81,6 +81,8 @@ def test_masked_yaml_hides_secrets_and_nothing_else(tmp_path: Path, monkeypatch:
         ("['mysql', '--password=pw', '-v'] ended with 1", "['mysql', '--password=***', '-v'] ended with 1"),
         ("password=pw\n", "password=***\n"),
         ("token == expected", "token == expected"),
+        ("https://api/a: got 404 for bob@example.com", "https://api/a: got 404 for bob@example.com"),
+        ("redis://h:6379: READONLY; user bob@example.com", "redis://h:6379: READONLY; user bob@example.com"),
         ("token==s3cr3t", "token=***"),
     ],
 )
