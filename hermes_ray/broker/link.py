@@ -136,15 +136,17 @@ class Link:
         if connection is not None and connection.is_open:
             connection._terminate_stream(AMQPError(reason))
 
-    def close(self, on_closed: Callable[[], None]) -> None:
-        """Close for good; ``on_closed`` is called when the broker agreed or nothing was open."""
+    def close(self, on_closed: Callable[[], None], *, is_read: bool = True) -> None:
+        """Close for good; ``on_closed`` is called when the broker agreed, nothing was open, or it reads nothing now."""
         self._wanted = False
         connection = self._connection
         if connection is None or connection.is_closed:
             on_closed()
             return
         self._on_closed = on_closed
-        if connection.is_open:
+        if not is_read:
+            self.abandon("closed while the broker read nothing")
+        elif connection.is_open:
             connection.close()
 
     def _connect(self) -> None:

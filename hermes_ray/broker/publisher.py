@@ -109,7 +109,7 @@ class Publisher:
 
     def close(self, on_closed: Callable[[], None]) -> None:
         """Close the connection; publishes without an answer never get one."""
-        self._link.close(on_closed)
+        self._link.close(on_closed, is_read=self._blocked_by is None)
 
     def _on_open(self, channel: Channel) -> None:
         connection = channel.connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -153,6 +154,17 @@ def test_what_a_blocked_connection_left_unanswered_is_sent_again_on_the_next(
     until(lambda: len(sender.ids(Answer.CONFIRMED)) == 50, "all confirms")
     assert len(set(sender.ids(Answer.CONFIRMED))) == 50
     assert {taken.id for taken in take(vhost_url, "q", ready_count(vhost_url))} == set(sender.ids(Answer.CONFIRMED))
+
+
+def test_a_publisher_ends_while_the_broker_reads_nothing_of_it(
+    sender: Sender, broker: LocalBroker, alarm: None
+) -> None:
+    sender.send([fresh("q", b"{}") for _ in range(50)])
+    until(lambda: "blocked" in ctl(broker, "list_connections", "state"), "the connection is blocked")
+    closed = threading.Event()
+    until(lambda: sender._publisher.lost_reason, "it knows")
+    sender._io.call(lambda: sender._publisher.close(closed.set))
+    assert closed.wait(20)
 
 
 def test_an_alarm_holds_publishes_back_while_acks_still_flow(
