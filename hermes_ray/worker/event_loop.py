@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -122,7 +122,7 @@ class HandlersLoop:
 
     def held_up_s(self, slot: Slot, since_s: float) -> float:
         """For how long since ``since_s`` the handler in ``slot`` could not go on, as another kept the event loop."""
-        return self._blocks.within_s(slot, since_s)
+        return self._blocks.within_s(slot, since_s, left=_CallbackOf(slot))
 
     def can_go_on(self, slot: Slot) -> bool:
         """Whether the handler in ``slot`` may end; none does that waits for a loop which will not come back."""
@@ -135,14 +135,16 @@ class HandlersLoop:
             found |= self._threads.is_at_work_for(self._left.popleft()[1])
         return found
 
-    def _holder(self) -> Slot | None:
-        """The slot whose handler the event loop is at, or a task or callback of its message."""
+    def _holder(self) -> Slot | _CallbackOf | None:
+        """The slot whose handler the event loop is at, or a task that was started for its message, or a callback."""
         task = asyncio.current_task(self.loop)
         if task is None:
             message = self._message_of_callback()
         else:
             message = task.message if isinstance(task, HandlerTask) else None
-        return message.slot if message is not None and message.over_s is None else None
+        if message is None or message.over_s is not None:
+            return None
+        return message.slot if task is not None else _CallbackOf(message.slot)
 
     def _message_of_callback(self) -> Asker | None:
         frame = sys._current_frames().get(self._thread.ident or 0) if self._thread is not None else None
@@ -212,9 +214,17 @@ def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **settings: Any) -> H
     return HandlerTask(coroutine, loop=loop, **settings)
 
 
-def _is_given_up(holder: Slot | None) -> bool:
+@dataclass(frozen=True, slots=True)
+class _CallbackOf:
+    """What the handler in ``slot`` has left to the event loop: it may be a library's, and is no work of the handler."""
+
+    slot: Slot
+
+
+def _is_given_up(holder: Slot | _CallbackOf | None) -> bool:
     """Nobody waits for what it does: it is what a message that is over has left behind, or counted out."""
-    return holder is None or holder.hung is not None
+    slot = holder.slot if isinstance(holder, _CallbackOf) else holder
+    return slot is None or slot.hung is not None
 
 
 async def _keep(timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncio's name for it

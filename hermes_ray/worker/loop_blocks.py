@@ -46,11 +46,14 @@ class LoopBlocks:
                 self._by.setdefault(holder, _Times()).add(self._looked_s, now_s)
             self._looked_s = now_s
             before, first_s, _ = self._kept_by
-            self._kept_by = holder, first_s if holder is before else now_s, now_s
+            self._kept_by = holder, first_s if holder == before else now_s, now_s
 
-    def within_s(self, whose: Hashable, since_s: float) -> float:
-        """For how long since ``since_s`` somebody else than ``whose`` has kept the loop; 0 once that hangs for good."""
-        if self.is_hung(by=lambda holder: holder is None):
+    def within_s(self, whose: Hashable, since_s: float, *, left: Hashable = None) -> float:
+        """For how long since ``since_s`` somebody else than ``whose`` has kept the loop.
+
+        0 once it hangs for good, kept by nobody or by what ``whose`` has ``left``.
+        """
+        if self.is_hung(by=lambda holder: holder is None or holder == left):
             return 0.0
         with self._lock:
             mine = self._by.get(whose)

@@ -100,3 +100,16 @@ def test_sync_handlers_are_waited_for_whatever_keeps_the_loop_that_others_pass_t
     until(lambda: counts(made) == (3, 1), "the others cannot come to their end")
     computed.set()
     until(lambda: counts(made) == (2, 0), "it comes to its end")
+
+
+@WRAPS
+def test_a_callback_that_its_handler_waits_for_uses_up_an_attempt_of_that_one_alone(
+    gate: threading.Event, wrap: Wrap
+) -> None:
+    made = Watched(wrap(Keeper(gate).handle), timeout_s=1.0, concurrency=3)
+    *others, calls = made.put(b"waits", b"waits", b"calls")
+    until(lambda: calls in made.outcomes, "it is counted out")
+    gate.set()
+    until(lambda: len(made.outcomes) == 3, "the loop comes back")
+    assert isinstance(made.outcomes[calls], Retry)
+    assert [made.outcomes[tag] for tag in others] == [None] * 2
