@@ -120,10 +120,11 @@ def test_a_user_who_may_have_few_channels_gets_depths_after_some_tries(
     broker: LocalBroker, vhost: str, vhost_url: str, connection: BlockingConnection
 ) -> None:
     ensure(connection, MANY)
-    ctl(broker, "add_user", "narrow", "narrow")
-    ctl(broker, "set_permissions", "--vhost", vhost, "narrow", ".*", ".*", ".*")
-    ctl(broker, "set_user_limits", "narrow", '{"max-channels": 2}')
-    with probing(vhost_url.replace("guest:guest", "narrow:narrow"), *MANY) as prober:
+    user = f"few-channels-{vhost}"
+    ctl(broker, "add_user", user, "narrow")
+    ctl(broker, "set_permissions", "--vhost", vhost, user, ".*", ".*", ".*")
+    ctl(broker, "set_user_limits", user, '{"max-channels": 2}')
+    with probing(vhost_url.replace("guest:guest", f"{user}:narrow"), *MANY) as prober:
         until(lambda: len(prober.probes()) == len(MANY) and not prober.failures, timeout_s=30.0)
 
 
