@@ -27,7 +27,7 @@ class AnswerWatch:
         self._silent = silent
         self._looked_s = self._next_try_s = 0.0
         self._is_renewed = False
-        self.is_answering = True  # since the last look; neither its alarm nor a body on its way is silence
+        self.is_answering = True  # since the last look; neither an alarm nor a body on its way is silence
 
     def begin(self, now_s: float) -> list[Entry]:
         """A channel begins; returns of what was kept back what is to be sent now."""

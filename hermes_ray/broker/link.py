@@ -95,6 +95,7 @@ class Link:
         self._wire = wire
         self._heartbeat_s = heartbeat_s
         self._connection: SelectConnection | None = None
+        self._connecting: Connecting  # from the first attempt on
         self._attempts = 0
         self._wanted = False
         self._on_closed: Callable[[], None] | None = None
@@ -227,9 +228,7 @@ _OPENED: WeakSet[SelectConnection] = WeakSet()
 def _close_in_child() -> None:
     """A child that a handler forks has copies of the sockets: the broker would wait for what its parent held, dead."""
     for connection in _OPENED:
-        with suppress(
-            OSError, AttributeError
-        ):  # AttributeError: it has no socket, or in a pika that has changed inside
+        with suppress(OSError, AttributeError):  # it has no socket, or pika has changed inside
             os.close(connection._transport._sock.detach())
 
 

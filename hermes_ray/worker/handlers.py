@@ -234,4 +234,4 @@ def trouble_at_close(handler: Handler, run: Callable[[Any], None], timeout_s: fl
     thread = threading.Thread(target=close, name="close handler", daemon=True)
     thread.start()
     thread.join(timeout_s)
-    return troubles[-1] if troubles else None
+    return next(reversed(troubles), None)  # it may end just now
