@@ -23,6 +23,11 @@ def ctl(broker: LocalBroker, *arguments: str) -> str:
     return result.stdout
 
 
+def remember_queues(broker: LocalBroker) -> None:
+    """Return when what was declared is on the disk: a node killed within 2 s of it may have forgotten its queues."""
+    ctl(broker, "eval", "mnesia:sync_log().")
+
+
 def remake_vhosts(broker: LocalBroker, *, made: range, removed: range) -> None:
     """Make the virtual hosts ``test-{number}`` for each of ``made`` and remove those of ``removed``, all at once."""
     ctl(

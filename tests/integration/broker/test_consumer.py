@@ -12,7 +12,7 @@ import pytest
 from hermes_ray import Message
 from hermes_ray.broker.private.local import LocalBroker
 from tests.support.ledger import Ledger, channel_to, publish, queue_exists, ready_count, until
-from tests.support.rabbitmqctl import ctl
+from tests.support.rabbitmqctl import ctl, remember_queues
 from tests.support.workers import Gate, Working, working
 
 
@@ -129,9 +129,10 @@ def test_a_killed_broker_is_tried_with_growing_pauses_until_it_is_back(ledger: L
         time.sleep(0.005)
         ledger.note(message)
 
-    # A quorum queue declared less than about 3 s before the node is killed comes back empty or not at all.
+    # A quorum queue declared less than about 3 s before the node is killed comes back empty.
     settings = {"queue_type": "classic", "concurrency": 2, "prefetch": 50}
     with LocalBroker() as own, working(own.url(), handle, **settings) as worker:
+        remember_queues(own)
         ids = publish(own.url(), 600)
         until(lambda: len(ledger.handled()) > 50, "it is at work")
         own.kill()

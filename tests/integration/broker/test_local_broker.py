@@ -22,7 +22,7 @@ from hermes_ray.broker.private.node import HOW_TO_GET_IT
 from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.topology import ensure
 from hermes_ray.errors import OperationFailed, UserMistake
-from tests.support.rabbitmqctl import ctl
+from tests.support.rabbitmqctl import ctl, remember_queues
 
 RUN = (
     "import sys, pathlib; from hermes_ray.broker.private.local import run_broker; "
@@ -78,6 +78,7 @@ def test_a_killed_node_comes_back_at_the_same_url_with_every_confirmed_message()
         connection = connect([url], name="test/local")
         put(connection, b"confirmed")
         connection.close()
+        remember_queues(node)
         first = node.pid
         node.kill()
         with pytest.raises(OperationFailed, match="no broker answered"):

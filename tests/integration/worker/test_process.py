@@ -68,7 +68,7 @@ def test_a_child_that_a_handler_has_left_keeps_no_message_of_a_worker_that_was_k
     worker = start("Forks")
     publish(vhost_url, 1)
     child = worker.report.with_name("ledger.child")
-    until(child.exists, "it has forked")
+    until(lambda: child.exists() and child.read_text(), "it has forked")
     try:
         worker.end()
         until(lambda: ready_count(vhost_url) == 1, "the message is back")
