@@ -29,7 +29,7 @@ __all__ = ["demo"]
 
 ASK_EVERY_S = REFRESH_S = 0.5
 LINE_EVERY_S = 5.0
-WARM_UP_S = 60.0
+WARM_UP_S = 180.0  # 15 s on a machine at rest
 EMPTY_FOR_S = 3.0  # depths and reports are a second old, and not the same second
 DRAINED_BY_S = LOAD_S + 45.0
 # The burst's pool shrinks a minute after the burst, perhaps later than this; the exit code does not depend on it.

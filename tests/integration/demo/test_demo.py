@@ -41,10 +41,12 @@ class Family:
     def wait_for(self, words: str) -> None:
         """Read its output up to a line with these words."""
         assert self.child.stdout is not None
+        said = []
         for line in self.child.stdout:
             if words in line:
                 return
-        pytest.fail(f"the demo ended without saying {words!r}")
+            said.append(line)
+        pytest.fail(f"the demo ended without saying {words!r}: {''.join(said)}")
 
     def living(self) -> set[int]:
         now = dict(_processes())
@@ -116,7 +118,7 @@ def test_an_interrupted_demo_ends_at_once_and_leaves_no_process(
         family.wait_for(words)
     time.sleep(pause_s)  # any moment will do
     family.child.send_signal(number)
-    said, _ = family.child.communicate(timeout=30)  # a Ray that begins is waited for: 3 to 5 s on a machine at rest
+    said, _ = family.child.communicate(timeout=60)  # a Ray that begins is waited for: 3 to 5 s on a machine at rest
     assert family.child.returncode == 130, said
     assert "Traceback" not in said
     assert not family.living()
