@@ -15,7 +15,7 @@ from hermes_ray import __version__
 from hermes_ray.cli.completion import SHELLS, Words
 from hermes_ray.cli.group import Commands, Section
 from hermes_ray.cli.load import LOAD_WORDS
-from hermes_ray.cli.process import end_at_once, hold_standard_error
+from hermes_ray.cli.process import end, hold_standard_error
 
 __all__ = ["main", "run"]
 
@@ -270,10 +270,8 @@ def main() -> None:
     hold_standard_error()
     try:
         cli(prog_name="hermes")
-    except SystemExit as end:
-        if "hermes_ray.cli.try_handler" in sys.modules:
-            end_at_once(end.code)
-        raise
+    except SystemExit as ended:
+        end(ended.code)
 
 
 def run(command: str) -> None:

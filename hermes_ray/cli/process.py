@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from threading import Event
 from typing import NoReturn
 
 from hermes_ray.logs import flush
 
-__all__ = ["end_at_once", "hold_standard_error"]
+__all__ = ["end", "expect_handlers", "hold_standard_error"]
 
 STDERR = 2
+
+_handlers_are_here = Event()
 
 
 def hold_standard_error() -> None:
@@ -25,11 +28,18 @@ def hold_standard_error() -> None:
             os.close(nowhere)
 
 
-def end_at_once(code: object) -> NoReturn:
-    """As workers end: Python would wait for threads that a handler has left at work, for ever if they hang.
+def expect_handlers() -> None:
+    """Say that from now on a handler's code may run in this process."""
+    _handlers_are_here.set()
 
-    ``code``: as ``sys.exit`` takes it.
+
+def end(code: object) -> NoReturn:
+    """Leave the process with ``code``, as ``sys.exit`` takes it; at once where handlers were here.
+
+    As workers end: Python would wait for threads that a handler has left at work, for ever if they hang.
     """
+    if not _handlers_are_here.is_set():
+        sys.exit(code)  # type: ignore[arg-type]
     flush()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, by a handler or from the beginning

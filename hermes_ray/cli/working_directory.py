@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hermes_ray.cli.process import expect_handlers
 from hermes_ray.errors import HermesError, OperationFailed, UserMistake
 from hermes_ray.worker.handlers import Handler, load_handler
 
@@ -34,6 +35,7 @@ def import_from_here() -> None:
 
 def load_here(spec: str, options: Mapping[str, Any]) -> Handler:
     """``load_handler`` in this process; ``OperationFailed`` also where it raises what is no ``Exception``."""
+    expect_handlers()
     try:
         return load_handler(spec, options)
     except (HermesError, KeyboardInterrupt):
