@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from multiprocessing import active_children
 from threading import Event
 from typing import NoReturn
 
@@ -36,7 +37,8 @@ def expect_handlers() -> None:
 def end(code: object) -> NoReturn:
     """Leave the process with ``code``, as ``sys.exit`` takes it; at once where handlers were here.
 
-    As workers end: Python would wait for threads that a handler has left at work, for ever if they hang.
+    As workers end: Python would wait for threads that a handler has left at work, for ever if they hang. The processes
+    of its pools end with it, as Python would have them: they hold open what this one's output leads to.
     """
     if not _handlers_are_here.is_set():
         sys.exit(code)  # type: ignore[arg-type]
@@ -44,4 +46,6 @@ def end(code: object) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, by a handler or from the beginning
             stream.flush()
+    for child in active_children():
+        child.kill()
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
