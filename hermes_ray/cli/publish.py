@@ -63,7 +63,7 @@ def _played(run: Run, load: Load, queue: str, make_body: Callable[[int], bytes])
     interrupted = False
     try:
         with contextlib.suppress(OperationFailed):  # it is the run's failure, told below
-            run.play(load, lambda n: fresh(queue, make_body(n)))
+            run.play(load, lambda n: fresh(queue, make_body(n)), on_silence=lambda: _tell_silence(run))
     except KeyboardInterrupt:
         interrupted = True
     run.finish(ANSWER_WAIT_S)
@@ -87,8 +87,16 @@ def _troubles(run: Run, queue: str) -> Iterator[str]:
     if count := answers["refused"]:
         yield f"the broker refused {_messages(count)}, the first with: {run.refusal}"
     if (count := run.unanswered_count) and run.failure is None:
-        why = f": {run.lost_reason}" if run.lost_reason else ""
-        yield f"no answer came for {ANSWER_WAIT_S:g} s to {_messages(count)}{why}"
+        yield _unanswered(count, run.lost_reason)
+
+
+def _tell_silence(run: Run) -> None:
+    text = _unanswered(run.unanswered_count, run.silence_reason)
+    click.echo(f"hermes: {text}; the rest is sent once one comes, an interrupt ends it", err=True)
+
+
+def _unanswered(count: int, reason: str | None) -> str:
+    return f"no answer came for {ANSWER_WAIT_S:g} s to {_messages(count)}" + (f": {reason}" if reason else "")
 
 
 def _messages(count: float) -> str:
@@ -140,18 +148,35 @@ class Run:
         """Messages to which no answer has come."""
         return self._sent - sum(self._counts.values())
 
-    def play(self, load: Load, make: Callable[[int], Outgoing], stop: threading.Event | None = None) -> None:
+    @property
+    def silence_reason(self) -> str | None:
+        """Why answers are missing now, None where there is nothing to say."""
+        return self._publisher.lost_reason
+
+    def play(
+        self,
+        load: Load,
+        make: Callable[[int], Outgoing],
+        stop: threading.Event | None = None,
+        on_silence: Callable[[], object] = lambda: None,
+    ) -> None:
         """Send message n (from 0) of ``load`` when it is due, later where the broker is slow to confirm.
 
-        Raises ``failure``, once there is one.
+        ``on_silence`` is called where no more is sent since for 30 s no answer came, once each time. Raises
+        ``failure``, once there is one.
         """
-        started_s = time.monotonic()
-        sent = 0
+        started_s = sent_s = time.monotonic()
+        sent, is_told = 0, False
         while sent < load.count and not (stop and stop.is_set()):
             due = load.due_count(time.monotonic() - started_s)
             batch = [make(n) for n in range(sent, min(due, sent + self._window()))]
             sent += len(batch)
             self.send(batch)
+            if batch:
+                sent_s, is_told = time.monotonic(), False
+            elif not is_told and not self._window() and time.monotonic() - max(sent_s, self._heard_s) > ANSWER_WAIT_S:
+                is_told = True
+                on_silence()
             time.sleep(STEP_S)
 
     def send(self, batch: Sequence[Outgoing]) -> None:
@@ -167,7 +192,7 @@ class Run:
         while self.unanswered_count and not self._crashed and time.monotonic() - self._heard_s < timeout_s:
             time.sleep(STEP_S)
         complete = not self.unanswered_count
-        self.lost_reason = self._publisher.lost_reason
+        self.lost_reason = self.silence_reason
         self._ended_s = time.monotonic()
         closed = threading.Event()
         self._io.call(lambda: self._publisher.close(closed.set))
