@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from functools import partial
 
 __all__ = ["on_sigterm"]
 
@@ -27,8 +26,12 @@ def on_sigterm(drain: Callable[[], None]) -> Callable[[], object]:
             pass
         drain()
 
+    def see_to_it() -> None:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # a handler of the user's own stays
+            signal.signal(signal.SIGTERM, _leave_to_thread)
+        signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+
     signal.signal(signal.SIGTERM, _leave_to_thread)
-    see_to_it = partial(signal.set_wakeup_fd, writable, warn_on_full_buffer=False)
     see_to_it()
     _let_children_end([readable, writable])
     threading.Thread(target=wait, name="SIGTERM", daemon=True).start()

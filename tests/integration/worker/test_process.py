@@ -53,7 +53,8 @@ class RunsALoop:
         import asyncio
 
         async def begin() -> None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, print)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, print)
 
         asyncio.run(begin())
 
