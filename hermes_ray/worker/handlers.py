@@ -164,15 +164,17 @@ def _refusal(text: str, error: BaseException, options: Mapping[str, Any]) -> Ope
 
 
 def _shown(text: str, secrets: OptionSecrets, *, end: bool = False) -> str:
-    margin = max(_LONGEST_SECRET, secrets.longest)
-    part = text[-_SHOWN_CHARACTERS - margin :] if end else text[: _SHOWN_CHARACTERS + margin]
-    told = secrets.hidden_in(part)
-    most = _SHOWN_CHARACTERS
-    if len(part) < len(text):
-        # What lies across the cut is among the last ones, or half of it: as many as are told after what was hidden.
-        alike = zip(part, told, strict=False) if end else zip(reversed(part), reversed(told), strict=False)
-        plain_count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], alike))
-        most = min(most, len(told) - min(margin, plain_count))
+    margin, most = max(_LONGEST_SECRET, secrets.longest), _SHOWN_CHARACTERS
+
+    def told_of(count: int) -> str:
+        return secrets.hidden_in(text[max(0, len(text) - count) :] if end else text[:count])
+
+    told = told_of(most + margin)
+    if most + margin < len(text):
+        # Half a secret, at a cut, is not hidden; of a longer part it is none. What both have alike knows of no cut.
+        further = told_of(most + 2 * margin)
+        pairs = zip(reversed(told), reversed(further), strict=False) if end else zip(told, further, strict=False)
+        most = min(most, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
     if len(told) <= most:
         return told
     return told[len(told) - most :] if end else told[:most]
