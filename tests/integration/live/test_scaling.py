@@ -72,16 +72,17 @@ def live_through(project: Project) -> Day:
         day.until(lambda now: now["kept"]["workers"]["observed"] == 1, 30, "the minimum is kept without messages")
         assert day.samples[-1]["zero"]["workers"]["target"] == 0
         steady_ids = project.publishing("steady", rate_hz=STEADY_HZ, seconds=STEADY_S)
-        for topic in ("kept", "zero"):
-            day.confirmed[topic] = project.publish(topic, count=BURST_COUNT)
-        day.until(lambda _: all(map(day.has_grown, day.confirmed)), 100, "both pools grow")
+        # In the background: the steady load is looked at from its first second on.
+        burst_ids = {topic: project.publishing(topic, count=BURST_COUNT) for topic in ("kept", "zero")}
+        day.until(lambda _: all(map(day.has_grown, burst_ids)), 100, "both pools grow")
+        day.confirmed = {topic: ids() for topic, ids in burst_ids.items()}
         day.until(lambda _: all(handled(project, *item) for item in day.confirmed.items()), 100, "both are drained")
         day.until(
             lambda now: (
                 now["kept"]["workers"] == {"observed": 1, "starting": 0, "draining": 0, "target": 1}
                 and not any(now["zero"]["workers"].values())
             ),
-            130,
+            300,
             "the pools are back at 1 and 0",
         )
         day.confirmed["steady"] = steady_ids()
