@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from hermes_ray.config.secrets import looks_secret
+from hermes_ray.config.secret_names import looks_secret
 
 __all__ = ["with_named"]
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from hermes_ray.config.environment import missing_variable, variable
-from hermes_ray.config.secrets import Hidden, mentions_secret
+from hermes_ray.config.secret_names import mentions_secret
+from hermes_ray.config.secrets import Hidden
 from hermes_ray.config.sentences import dotted_path
 
 __all__ = ["resolve"]

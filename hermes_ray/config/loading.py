@@ -18,7 +18,8 @@ from hermes_ray.config.keys import canonical, unknown_key
 from hermes_ray.config.masked_tree import masked_tree
 from hermes_ray.config.names import NAME
 from hermes_ray.config.public_words import public_secrets
-from hermes_ray.config.secrets import looks_secret, mask_url
+from hermes_ray.config.secret_names import looks_secret
+from hermes_ray.config.secrets import mask_url
 from hermes_ray.config.sentences import dotted_path, shortened, shown
 from hermes_ray.config.settings import Config, TopicConfig
 from hermes_ray.config.validation import Unquoted, build

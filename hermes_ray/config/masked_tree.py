@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hermes_ray.config.beside_names import with_named
-from hermes_ray.config.secrets import MASK, looks_secret, mask_url, mentions_secret, names_code
+from hermes_ray.config.secret_names import looks_secret, mentions_secret, names_code
+from hermes_ray.config.secrets import MASK, mask_url
 
 __all__ = ["masked_tree"]
 

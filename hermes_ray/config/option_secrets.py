@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 from hermes_ray.config.beside_names import with_named
-from hermes_ray.config.secrets import MASK, Hidden, all_spans, looks_secret, mask_told
+from hermes_ray.config.secret_names import looks_secret
+from hermes_ray.config.secrets import MASK, Hidden, all_spans, mask_told
 
 __all__ = ["OptionSecrets", "without_secrets"]
 

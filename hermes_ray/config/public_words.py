@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from hermes_ray.config.secrets import looks_secret, names_code, secret_spans
+from hermes_ray.config.secret_names import looks_secret, names_code
+from hermes_ray.config.secrets import secret_spans
 
 __all__ = ["public_secrets"]
 

@@ -1,4 +1,4 @@
-"""Secrets in what people read: found in keys, URLs and any text, and hidden. In doubt more is hidden than had to be."""
+"""Secrets in what people read: found in URLs and any text, and hidden. In doubt more is hidden than had to be."""
 
 from __future__ import annotations
 
@@ -7,73 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from hermes_ray.config.secret_names import names_secret, names_secrets
 from hermes_ray.config.url_passwords import url_passwords
 from hermes_ray.config.urls import QUERY
 from hermes_ray.config.value_ends import item_end, of_list_end, parameter_end, value_end
 
-__all__ = ["MASK", "Hidden", "all_spans", "looks_secret", "mask_told", "mask_url", "mentions_secret", "names_code"]
-__all__ += ["plain", "refused_url", "secret_spans", "without_words"]
+__all__ = ["MASK", "Hidden", "all_spans", "mask_told", "mask_url", "plain", "refused_url", "secret_spans"]
+__all__ += ["without_words"]
 
 MASK = "***"
-
-_SECRET_KEY = re.compile(
-    r"password|passwd|passphrase|passcode|secret|credential"
-    r"|(?:^|_)(?:pass|pwd|auth|authorization|cookie|sig|signature)$|(?:token|jwt)$"
-    r"|(?:api|access|private|signing|encryption|account|shared)_?key$"
-)
-_POINTS_ELSEWHERE = re.compile(r"^(?:has|is)_|_(?:file|path|dir|name|env|id)$")
 
 
 class Hidden(str):
     """A text that was made of a secret, or came from where secrets are: equal to any other text, but never shown."""
 
     __slots__ = ()
-
-
-def looks_secret(key: str, value: Any = None) -> bool:
-    """Whether an option of this name holds a secret: ``db_password``, ``apiKey`` do; ``password_file`` does not.
-
-    One that names many does where its value is or has a text: ``tokens: [a1b2]``, but not ``max_tokens: 4096``.
-    """
-    return _names_secret(key) or (_names_secrets(key) and _has_text(value))
-
-
-def _names_secret(key: str) -> bool:
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower().replace("-", "_")
-    return _SECRET_KEY.search(name) is not None and _POINTS_ELSEWHERE.search(name) is None
-
-
-def _names_secrets(key: str) -> bool:
-    return key[-1:] in ("s", "S") and _names_secret(key[:-1])
-
-
-_A_COUNT = re.compile(r"\s*[\d.,]{0,6}\s*")
-
-
-def _has_text(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_has_text, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_has_text, value))
-    return isinstance(value, str) and _A_COUNT.fullmatch(value) is None
-
-
-def names_code(key: str, value: object) -> bool:
-    """Whether ``value`` is a handler's name, ``password_reset:handle``, which elsewhere would hold a secret."""
-    return key == "handler" and isinstance(value, str) and _CODE.fullmatch(value) is not None
-
-
-_CODE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
-
-
-_TAKEN = re.compile(r"oc\.env:\s*([^\s,}]+)|(?<![\w-])([\w-]+)\]?\}")
-
-
-def mentions_secret(source: str) -> bool:
-    """Whether a text with ``${...}`` takes something that may be secret from the environment or another key."""
-    if any(looks_secret(match[1] or match[2]) for match in _TAKEN.finditer(source)):
-        return True
-    return re.search(r"\$\{[^}]*\b(?:options|broker\W+url)\b", source) is not None
 
 
 def mask_url(text: str) -> str:
@@ -208,7 +156,7 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
             after = _NEXT_PARAMETER.search(text, start)
             done = after.start() if after else len(text)
             yield start, done
-        elif _names_secret(key) or (_names_secrets(key) and _OF_MANY.match(text, start)):
+        elif names_secret(key) or (names_secrets(key) and _OF_MANY.match(text, start)):
             done = _assigned_end(text, match, unclosed)
             yield start, done
 
@@ -255,7 +203,7 @@ _A_NUMBER = re.compile(r"[\"']?\d{1,6}(?!\w)")
 
 def _is_named(key: str, text: str, start: int) -> bool:
     """Whether ``key`` names a secret, or many while what begins at ``start`` is no count of them."""
-    return _names_secret(key) or (_names_secrets(key) and not _A_NUMBER.match(text, start))
+    return names_secret(key) or (names_secrets(key) and not _A_NUMBER.match(text, start))
 
 
 _TO_USER, _TO_HOST = re.compile(r"://[\w-]{0,80}\Z"), re.compile(r"[^\s/?#@]{1,256}@")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from hermes_ray.config.option_secrets import without_secrets
-from hermes_ray.config.secrets import looks_secret
+from hermes_ray.config.secret_names import looks_secret
 from tests.support.canaries import PASSWORDS, leaks
 
 

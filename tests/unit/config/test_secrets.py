@@ -10,7 +10,8 @@ import yaml
 from hermes_ray.config.loading import load, masked_yaml
 from hermes_ray.config.masked_tree import masked_tree
 from hermes_ray.config.option_secrets import without_secrets
-from hermes_ray.config.secrets import looks_secret, mask_url, plain, without_words
+from hermes_ray.config.secret_names import looks_secret
+from hermes_ray.config.secrets import mask_url, plain, without_words
 from tests.support.canaries import PASSWORDS, leaks
 
 

@@ -1,0 +1,64 @@
+"""Which names are those of secrets, and which of code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["looks_secret", "mentions_secret", "names_code", "names_secret", "names_secrets"]
+
+_SECRET_KEY = re.compile(
+    r"password|passwd|passphrase|passcode|secret|credential"
+    r"|(?:^|_)(?:pass|pwd|auth|authorization|cookie|sig|signature)$|(?:token|jwt)$"
+    r"|(?:api|access|private|signing|encryption|account|shared)_?key$"
+)
+_POINTS_ELSEWHERE = re.compile(r"^(?:has|is)_|_(?:file|path|dir|name|env|id)$")
+
+
+def looks_secret(key: str, value: Any = None) -> bool:
+    """Whether an option of this name holds a secret: ``db_password``, ``apiKey`` do; ``password_file`` does not.
+
+    One that names many does where its value is or has a text: ``tokens: [a1b2]``, but not ``max_tokens: 4096``.
+    """
+    return names_secret(key) or (names_secrets(key) and _has_text(value))
+
+
+def names_secret(key: str) -> bool:
+    """Whether ``key`` is the name of one secret, whatever its value."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower().replace("-", "_")
+    return _SECRET_KEY.search(name) is not None and _POINTS_ELSEWHERE.search(name) is None
+
+
+def names_secrets(key: str) -> bool:
+    """Whether ``key`` is the name of many, or of how many there are."""
+    return key[-1:] in ("s", "S") and names_secret(key[:-1])
+
+
+_A_COUNT = re.compile(r"\s*[\d.,]{0,6}\s*")
+
+
+def _has_text(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_text, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(_has_text, value))
+    return isinstance(value, str) and _A_COUNT.fullmatch(value) is None
+
+
+def names_code(key: str, value: object) -> bool:
+    """Whether ``value`` is a handler's name, ``password_reset:handle``, which elsewhere would hold a secret."""
+    return key == "handler" and isinstance(value, str) and _CODE.fullmatch(value) is not None
+
+
+_CODE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
+
+
+_TAKEN = re.compile(r"oc\.env:\s*([^\s,}]+)|(?<![\w-])([\w-]+)\]?\}")
+
+
+def mentions_secret(source: str) -> bool:
+    """Whether a text with ``${...}`` takes something that may be secret from the environment or another key."""
+    if any(looks_secret(match[1] or match[2]) for match in _TAKEN.finditer(source)):
+        return True
+    return re.search(r"\$\{[^}]*\b(?:options|broker\W+url)\b", source) is not None
