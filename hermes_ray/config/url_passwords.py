@@ -15,13 +15,14 @@ _NO_SCHEME = re.compile(
 _ATS_OF_LINE = re.compile(r"@(?:[^\n@]*\n?@)*")  # a password from a file may end with the end of its line
 _PATH_BEHIND_PORT = re.compile(r"\d{1,5}/[^\s:@]+")
 _WORDS_BEHIND_PORT = re.compile(r"\d{1,5}:\s")
+_HOST_AND_PORT = re.compile(r"[^\s/?#@:]*:\d{1,5}(?!\w)")
 _PORT = re.compile(r"\d{1,5}(?:[^\w@:]|$)|[/?#\s,;]|$")
 
 
 def url_passwords(text: str) -> Iterator[tuple[int, int]]:
     """Where they stand in ``text`` as (start, end), none overlapping another.
 
-    So do names and passwords without a URL, ``me:pw@h``, before the first one, and in the lines after that of one.
+    So do names and passwords without a URL, ``me:pw@h``, before the first one and behind each.
     """
     starts = list(_SCHEME.finditer(text)) or list(re.finditer("://", text))
     ends = [match.start() for match in starts[1:]] + [len(text)]
@@ -33,8 +34,9 @@ def url_passwords(text: str) -> Iterator[tuple[int, int]]:
         if span is not None:
             done = span[1]
             yield span
-        if (line_end := text.find("\n", max(scheme.end(), done), ends[number])) >= 0:
-            yield from (match.span() for match in _NO_SCHEME.finditer(text, line_end, ends[number]))
+        port = _HOST_AND_PORT.match(text, scheme.end())  # an @ in the path behind it is no password's
+        behind = max(port.end() if port else scheme.end(), done)
+        yield from (match.span() for match in _NO_SCHEME.finditer(text, behind, ends[number]))
 
 
 def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequence[int]) -> tuple[int, int] | None:

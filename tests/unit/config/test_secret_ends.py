@@ -98,6 +98,14 @@ def test_whether_there_is_a_secret_is_told(text: str) -> None:
         ("https://me:9/x:y@h", "https://me:***@h"),
         ("https://me:9/x@y@h", "https://me:***@h"),
         ("https://me:pw/x@h", "https://me:***@h"),
+        ("GET https://h/a failed: me:s3cr3t@db", "GET https://h/a failed: ***@db"),
+        ("GET 'https://h/a' failed: 'me:s3cr3t@db'", "GET 'https://h/a' failed: '***@db'"),
+        ("redis://h:6379: auth failed for me:s3cr3t@db", "redis://h:6379: auth failed for ***@db"),
+        ("https://h/a: got 404 for me:s3cr3t@db, https://h/b", "https://h/a: got 404 for ***@db, https://h/b"),
+        ("https://h/a failed: me:s3cr3t@db\nb:s3cr3t@db", "https://h/a failed: ***@db\n***@db"),
+        ("see https://me/corp:s3cr3t@h for bob@example.com", "see https://me/***@h for bob@example.com"),
+        ("see https://me#corp:s3cr3t@h: bob@example.com", "see https://***@h: bob@example.com"),
+        ("see https://my user:s3cr3t@h/x: 404", "see https://my ***@h/x: 404"),
     ],
 )
 def test_a_port_and_a_path_of_the_web_are_no_password(text: str, told: str | None) -> None:
