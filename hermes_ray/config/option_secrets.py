@@ -143,5 +143,7 @@ def _secrets_of_text(value: str) -> Iterator[str]:
         part = value[start:end]
         if "://" in value or not value[end:].startswith("@"):
             yield from (part, part.strip("'\""), part.strip("'\"{}"))  # ODBC quotes with braces
+            if value.endswith("://", 0, start):  # a user's name that is none, ``me/corp``, is hidden with its password
+                yield part.partition(":")[2]
         elif ":" in part:  # ops@example.com is an address, me:pw@host is not
             yield part.partition(":")[2]

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from hermes_ray.config.secret_names import names_secret, names_secrets
-from hermes_ray.config.url_passwords import url_passwords
+from hermes_ray.config.url_passwords import is_url, url_passwords
 from hermes_ray.config.urls import QUERY
 from hermes_ray.config.value_ends import item_end, of_list_end, parameter_end, value_end
 
@@ -106,7 +106,7 @@ def all_spans(text: str) -> Iterator[tuple[int, int]]:
     """Where secrets stand in ``text``, in no order; one may lie in another."""
     if "PRIVATE KEY" in text:
         yield 0, len(text)
-    yield from _told_spans(text)
+    yield from _told_spans(text, alone=is_url(text))
     if "://" not in text and "@" in text:
         yield 0, text.rindex("@")
 
@@ -114,14 +114,14 @@ def all_spans(text: str) -> Iterator[tuple[int, int]]:
 _ARMOUR = re.compile(r"(-{4,5} ?BEGIN [\w ]{0,40})?PRIVATE KEY(?: BLOCK)? ?----")
 
 
-def _told_spans(text: str) -> Iterator[tuple[int, int]]:
+def _told_spans(text: str, *, alone: bool = False) -> Iterator[tuple[int, int]]:
     if armour := _ARMOUR.search(text):
         yield armour.start() if armour[1] else 0, len(text)  # the text may have been cut: where its end comes first
     yield from _bearers(text)
     yield from _assigned(text)
     yield from _separate(text)
     if "@" in text or "://" in text:
-        yield from url_passwords(text)
+        yield from url_passwords(text, alone=alone)
 
 
 def _bearers(text: str) -> Iterator[tuple[int, int]]:

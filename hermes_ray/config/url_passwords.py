@@ -6,9 +6,10 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
-__all__ = ["url_passwords"]
+__all__ = ["is_url", "url_passwords"]
 
 _SCHEME = re.compile(r"(?:^|(?<=[\s,;'\"`\[({<=|]))[A-Za-z][A-Za-z0-9+.:-]*://")
+_ONE_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.:-]*://(?![^@]*:\s)")
 _NO_SCHEME = re.compile(
     r"(?<![^\s:@/'\"])[^\s:@/'\"]{1,128}(?<!mailto):(?!\*{3}@)[^\s@]{1,256}+(?:@[^\s@,;'\"/:]{1,256})*(?=@(?!sha\d))"
 )
@@ -19,10 +20,16 @@ _HOST_AND_PORT = re.compile(r"[^\s/?#@:]*:\d{1,5}(?!\w)")
 _PORT = re.compile(r"\d{1,5}(?:[^\w@:]|$)|[/?#\s,;]|$")
 
 
-def url_passwords(text: str) -> Iterator[tuple[int, int]]:
+def is_url(text: str) -> bool:
+    """Whether ``text``, the value of an option, is one URL and no sentence: ``https://my user:pw@h`` is one."""
+    return _ONE_URL.match(text) is not None
+
+
+def url_passwords(text: str, *, alone: bool = False) -> Iterator[tuple[int, int]]:
     """Where they stand in ``text`` as (start, end), none overlapping another.
 
-    So do names and passwords without a URL, ``me:pw@h``, before the first one and behind each.
+    So do names and passwords without a URL, ``me:pw@h``, before the first one and behind each. A URL that
+    stands ``alone`` has no end before its last ``@``.
     """
     starts = list(_SCHEME.finditer(text)) or list(re.finditer("://", text))
     ends = [match.start() for match in starts[1:]] + [len(text)]
@@ -30,7 +37,7 @@ def url_passwords(text: str) -> Iterator[tuple[int, int]]:
     yield from (match.span() for match in _NO_SCHEME.finditer(text, 0, starts[0].start() if starts else len(text)))
     done = 0
     for number, scheme in enumerate(starts):
-        span = _password(text, scheme.end(), number, ends, ats) if scheme.end() >= done else None
+        span = _password(text, scheme.end(), number, ends, ats, alone=alone) if scheme.end() >= done else None
         if span is not None:
             done = span[1]
             yield span
@@ -39,7 +46,9 @@ def url_passwords(text: str) -> Iterator[tuple[int, int]]:
         yield from (match.span() for match in _NO_SCHEME.finditer(text, behind, ends[number]))
 
 
-def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequence[int]) -> tuple[int, int] | None:
+def _password(
+    text: str, start: int, number: int, ends: Sequence[int], ats: Sequence[int], *, alone: bool
+) -> tuple[int, int] | None:
     """Where the password of URL ``number`` is, which comes after its scheme at ``start`` and ends by that of ``ends``.
 
     One that has no end there ends with a later URL, because a password may hold ``://``: of ``amqp://me:1 x://pw@h``
@@ -47,7 +56,8 @@ def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequ
     So may a name without a password: an empty one follows it, as some write a token, or it stands in a later URL,
     which may be the rest of a password. But no name has lines, nor has what comes after a strange one or begins as a
     port: that URL was over, and what follows, such as the fields that are wrong in a body with an address, is told.
-    Nor is a port with words behind it, or the path of a page of the web: ``https://h/a: got 404 for bob@example.com``.
+    Nor is a port with words behind it, or the path of a page of the web: ``https://h/a: got 404 for bob@example.com``,
+    but for a URL that stands ``alone``.
     """
     ats_of_line = _ATS_OF_LINE.search(text, start, ends[number])
     at = ats_of_line.end() - 1 if ats_of_line else -1
@@ -56,7 +66,7 @@ def _password(text: str, start: int, number: int, ends: Sequence[int], ats: Sequ
     first = start + len(user) + 1
     if "\n" in user.strip() or ("\n" in password.strip() and (strange or _PORT.match(password))):
         return None
-    is_of_web = text.endswith(("http://", "https://"), 0, start)
+    is_of_web = not alone and text.endswith(("http://", "https://"), 0, start)
     if _WORDS_BEHIND_PORT.match(password) or (is_of_web and (strange or _PATH_BEHIND_PORT.fullmatch(password))):
         return None
     if at >= 0 and not password and (colon or number):

@@ -9,6 +9,7 @@ import pytest
 
 from hermes_ray.config.option_secrets import without_secrets
 from hermes_ray.config.secret_names import looks_secret
+from hermes_ray.config.secrets import mask_url
 from tests.support.canaries import PASSWORDS, leaks
 
 
@@ -110,3 +111,19 @@ def test_whether_there_is_a_secret_is_told(text: str) -> None:
 )
 def test_a_port_and_a_path_of_the_web_are_no_password(text: str, told: str | None) -> None:
     assert without_secrets(text, {}) == (told or text)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://me/corp:s3cr3t@h", "https://***@h"),
+        ("https://me#corp:s3cr3t@h", "https://***@h"),
+        ("https://my user:s3cr3t@h/x", "https://***@h/x"),
+        ("https://me/corp:s3 cr3t@h", "https://***@h"),
+        ("https://me:7/s3cr3t@h", "https://me:***@h"),
+    ],
+)
+def test_an_option_that_is_a_url_has_no_words_behind_it(url: str, told: str) -> None:
+    assert mask_url(url) == told
+    secret = url.rpartition("@")[0].rpartition(":")[2]
+    assert without_secrets(f"refused: {secret}", {"proxy": url}) == "refused: ***"
