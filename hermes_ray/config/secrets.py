@@ -118,7 +118,7 @@ def _told_spans(text: str, *, alone: bool = False) -> Iterator[tuple[int, int]]:
     if armour := _ARMOUR.search(text):
         yield armour.start() if armour[1] else 0, len(text)  # the text may have been cut: where its end comes first
     yield from _bearers(text)
-    yield from _assigned(text)
+    yield from _assigned(text, alone=alone)
     yield from _separate(text)
     if "@" in text or "://" in text:
         yield from url_passwords(text, alone=alone)
@@ -145,7 +145,7 @@ _NEXT_PARAMETER = re.compile(rf"&(?:{'|'.join(sorted(QUERY))})=")
 _OF_MANY = re.compile(r"(?<!\s)(?!\d{1,6}(?!\w))\S|b?[\"'\[{(<\\]|[^\W\d][\w.]{0,79}[\[{(]")
 
 
-def _assigned(text: str) -> Iterator[tuple[int, int]]:
+def _assigned(text: str, *, alone: bool) -> Iterator[tuple[int, int]]:
     done = 0
     unclosed: dict[str, int] = {}
     for match in _KEY_IN_TEXT.finditer(text) if "=" in text or ":" in text else ():
@@ -157,19 +157,19 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
             done = after.start() if after else len(text)
             yield start, done
         elif names_secret(key) or (names_secrets(key) and _OF_MANY.match(text, start)):
-            done = _assigned_end(text, match, unclosed)
+            done = _assigned_end(text, match, unclosed, alone=alone)
             yield start, done
 
 
 _OF_WORDS = re.compile("pass|pwd", re.IGNORECASE)  # the keys of what may have blanks, a broker's URL among it
 
 
-def _assigned_end(text: str, key: re.Match[str], unclosed: dict[str, int]) -> int:
+def _assigned_end(text: str, key: re.Match[str], unclosed: dict[str, int], *, alone: bool) -> int:
     start, of_words = key.end(), _OF_WORDS.search(unquote(key["key"])) is not None
     if key["within"] and key["item"] and (end := item_end(text, start, key["item"])) is not None:
         return end
-    if key["within"] and not of_words and text.endswith(("?", "&"), 0, key.start("key")):
-        return parameter_end(text, start)
+    if key["within"] and not of_words and not alone and text.endswith(("?", "&"), 0, key.start("key")):
+        return parameter_end(text, key.start("key"), start)
     return value_end(text, start, unclosed, of_words=of_words)
 
 

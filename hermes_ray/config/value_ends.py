@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from string import ascii_letters, digits
 
 __all__ = ["item_end", "of_list_end", "parameter_end", "value_end"]
 
 _END_OF_ITEM = {quote: re.compile(rf"[^\\{quote}\n]{{0,4096}}(?={quote}[,\])}}])") for quote in "\"'"}
 _END_OF_PARAMETER = re.compile(r"[\s\"'`)\]}>#&]|\Z")
+_PAIRS = ("''", '""', "``", "()", "[]", "{}", "<>")
+_LONGEST_URL = 1_024  # characters in which its beginning is looked for
+_OF_SCHEME = f"{ascii_letters}{digits}+.-"
+_BEFORE_PATH = re.compile(r"(?:[\"']?\w{1,80}[\"']?[=:])?[^\w/%?&]*")
 _END_IN_LIST = re.compile(r"[,)\]]|\Z")
 
 _OPENED = re.compile(r"""\s*b?\\?(["'])""")
@@ -31,9 +36,36 @@ def item_end(text: str, start: int, quote: str) -> int | None:
     return item.end() if item else None
 
 
-def parameter_end(text: str, start: int) -> int:
-    """Where a parameter's value ends in a URL that may stand in a sentence, quotes or brackets."""
-    return next(_END_OF_PARAMETER.finditer(text, start)).start()
+def parameter_end(text: str, key: int, start: int) -> int:
+    """Where a parameter's value ends, whose key is at ``key`` in a URL or form that may stand in a sentence.
+
+    A quote or bracket ends it only if the same one opened before the URL: it may be a part of the secret.
+    """
+    window = text[max(0, key - _LONGEST_URL) : key]
+    url = window.rsplit(maxsplit=1)[-1]
+    before = window[: len(window) - len(url) + _begin(url)] if len(url) < _LONGEST_URL else ""
+    ends = {closes for opens, closes in _PAIRS if _is_open(before, opens, closes)} | {"&", ""}
+    if "?" in url:
+        ends.add("#")
+    return next(
+        match.start() for match in _END_OF_PARAMETER.finditer(text, start) if match[0] in ends or match[0].isspace()
+    )
+
+
+def _begin(url: str) -> int:
+    """Where the first word ``url`` of a text is one: of ``url='/a?`` that is at the slash."""
+    scheme = url.find("://")
+    if scheme >= 0:
+        return len(url[:scheme].rstrip(_OF_SCHEME))
+    before = _BEFORE_PATH.match(url)
+    return before.end() if before else 0
+
+
+def _is_open(before: str, opens: str, closes: str) -> bool:
+    at = before.rfind(opens)
+    if opens != closes:
+        return at > before.rfind(closes)
+    return at >= 0 and (at == len(before) - 1 or (before[at + 1].isalnum() and before[at - 1 : at] in " \n([{<=:,"))
 
 
 def of_list_end(text: str, start: int, unclosed: dict[str, int]) -> int:

@@ -74,7 +74,14 @@ def test_brackets_are_looked_through_once(piece: str) -> None:
             "GET https://h/a?token=*** answered 404: no such order",
         ),
         ("url='https://h/a?token=x' for order 17", "url='https://h/a?token=***' for order 17"),
-        ("404 for https://h/a?token=x'\nFor more information check: URL", None),
+        ("404 for url 'https://h/a?token=x'\nFor more information check: URL", None),
+        ("'404 no' for https://h/?api_key=ab's3cr3t 'x'", "'404 no' for https://h/?api_key=*** 'x'"),
+        ("can't (now) GET https://h/?api_key=ab)s3cr3t x", "can't (now) GET https://h/?api_key=*** x"),
+        ("https://h/?api_key=ab`s3cr3t x", "https://h/?api_key=*** x"),
+        ("https://h/q='a(b?api_key=ab's3cr3t) x", "https://h/q='a(b?api_key=*** x"),
+        ("body grant_type=x&client_secret=ab#s3cr3t refused", "body grant_type=x&client_secret=*** refused"),
+        ('URL(\'https://h/a?token=x\') {"url":"/a?token=x","order":17}', None),
+        ("b'GET' 'curl https://h/a?token=x' `h/a?token=x`", None),
         ("(see https://h/a?sig=x) [h?sig=x] {h?sig=x} <h?sig=x> `h?sig=x` h?sig=x#top", None),
         ("404 for h?token=\nFor more h?id=3", "404 for h?token=\nFor more h?id=3"),
         ("404 for h?password=x y order 17", "404 for h?password=***"),
@@ -83,6 +90,11 @@ def test_brackets_are_looked_through_once(piece: str) -> None:
 )
 def test_a_parameter_of_a_url_ends_with_the_url(text: str, told: str | None) -> None:
     assert without_secrets(text, {}) == (told or text.replace("=x", "=***"))
+
+
+@pytest.mark.parametrize("piece", ["?token=", "&token=x", "'?token=x)", "h://(?token=x "])
+def test_urls_with_many_secrets_are_looked_through_once(piece: str) -> None:
+    assert without_secrets(f"cannot read {piece * 20_000}", {}).startswith("cannot read ")
 
 
 @pytest.mark.parametrize("text", ["has_password: false, order 17", "isSecret=True for order 17"])
@@ -121,9 +133,11 @@ def test_a_port_and_a_path_of_the_web_are_no_password(text: str, told: str | Non
         ("https://my user:s3cr3t@h/x", "https://***@h/x"),
         ("https://me/corp:s3 cr3t@h", "https://***@h"),
         ("https://me:7/s3cr3t@h", "https://me:***@h"),
+        ("https://h/?api_key=ab's3cr3t", "https://h/?api_key=***"),
+        ("https://h/?a=1&api_key=ab#s3cr3t&b=2", "https://h/?a=1&api_key=***&b=2"),
     ],
 )
 def test_an_option_that_is_a_url_has_no_words_behind_it(url: str, told: str) -> None:
     assert mask_url(url) == told
-    secret = url.rpartition("@")[0].rpartition(":")[2]
+    secret = url.rpartition("@")[0].rpartition(":")[2] or url.partition("api_key=")[2].partition("&")[0]
     assert without_secrets(f"refused: {secret}", {"proxy": url}) == "refused: ***"
