@@ -175,13 +175,11 @@ def _assigned_end(text: str, key: re.Match[str], unclosed: dict[str, int], *, al
 
 # ``('token', 'x')``, ``['token', 'x']`` and ``['--token', 'x', '-v']``, but not names, ``['token', 'user', 'id']``.
 _KEY_OF_ITEM = re.compile(
-    r"(?:(?:\(|\[(?!(?:\s{0,9}\\?[\"'][\w.-]{1,80}\\?[\"']\s{0,9},){2}))\s{0,9}b?(?P<quote>\\?[\"'])|(?P<item>\\?[\"'])--?)"
-    r"(?P<key>[A-Za-z_][\w-]{0,79})(?:(?P=quote)|(?P=item))\s{0,9},\s{0,9}+(?![\"']--[A-Za-z])"
+    r"(?:(?:\(|\[(?!(?:\s*+\\?[\"'][\w.-]{1,80}\\?[\"']\s*+,){2}))\s*+b?(?P<quote>\\?[\"'])|(?P<item>\\?[\"'])--?)"
+    r"(?P<key>[A-Za-z_][\w-]{0,79})(?:(?P=quote)|(?P=item))\s*+,\s*+(?![\"']--[A-Za-z])"
 )
-_OPTION = re.compile(
-    r"(?<![\w-])--?(?P<key>[A-Za-z][\w-]{0,79})[ \t]{1,9}(?!--[A-Za-z])"
-    r"(?P<word>(?:'[^']*(?:'|\Z)|\"(?:\\.|[^\\\"])*(?:\"|\Z))+\S*|\S+?(?=[\"']?(?:\s|\Z)))"
-)
+_OPTION = re.compile(r"(?<![\w-])--?(?P<key>[A-Za-z][\w-]{0,79})(?:[ \t]|\\\r?\n)++(?!--[A-Za-z])")
+_WORD = re.compile(r"(?:'[^']*(?:'|\Z)|\"(?:\\[\s\S]|[^\\\"])*+(?:\"|\\?\Z))+\S*|\S+?(?=[\"']{0,9}(?:\s|\Z))")
 
 
 def _separate(text: str) -> Iterator[tuple[int, int]]:
@@ -193,9 +191,12 @@ def _separate(text: str) -> Iterator[tuple[int, int]]:
         if item.start() >= done and _is_named(item["key"], text, start) and not _NO_SECRET.match(text, start):
             done = of_list_end(text, start, unclosed)
             yield start, done
+    done = 0
     for option in _OPTION.finditer(text) if "-" in text else ():
-        if _is_named(option["key"], text, option.start("word")):
-            yield option.span("word")
+        start = option.end()
+        if start >= done and _is_named(option["key"], text, start) and (word := _WORD.match(text, start)):
+            done = word.end() if text[start] in "'\"" else start  # ``-password`` may be a word, and an option
+            yield word.span()
 
 
 _A_NUMBER = re.compile(r"[\"']?\d{1,6}(?!\w)")

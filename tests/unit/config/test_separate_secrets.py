@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 
@@ -28,6 +29,23 @@ from tests.support.canaries import PASSWORDS, leaks
         ("Command 'tool --password s3cr3t' returned 1", "Command 'tool --password ***' returned 1"),
         ("tool --password s3cr3t --host db", "tool --password *** --host db"),
         ("tool --api-key 's3 cr3t' --host db", "tool --api-key *** --host db"),
+        ("sh -c 'mysql --password s3cr3t' failed", "sh -c 'mysql --password ***' failed"),
+        ('sh -c "mysql --password s3cr3t" failed', 'sh -c "mysql --password ***" failed'),
+        ("'bash -c \"psql --password s3cr3t\"' returned 1", "'bash -c \"psql --password ***\"' returned 1"),
+        ("-m 'x --token s3cr3t", "-m 'x --token ***"),
+        ("tool -v -password s3cr3t now", "tool -v -password *** now"),
+        ("consul -insecure -token s3cr3t now", "consul -insecure -token *** now"),
+        ("tool -token -password s3cr3t now", "tool -token *** *** now"),
+        ("tool --password \\\n s3cr3t now", "tool --password \\\n *** now"),
+        (f"tool --password{' ' * 30}s3cr3t now", f"tool --password{' ' * 30}*** now"),
+        (
+            json.dumps(["token", "s3cr3t"], indent=10),
+            json.dumps(["token", "s3cr3t"], indent=10).replace('"s3cr3t"', "***"),
+        ),
+        (
+            json.dumps(["--token", "s3cr3t"], indent=10),
+            json.dumps(["--token", "***"], indent=10).replace('"***"', "***"),
+        ),
     ],
 )
 def test_the_item_or_word_after_the_name_of_a_secret_is_hidden(text: str, told: str) -> None:
@@ -74,7 +92,11 @@ def test_a_password_before_a_host_is_hidden_and_an_address_is_not(text: str, tol
 
 
 @pytest.mark.parametrize(
-    "piece", ["('token', '", "['token', [", "'--token', ", "--token '", "a:", "a:b@", '--token "\\']
+    "piece",
+    [
+        *("('token', '", "['token', [", "'--token', ", "--token '", "a:", "a:b@", '--token "\\', "--a ", "-token -"),
+        *("--token \\\n", '--token ""', "'--token ''", "[\n", '["a",', '"--token",  ', "[" + " " * 99),
+    ],
 )
 def test_items_words_and_hosts_are_looked_through_once(piece: str) -> None:
     for end in ("", "]", "@h"):
