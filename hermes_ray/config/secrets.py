@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from hermes_ray.config.secret_names import names_secret, names_secrets
+from hermes_ray.config.secret_names import is_flag, names_secret, names_secrets
 from hermes_ray.config.url_passwords import is_url, url_passwords
 from hermes_ray.config.urls import QUERY
 from hermes_ray.config.value_ends import item_end, of_list_end, parameter_end, value_end
@@ -145,12 +145,22 @@ _NEXT_PARAMETER = re.compile(rf"&(?:{'|'.join(sorted(QUERY))})=")
 _OF_MANY = re.compile(r"(?<!\s)(?!\d{1,6}(?!\w))\S|b?[\"'\[{(<\\]|[^\W\d][\w.]{0,79}[\[{(]")
 
 
+_ANSWER = re.compile(
+    r"([\"']?)(?:true|false|yes|no|on|off|none|null|[01])\1(?=[\s,;&)\]}\"'\\]|\.?(?:\s|\Z))", re.IGNORECASE
+)
+
+
+def _says_no_secret(key: str, text: str, start: int) -> bool:
+    """Whether what begins at ``start`` is no secret: that there is none, or whether there is one, if ``key`` asks."""
+    return bool(_NO_SECRET.match(text, start) or (is_flag(key) and _ANSWER.match(text, start)))
+
+
 def _assigned(text: str, *, alone: bool) -> Iterator[tuple[int, int]]:
     done = 0
     unclosed: dict[str, int] = {}
     for match in _KEY_IN_TEXT.finditer(text) if "=" in text or ":" in text else ():
         key, start = unquote(match["key"]), match.end()
-        if match.start() < done or _NO_SECRET.match(text, start) or _is_user(text, match):
+        if match.start() < done or _says_no_secret(key, text, start) or _is_user(text, match):
             continue
         if key.lower() in _OPAQUE:
             after = _NEXT_PARAMETER.search(text, start)
@@ -188,7 +198,11 @@ def _separate(text: str) -> Iterator[tuple[int, int]]:
     unclosed: dict[str, int] = {}
     for item in _KEY_OF_ITEM.finditer(text) if "," in text else ():
         start = item.end()
-        if item.start() >= done and _is_named(item["key"], text, start) and not _NO_SECRET.match(text, start):
+        if (
+            item.start() >= done
+            and _is_named(item["key"], text, start)
+            and not _says_no_secret(item["key"], text, start)
+        ):
             done = of_list_end(text, start, unclosed)
             yield start, done
     done = 0

@@ -44,7 +44,7 @@ def parameter_end(text: str, key: int, start: int) -> int:
     window = text[max(0, key - _LONGEST_URL) : key]
     url = window.rsplit(maxsplit=1)[-1]
     before = window[: len(window) - len(url) + _begin(url)] if len(url) < _LONGEST_URL else ""
-    ends = {closes for opens, closes in _PAIRS if _is_open(before, opens, closes)} | {"&", ""}
+    ends = {pair[1] for pair in _PAIRS if _is_open(before, pair[0], pair[1])} | {"&", ""}
     if "?" in url:
         ends.add("#")
     return next(

@@ -97,10 +97,25 @@ def test_urls_with_many_secrets_are_looked_through_once(piece: str) -> None:
     assert without_secrets(f"cannot read {piece * 20_000}", {}).startswith("cannot read ")
 
 
-@pytest.mark.parametrize("text", ["has_password: false, order 17", "isSecret=True for order 17"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("has_password: false, order 17", "isSecret=True for order 17", "{'has_token': 1}", "is_token: 'yes'; x"),
+        *("has-api-key: off.", "is_secret=0"),
+    ],
+)
 def test_whether_there_is_a_secret_is_told(text: str) -> None:
     assert without_secrets(text, {}) == text
     assert not looks_secret(text.partition(":")[0].partition("=")[0])
+
+
+@pytest.mark.parametrize("key", ["has_api_key", "is_token", "hasSecret", "is-password"])
+def test_what_is_no_answer_to_whether_there_is_a_secret_is_hidden(key: str) -> None:
+    for value in ("s3cr3t", "no s3cr3t", "0.s3cr3t", ["s3cr3t"]):
+        assert looks_secret(key, value)
+    for text in ("s3cr3t", "0.s3cr3t", "'no s3cr3t'", "nos3cr3t", "['s3cr3t']"):
+        assert without_secrets(f"{key}: {text}", {}) == f"{key}: ***"
+    assert not any(looks_secret(key, answer) for answer in (True, False, None, "yes", "OFF", 0, "1"))
 
 
 @pytest.mark.parametrize(
