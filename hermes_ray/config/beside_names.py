@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from hermes_ray.config.secret_names import looks_secret
+from hermes_ray.config.secret_names import asks_for_none, looks_secret
 
 __all__ = ["with_named"]
 
@@ -28,4 +28,4 @@ def with_named(several: Mapping[Any, Any] | Sequence[Any]) -> Iterable[tuple[Any
 
 
 def _names(name: Any, item: Any) -> bool:
-    return isinstance(name, str) and looks_secret(name.lstrip("-"), item)
+    return isinstance(name, str) and not asks_for_none(name) and looks_secret(name.lstrip("-"), item)

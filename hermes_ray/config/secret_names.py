@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["is_flag", "looks_secret", "mentions_secret", "names_code", "names_secret", "names_secrets"]
+__all__ = ["asks_for_none", "is_flag", "looks_secret", "mentions_secret", "names_code", "names_secret", "names_secrets"]
 
 _SECRET_KEY = re.compile(
     r"password|passwd|passphrase|passcode|secret|credential"
@@ -43,6 +43,12 @@ def names_secrets(key: str) -> bool:
     return key[-1:] in ("s", "S") and names_secret(key[:-1])
 
 
+def asks_for_none(option: str) -> bool:
+    """Whether an ``option`` of a command, with or without dashes, has no value: ``--no-password``."""
+    return _WITHOUT_VALUE.match(option) is not None
+
+
+_WITHOUT_VALUE = re.compile(r"-{0,2}(?:no-|[\w-]*-stdin\Z)")
 _FLAG = re.compile(r"(?:has|is)(?=[_-]|(?-i:[A-Z]))", re.IGNORECASE)
 _NO_OR_YES = re.compile(r"true|false|yes|no|on|off|none|null|[01]", re.IGNORECASE)
 _A_COUNT = re.compile(r"\s*[\d.,]{0,6}\s*")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from hermes_ray.config.secret_names import is_flag, names_secret, names_secrets
+from hermes_ray.config.secret_names import asks_for_none, is_flag, names_secret, names_secrets
 from hermes_ray.config.url_passwords import is_url, url_passwords
 from hermes_ray.config.urls import QUERY
 from hermes_ray.config.value_ends import item_end, of_list_end, parameter_end, value_end
@@ -218,6 +218,8 @@ _A_NUMBER = re.compile(r"[\"']?\d{1,6}(?!\w)")
 
 def _is_named(key: str, text: str, start: int) -> bool:
     """Whether ``key`` names a secret, or many while what begins at ``start`` is no count of them."""
+    if asks_for_none(key):
+        return False
     return names_secret(key) or (names_secrets(key) and not _A_NUMBER.match(text, start))
 
 

@@ -61,6 +61,14 @@ def test_a_count_on_the_command_line_is_no_password(tmp_path: Path) -> None:
     assert yaml.safe_load(masked_yaml(file, words))["topics"]["a"]["options"]["max_tokens"] == 4096
 
 
+@pytest.mark.parametrize("command", ["pg_dump --no-password mydb", "docker login --password-stdin registry"])
+def test_an_option_without_a_value_is_no_password(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "hermes.yaml"
+    file.write_text(TOPIC)
+    shown = yaml.safe_load(masked_yaml(file, [f"topics.a.options.cmd='{command}'"]))
+    assert shown["topics"]["a"]["options"]["cmd"] == command
+
+
 def test_the_password_of_a_broken_broker_url_is_not_repeated(tmp_path: Path) -> None:
     file = tmp_path / "hermes.yaml"
     for url in ("amqp://me:hun#ter2@h:5/x", "amqp://me:hunter2@h:x", "http://me:hun/ter2@h", "me:hunter2@h"):

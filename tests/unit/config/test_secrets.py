@@ -117,6 +117,10 @@ def test_an_option_that_names_many_is_secret_where_it_has_a_text(key: str) -> No
             {"env": [{"name": "DB_PASSWORD", "value": "***"}, {"name": "HOST", "value": "h"}]},
         ),
         ({"columns": ["id", "token", "user"]}, {"columns": ["id", "token", "user"]}),
+        (
+            {"args": ["pg_dump", "--no-password", "--host", "db"]},
+            {"args": ["pg_dump", "--no-password", "--host", "db"]},
+        ),
         ({"empty": []}, {"empty": []}),
     ],
 )

@@ -69,6 +69,9 @@ def test_all_of_an_item_or_word_is_hidden_whatever_is_in_it(password: str) -> No
         "tool --password --host db",
         "tool --max-tokens 4096 --token-file /a",
         "['--max-tokens', '4096']",
+        "pg_dump --no-password mydb",
+        "docker login --password-stdin registry",
+        "['pg_dump', '--no-password', '-h', 'db'] returned 1",
     ],
 )
 def test_names_flags_and_counts_are_told(text: str) -> None:
