@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from hermes_ray.config.beside_names import with_named
 from hermes_ray.config.secret_names import looks_secret, names_code
 from hermes_ray.config.secrets import secret_spans
 
@@ -20,18 +21,18 @@ def public_secrets(override: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _public(value: Any, path: tuple[str, ...], *, secret: bool) -> Iterator[str]:
+    private = "options" in path or "broker" in path[:1]
     if isinstance(value, Mapping):
-        private = "options" in path or "broker" in path[:1]
-        for key, item in value.items():
+        for key, item, is_named in with_named(value):
             # A user who misplaces a quote makes a URL the key, {"amqp://u:p@h": ...}, password and all.
             if isinstance(key, str) and _holds_password(key):
                 yield ".".join(path)
             shown = _literal(item) if isinstance(item, str) else item
-            looks = private and looks_secret(str(key), shown)
+            looks = private and (is_named or looks_secret(str(key), shown))
             yield from _public(item, (*path, str(key)), secret=secret or looks)
     elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _public(item, path, secret=secret)
+        for _, item, is_named in with_named(value):
+            yield from _public(item, path, secret=secret or (private and is_named))
     elif isinstance(value, str) and not ("options" not in path and names_code(path[-1], value)):
         literal = _literal(value)
         if (secret and literal.strip()) or _holds_password(literal):

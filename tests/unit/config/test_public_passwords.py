@@ -41,6 +41,9 @@ PUBLIC_PASSWORDS = [
     "topics.a={handler: m:f, options: {secret: hunter2}}",
     "topics={a: {handler: m:f, options: {url: 'http://me:hunter2@api'}}}",
     "broker.password=hunter2",
+    "topics.a.options.args=[--password,hunter2]",
+    "topics.a.options.pair=[token,hunter2]",
+    "topics.a.options.x={env: [{name: API_KEY, value: hunter2}]}",
 ]
 
 
