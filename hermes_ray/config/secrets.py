@@ -183,9 +183,12 @@ def _assigned_end(text: str, key: re.Match[str], unclosed: dict[str, int], *, al
     return value_end(text, start, unclosed, of_words=of_words)
 
 
-# ``('token', 'x')``, ``['token', 'x']`` and ``['--token', 'x', '-v']``, but not names, ``['token', 'user', 'id']``.
+# ``('token', 'x')``, ``['token', 'x']`` and ``['--token', 'x', '-v']``, but not names, ``['token', 'user', 'id']``;
+# a tuple may be a row: of it all have to be words.
 _KEY_OF_ITEM = re.compile(
-    r"(?:(?:\(|\[(?!(?:\s*+\\?[\"'][\w.-]{1,80}\\?[\"']\s*+,){2}))\s*+b?(?P<quote>\\?[\"'])|(?P<item>\\?[\"'])--?)"
+    r"(?:(?:\((?!(?:\s*+\\?[\"'][A-Za-z_]{1,80}\\?[\"']\s*+,?){3,99}+\))"
+    r"|\[(?!(?:\s*+\\?[\"'][\w.-]{1,80}\\?[\"']\s*+,){2}))\s*+b?(?P<quote>\\?[\"'])"
+    r"|(?P<item>\\?[\"'])--?)"
     r"(?P<key>[A-Za-z_][\w-]{0,79})(?:(?P=quote)|(?P=item))\s*+,\s*+(?![\"']--[A-Za-z])"
 )
 _OPTION = re.compile(r"(?<![\w-])--?(?P<key>[A-Za-z][\w-]{0,79})(?:[ \t]|\\\r?\n)++(?!--[A-Za-z])")

@@ -121,12 +121,14 @@ def test_an_option_that_names_many_is_secret_where_it_has_a_text(key: str) -> No
             {"args": ["pg_dump", "--no-password", "--host", "db"]},
             {"args": ["pg_dump", "--no-password", "--host", "db"]},
         ),
+        ({"fields": ["password", "email"]}, {"fields": ["password", "email"]}),
         ({"empty": []}, {"empty": []}),
     ],
 )
 def test_an_option_whose_name_is_beside_it_is_secret(options: dict[str, object], shown: dict[str, object]) -> None:
     assert masked_tree({"options": options}, {"options": options}) == {"options": shown}
     assert "s3cr3t" not in without_secrets("refused: s3cr3t", options) or "***" not in str(shown)
+    assert without_secrets("there is no email", options) == "there is no email"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tests.support.canaries import PASSWORDS, leaks
         ('[["x-api-key", "s3cr3t"], ["accept", "json"]]', '[["x-api-key", ***], ["accept", "json"]]'),
         ("('credentials', {'user': 'bob', 'pw': 's3cr3t'}, 3)", "('credentials', ***, 3)"),
         ("('token', 4711, 'x')", "('token', ***, 'x')"),
+        ("('token', 's3cr3t', 'x')", "('token', ***, 'x')"),
         ("('token', 's3, cr3t", "('token', ***"),
         (
             "Command '['tool', '--password', 's3cr3t', '-v']' returned 1",
@@ -64,6 +65,7 @@ def test_all_of_an_item_or_word_is_hidden_whatever_is_in_it(password: str) -> No
     "text",
     [
         "['token', 'user', 'id'] are missing",
+        "expected one of ('token', 'user', 'id')",
         "('password', None)",
         "['tool', '--password', '--host', 'db']",
         "tool --password --host db",
@@ -98,7 +100,16 @@ def test_a_password_before_a_host_is_hidden_and_an_address_is_not(text: str, tol
     "piece",
     [
         *("('token', '", "['token', [", "'--token', ", "--token '", "a:", "a:b@", '--token "\\', "--a ", "-token -"),
-        *("--token \\\n", '--token ""', "'--token ''", "[\n", '["a",', '"--token",  ', "[" + " " * 99),
+        *(
+            "--token \\\n",
+            '--token ""',
+            "'--token ''",
+            "[\n",
+            '["a",',
+            '"--token",  ',
+            "[" + " " * 99,
+            "('a', 'b', 'c',",
+        ),
     ],
 )
 def test_items_words_and_hosts_are_looked_through_once(piece: str) -> None:
