@@ -22,8 +22,11 @@ def with_named(several: Mapping[Any, Any] | Sequence[Any]) -> Iterable[tuple[Any
     but not with names alone, ``["password", "email"]``.
     """
     if isinstance(several, Mapping):
-        name = several.get("name", several.get("key"))
-        return [(key, item, key == "value" and _names(name, item)) for key, item in several.items()]
+        names = [item for key, item in several.items() if str(key).lower() in ("name", "key")]
+        return [
+            (key, item, str(key).lower() == "value" and any(_names(name, item) for name in names))
+            for key, item in several.items()
+        ]
     is_pair = len(several) == 2 and _A_WORD.fullmatch(str(several[1])) is None
     named = [
         (is_pair or (isinstance(before, str) and before.startswith("-"))) and _names(before, item)

@@ -122,6 +122,15 @@ def test_an_option_that_names_many_is_secret_where_it_has_a_text(key: str) -> No
             {"args": ["pg_dump", "--no-password", "--host", "db"]},
         ),
         ({"fields": ["password", "email"]}, {"fields": ["password", "email"]}),
+        (
+            {"x": {"name": "main", "key": "API_KEY", "value": "s3cr3t"}},
+            {"x": {"key": "API_KEY", "name": "main", "value": "***"}},
+        ),
+        (
+            {"x": {"key": "API_KEY", "name": None, "value": "s3cr3t"}},
+            {"x": {"key": "API_KEY", "name": None, "value": "***"}},
+        ),
+        ({"x": {"Name": "API_KEY", "Value": "s3cr3t"}}, {"x": {"Name": "API_KEY", "Value": "***"}}),
         ({"empty": []}, {"empty": []}),
     ],
 )
