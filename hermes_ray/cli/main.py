@@ -15,7 +15,7 @@ from hermes_ray import __version__
 from hermes_ray.cli.completion import SHELLS, Words
 from hermes_ray.cli.group import Commands, Section
 from hermes_ray.cli.load import LOAD_WORDS
-from hermes_ray.cli.process import end, hold_standard_error
+from hermes_ray.cli.process import end_where_handlers_were, hold_standard_error
 
 __all__ = ["main", "run"]
 
@@ -270,8 +270,9 @@ def main() -> None:
     hold_standard_error()
     try:
         cli(prog_name="hermes")
-    except SystemExit as ended:
-        end(ended.code)
+    except SystemExit as end:
+        end_where_handlers_were(end.code)
+        raise
 
 
 def run(command: str) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from multiprocessing import active_children
 from threading import Event
-from typing import NoReturn
 
 from hermes_ray.logs import flush
 
-__all__ = ["end", "expect_handlers", "hold_standard_error"]
+__all__ = ["end_where_handlers_were", "expect_handlers", "hold_standard_error"]
 
 STDERR = 2
 
@@ -34,14 +32,16 @@ def expect_handlers() -> None:
     _handlers_are_here.set()
 
 
-def end(code: object) -> NoReturn:
-    """Leave the process with ``code``, as ``sys.exit`` takes it; at once where handlers were here.
+def end_where_handlers_were(code: object) -> None:
+    """End at once with ``code``, as ``sys.exit`` takes it, if a handler's code may have run here; else return.
 
     As workers end: Python would wait for threads that a handler has left at work, for ever if they hang. The processes
     of its pools end with it, as Python would have them: they hold open what this one's output leads to.
     """
     if not _handlers_are_here.is_set():
-        sys.exit(code)  # type: ignore[arg-type]
+        return
+    from multiprocessing import active_children
+
     flush()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, by a handler or from the beginning

@@ -91,7 +91,7 @@ def _troubles(run: Run, queue: str) -> Iterator[str]:
 
 
 def _tell_silence(run: Run) -> None:
-    text = _unanswered(run.unanswered_count, run.silence_reason)
+    text = _unanswered(run.unanswered_count, run.lost_reason)
     click.echo(f"hermes: {text}; the rest is sent once one comes, an interrupt ends it", err=True)
 
 
@@ -120,7 +120,7 @@ class Run:
 
     ``failure``: why nothing more is sent, such as the ``OperationFailed`` that ``ids`` raised.
     ``refusal``: the words of the first refusal, "" without one.
-    ``lost_reason``: why answers were missing at the end, None where there is nothing to say.
+    ``lost_reason``: why answers were missing at the last silence, or the end; None where there is nothing to say.
     """
 
     def __init__(self, urls: Sequence[str], *, name: str, ids: Callable[[str], object] = lambda _id: None) -> None:
@@ -148,11 +148,6 @@ class Run:
         """Messages to which no answer has come."""
         return self._sent - sum(self._counts.values())
 
-    @property
-    def silence_reason(self) -> str | None:
-        """Why answers are missing now, None where there is nothing to say."""
-        return self._publisher.lost_reason
-
     def play(
         self,
         load: Load,
@@ -175,7 +170,7 @@ class Run:
             if batch:
                 sent_s, is_told = time.monotonic(), False
             elif not is_told and not self._window() and time.monotonic() - max(sent_s, self._heard_s) > ANSWER_WAIT_S:
-                is_told = True
+                is_told, self.lost_reason = True, self._publisher.lost_reason
                 on_silence()
             time.sleep(STEP_S)
 
@@ -192,7 +187,7 @@ class Run:
         while self.unanswered_count and not self._crashed and time.monotonic() - self._heard_s < timeout_s:
             time.sleep(STEP_S)
         complete = not self.unanswered_count
-        self.lost_reason = self.silence_reason
+        self.lost_reason = self._publisher.lost_reason
         self._ended_s = time.monotonic()
         closed = threading.Event()
         self._io.call(lambda: self._publisher.close(closed.set))

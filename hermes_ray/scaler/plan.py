@@ -76,7 +76,7 @@ def revision(plan: Plan, topic: str) -> str:
             broker.decoder,
             broker.ack_timeout_s,
             rolling_values(plan.config.topics[topic]),
-            *(["single active"] if topic in plan.single_active else []),  # living workers keep the prefetch they have
+            *(["single active"] if topic in plan.single_active else []),  # others' prefetch changes
         ]
     )
 

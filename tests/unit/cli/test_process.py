@@ -24,13 +24,13 @@ print(pool.submit(abs, -1).result())
 def handle(message): ...
 """
 COMMAND = """
-from hermes_ray.cli.process import end
+from hermes_ray.cli.process import end_where_handlers_were
 from hermes_ray.cli.working_directory import import_from_here, load_here
 
 import_from_here()
 load_here("leaves:handle", {})
 print("said")
-end(3)
+end_where_handlers_were(3)
 """
 
 

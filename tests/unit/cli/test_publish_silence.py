@@ -24,7 +24,7 @@ def test_a_load_that_waits_for_answers_says_so_once_and_why(load: Load) -> None:
     run, over, told = Run(["amqp://guest:guest@127.0.0.1:1/"], name="test"), threading.Event(), []
 
     def tell() -> None:
-        told.append((run.unanswered_count, run.silence_reason or ""))
+        told.append((run.unanswered_count, run.lost_reason or ""))
         threading.Timer(1.0, over.set).start()
 
     run.play(load, lambda _n: fresh("q", b""), over, on_silence=tell)
