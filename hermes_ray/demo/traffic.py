@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from hermes_ray.broker.outgoing import fresh
 from hermes_ray.cli.load import Load
-from hermes_ray.cli.publish import Run
+from hermes_ray.cli.publish_run import Run
 from hermes_ray.errors import OperationFailed
 
 __all__ = ["BURST", "BURST_TOPIC", "LOADS", "LOAD_S", "Traffic", "stepped_load"]

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from hermes_ray.broker.outgoing import fresh
-from hermes_ray.cli import publish as module
+from hermes_ray.cli import publish_run as module
 from hermes_ray.cli.load import Load, shaped_load
-from hermes_ray.cli.publish import Run
+from hermes_ray.cli.publish_run import Run
 
 
 @pytest.fixture
