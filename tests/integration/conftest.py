@@ -13,7 +13,8 @@ import ray
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.connect import join_cluster
-from tests.support.live import Cluster, Project, ray_head, topics_of
+from tests.support.head import ray_head
+from tests.support.live import Cluster, Project, topics_of
 from tests.support.rabbitmqctl import ctl
 
 SEATS = 8

@@ -6,12 +6,10 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -119,45 +117,6 @@ class Cluster:
         """What a user's shell has: the cluster's address, the commands on its path, no usage stats."""
         own = {"RAY_ADDRESS": self.address, "XDG_STATE_HOME": self.state_home}
         return {**os.environ, **RAY_SETTINGS, **own}
-
-
-@contextlib.contextmanager
-def ray_head(
-    num_cpus: int, resources: Mapping[str, float], settings: Mapping[str, str] | None = None
-) -> Iterator[Cluster]:
-    """A Ray head on free ports with a temporary directory of its own; nothing of it is left afterwards.
-
-    ``settings`` are added to its environment.
-    """
-    directory = tempfile.mkdtemp(prefix="hr", dir="/tmp")
-    port, dashboard, clients, agent = free_ports(4)
-    command = [
-        str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", f"--port={port}",
-        "--node-ip-address=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={directory}",
-        f"--num-cpus={num_cpus}", f"--resources={json.dumps(dict(resources))}",
-        f"--ray-client-server-port={clients}",
-        f"--dashboard-agent-listen-port={agent}",  # jobs run through it; two heads may live at once
-    ]  # fmt: skip
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | RAY_SETTINGS | dict(settings or {})
-    environment["XDG_STATE_HOME"] = state_home = str(Path(directory, "state"))
-    log = Path(directory, "start.log")
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
-    try:
-        wait_until(
-            lambda: "Ray runtime started" in log.read_text() or process.poll() is not None, 180, "Ray has started"
-        )
-        assert process.poll() is None, f"Ray did not start:\n{log.read_text()}"
-        yield Cluster(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", state_home)
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.wait()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Project:

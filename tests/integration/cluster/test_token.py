@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from hermes_ray.broker.private.local import LocalBroker
-from tests.support.live import BIN, Cluster, Project, ray_head, wait_until
+from tests.support.head import ray_head
+from tests.support.live import BIN, Cluster, Project, wait_until
 
 pytestmark = pytest.mark.slow
 

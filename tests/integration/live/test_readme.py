@@ -16,7 +16,8 @@ from urllib.request import urlopen
 import pytest
 
 from hermes_ray.broker.private.local import LocalBroker
-from tests.support.live import Cluster, free_ports, ray_head, wait_until
+from tests.support.head import ray_head
+from tests.support.live import Cluster, free_ports, wait_until
 from tests.support.readme import Block, blocks, commands, doc
 
 OWN_TOPIC = [block for block in blocks() if block.heading == "Your own topic"]

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.live import BIN, Cluster, Project, ray_head, wait_until
+from tests.support.head import ray_head
+from tests.support.live import BIN, Cluster, Project, wait_until
 
 GOOD = '''
 import os
