@@ -21,13 +21,14 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.link import IoThread
 from hermes_ray.broker.outgoing import Outgoing, fresh
 from hermes_ray.broker.publisher import Answer, Publisher
+from tests.support.patience import deadline_s
 
 
 def until(true: Callable[[], Any], what: str, within_s: float = 20.0) -> None:
-    """Return once ``true()``; fail the test after ``within_s``."""
-    deadline_s = time.monotonic() + within_s
+    """Return once ``true()``; fail the test after ``within_s``, with patience."""
+    give_up_s = deadline_s(within_s)
     while not true():
-        assert time.monotonic() < deadline_s, f"not within {within_s:g} s: {what}"
+        assert time.monotonic() < give_up_s, f"not within {within_s:g} s: {what}"
         time.sleep(0.01)
 
 

@@ -23,6 +23,7 @@ import yaml
 from ray.util.state import list_actors
 
 from hermes_ray.cluster.client import Deployment
+from tests.support.patience import PATIENCE, deadline_s
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
@@ -82,12 +83,12 @@ class Blocking(Ledger):
 
 
 def wait_until(true: Callable[[], Any], within_s: float, what: str) -> Any:
-    """The first true answer of ``true``; fails the test after ``within_s``."""
-    deadline_s = time.monotonic() + within_s
+    """The first true answer of ``true``; fails the test after ``within_s``, with patience."""
+    give_up_s = deadline_s(within_s)
     while True:
         if answer := true():
             return answer
-        if time.monotonic() > deadline_s:
+        if time.monotonic() > give_up_s:
             raise AssertionError(f"not within {within_s:g} s: {what}")
         time.sleep(0.2)
 
@@ -150,7 +151,7 @@ class Project:
             env={**self.environment, **(settings or {})},
             capture_output=True,
             text=True,
-            timeout=within_s,
+            timeout=PATIENCE * within_s,
             check=False,
         )
         assert not check or done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
@@ -235,7 +236,7 @@ class Serve:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(within_s)
+            return self.process.wait(PATIENCE * within_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError(f"serve did not end within {within_s:g} s:\n{self.output}") from None

@@ -18,6 +18,7 @@ from hermes_ray.broker.topic_depth import TopicDepth
 from hermes_ray.broker.topology import ensure
 from hermes_ray.core.model import Probe
 from tests.support.ledger import publish, queue_exists
+from tests.support.patience import deadline_s
 from tests.support.probing import dead_count, declare_wait, depth, missed_queues, probing, put_into
 from tests.support.workers import Working, working
 
@@ -27,9 +28,9 @@ TURNS_S = 10.0
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
+    give_up_s = deadline_s(timeout_s)
     while not condition():
-        assert time.monotonic() < deadline_s, "not within the deadline"
+        assert time.monotonic() < give_up_s, "not within the deadline"
         time.sleep(0.02)
 
 

@@ -16,6 +16,7 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.private.local import LocalBroker
 from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.topology import ensure, queue_arguments
+from tests.support.patience import deadline_s
 from tests.support.probing import declare_wait, depth, missed_queues, oldest_s, probing, put_into
 from tests.support.rabbitmqctl import ctl
 
@@ -26,9 +27,9 @@ FRESH_S = 3.0  # of a pass each 0.2 s, on a machine that has other things to do
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
+    give_up_s = deadline_s(timeout_s)
     while not condition():
-        assert time.monotonic() < deadline_s, "not within the deadline"
+        assert time.monotonic() < give_up_s, "not within the deadline"
         time.sleep(0.02)
 
 

@@ -22,6 +22,7 @@ from hermes_ray.broker.private.node import HOW_TO_GET_IT
 from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.topology import ensure
 from hermes_ray.errors import OperationFailed, UserMistake
+from tests.support.patience import deadline_s
 from tests.support.rabbitmqctl import ctl, remember_queues
 
 RUN = (
@@ -33,9 +34,9 @@ LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
+    give_up_s = deadline_s(timeout_s)
     while not condition():
-        assert time.monotonic() < deadline_s, "not within the deadline"
+        assert time.monotonic() < give_up_s, "not within the deadline"
         time.sleep(0.02)
 
 

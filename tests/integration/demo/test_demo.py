@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import deadline_s
+
 pytestmark = pytest.mark.slow
 
 KEYS = ["published", "handled", "distinct", "lost", "duplicated", "retried", "dead_lettered", "seconds", "topics"]
@@ -118,7 +120,7 @@ def test_an_interrupted_demo_ends_at_once_and_leaves_no_process(
         family.wait_for(words)
     time.sleep(pause_s)  # any moment will do
     family.child.send_signal(number)
-    said, _ = family.child.communicate(timeout=60)  # a Ray that begins is waited for: 3 to 5 s on a machine at rest
+    said, _ = family.child.communicate(timeout=180)  # a Ray that begins is waited for: 3 to 5 s on a machine at rest
     assert family.child.returncode == 130, said
     assert "Traceback" not in said
     assert not family.living()
@@ -127,7 +129,7 @@ def test_an_interrupted_demo_ends_at_once_and_leaves_no_process(
 def test_a_demo_that_is_killed_outright_ends_what_it_started(family: Family) -> None:
     family.wait_for("0 s  load")
     family.child.kill()
-    deadline_s = time.monotonic() + 20
-    while family.living() and time.monotonic() < deadline_s:
+    give_up_s = deadline_s(20)
+    while family.living() and time.monotonic() < give_up_s:
         time.sleep(0.1)
     assert not family.living()

@@ -21,6 +21,7 @@ from hermes_ray.cli.main import cli
 from hermes_ray.cli.record import Recording
 from hermes_ray.cli.watcher import Watcher
 from hermes_ray.errors import OperationFailed
+from tests.support.patience import deadline_s
 from tests.support.statuses import state, status_of
 
 Answer = dict[str, Any] | Exception
@@ -170,8 +171,8 @@ def test_on_a_terminal_it_takes_the_screen_and_gives_it_back(number: signal.Sign
 
 
 def _read_until(terminal: int, words: bytes) -> bytes:
-    seen, deadline_s = b"", time.monotonic() + 20
-    while words not in seen and time.monotonic() < deadline_s:
+    seen, give_up_s = b"", deadline_s(20)
+    while words not in seen and time.monotonic() < give_up_s:
         seen += os.read(terminal, 65_536)
     return seen
 
@@ -197,7 +198,7 @@ def test_a_signal_ends_it_with_exit_code_0(number: signal.Signals, words: list[s
     assert child.stdout is not None
     assert "orders" in child.stdout.readline()
     child.send_signal(number)
-    _, errors = child.communicate(timeout=10)
+    _, errors = child.communicate(timeout=30)
     assert (child.returncode, errors) == (0, "")
 
 
@@ -226,5 +227,5 @@ def test_a_scaler_that_does_not_answer_keeps_nobody_from_leaving() -> None:
     assert json.loads(child.stdout.readline())["topics"]["orders"]["depth"] == 5
     assert child.stderr.readline() == "silent\n"
     child.send_signal(signal.SIGINT)
-    assert child.communicate(timeout=10) == ("", "")
+    assert child.communicate(timeout=30) == ("", "")
     assert child.returncode == 0

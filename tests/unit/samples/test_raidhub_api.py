@@ -70,7 +70,7 @@ def test_an_outage_begins_and_ends_by_post() -> None:
     with Api(latency_s=0.0) as api:
         for on, status in (("1", 503), ("0", 200)):
             post = urllib.request.Request(f"{api.url}/outage?on={on}", method="POST")
-            assert json.load(urllib.request.urlopen(post, timeout=2)) == {"outage": on == "1"}
+            assert json.load(urllib.request.urlopen(post, timeout=30)) == {"outage": on == "1"}
             assert [response.status for response in get(api.url, PATH)] == [status]
 
 
@@ -117,14 +117,14 @@ def test_the_command_prints_its_url_and_ends_with_sigterm() -> None:
         url = server.stdout.readline().strip()
         assert [response.status for response in get(url, PATH)] == [200]
         server.send_signal(signal.SIGTERM)
-        assert server.wait(timeout=5) == 0
+        assert server.wait(timeout=30) == 0
 
 
 def test_the_command_names_a_taken_port_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "hermes_ray.samples.raidhub.api", "--port", port]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"the API cannot listen on port {port}: ")
     assert done.stderr.count("\n") == 1

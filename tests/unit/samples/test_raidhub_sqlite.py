@@ -79,7 +79,7 @@ def test_a_snapshot_reads_while_another_thread_writes(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(1) as other, database.transaction() as transaction:
         transaction.run("INSERT INTO player (id) VALUES (?)", 1)
-        assert other.submit(count).result(timeout=5) == 0
+        assert other.submit(count).result(timeout=30) == 0
     assert count() == 1
     database.close()
 
@@ -105,7 +105,7 @@ def test_a_writer_commits_together_what_gathers_while_it_is_busy(tmp_path: Path)
     assert cancelled.cancel()
     go_on.set()
     for done in (first, *others):
-        done.result(timeout=5)
+        done.result(timeout=30)
     writer.close()
     assert sizes == [1, 49]
 
@@ -124,7 +124,7 @@ def test_one_bad_item_fails_alone_and_the_rest_of_its_batch_is_written(tmp_path:
     assert busy.wait(5)
     jobs += [writer.submit(id) for id in (2, 1, 3)]
     go_on.set()
-    assert [type(job.exception(timeout=5)) for job in jobs] == [
+    assert [type(job.exception(timeout=30)) for job in jobs] == [
         type(None),
         type(None),
         sqlite3.IntegrityError,
