@@ -21,6 +21,7 @@ __all__ = ["join_cluster", "join_running_cluster", "rejoin_cluster", "start_clus
 
 CONNECT_TIMEOUT_S = 5.0
 STDERR = 2
+_GAVE_UP = "timed out during startup"
 
 
 def join_running_cluster(namespace: str) -> bool:
@@ -60,18 +61,26 @@ def start_cluster(namespace: str, num_cpus: int | None = None, *, apart: bool = 
     """Start a local Ray, of ``num_cpus`` CPUs if given, real or not; returns its dashboard's host:port.
 
     It ends with this process. ``apart`` gives it a process group of its own, so that what signals ours leaves it alive
-    for a drain.
+    for a drain. Raises ``OperationFailed`` where Ray gives up on its own processes.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     drop_raylet_news()
-    with _quiet(), _process_group_of_its_own() if apart else contextlib.nullcontext():
-        context = ray.init(
-            address="local",
-            namespace=namespace,
-            num_cpus=num_cpus,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+    try:
+        with _quiet(), _process_group_of_its_own() if apart else contextlib.nullcontext():
+            context = ray.init(
+                address="local",
+                namespace=namespace,
+                num_cpus=num_cpus,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except Exception as error:
+        if _GAVE_UP not in str(error):
+            raise
+        raise OperationFailed(
+            "a local Ray did not start within the 30 s that Ray gives itself: this machine has too much other work, or "
+            "too little memory; try again when it has less"
+        ) from error
     return str(context.dashboard_url)
 
 
