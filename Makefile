@@ -9,6 +9,10 @@ PARALLEL := --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync
 PYTEST := $(BIN)/python -m pytest --quiet
 # Three files at once, each with a broker and a Ray of its own: half of the time is waiting.
 THREE_AT_A_TIME := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+ALL := -m "slow or not slow" --hypothesis-profile=exploring
+# The demo has 135 s for its load, and Ray 30 s to start: beside others neither may be enough. The other takes a core.
+DEMO := tests/integration/demo
+LONG_DAY := tests/integration/worker/test_memory.py
 # `ray stop` and `ray down` signal every Ray they see: they see their own processes and their own network only.
 AS_ROOT = $(if $(filter-out 0,$(shell id -u)),sudo -n env "PATH=$$PATH" PYTHONDONTWRITEBYTECODE=1)
 APART = $(AS_ROOT) unshare --pid --fork --kill-child --mount-proc --net
@@ -48,7 +52,9 @@ test: check ## check, then the tests against a real broker and a real Ray
 
 test-all: install ## everything in test, and the tests that take minutes
 	@$(MAKE) $(PARALLEL) format lint imports types
-	$(PYTEST) $(THREE_AT_A_TIME) --hypothesis-profile=exploring -m "slow or not slow" --ignore=tests/launch
+	$(PYTEST) $(THREE_AT_A_TIME) $(ALL) tests/integration --ignore=$(DEMO) --ignore=$(LONG_DAY)
+	$(PYTEST) $(ALL) $(DEMO)
+	$(PYTEST) $(THREE_AT_A_TIME) $(ALL) $(LONG_DAY) tests/unit tests/property
 	@$(MAKE) --no-print-directory test-ray-up
 
 test-ray-up: install $(VENV)/.wheels ## ray up over ssh, a topic at work, ray down: apart from all else here, two minutes
