@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PARALLEL := --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST := $(BIN)/python -m pytest --quiet
-# Three files at once, each with a broker and a Ray of its own: half of the time is waiting.
+# Three files at once, each with a broker and a Ray of its own: of one alone half of the time is waiting.
 THREE_AT_A_TIME := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 ALL := -m "slow or not slow" --hypothesis-profile=exploring
-# The demo has 135 s for its load, and Ray 30 s to start: beside others neither may be enough. The other takes a core.
+# Beside others the demo's 135 s for its load may not be enough, nor Ray's 30 s to start. The long day takes a core.
 DEMO := tests/integration/demo
 LONG_DAY := tests/integration/worker/test_memory.py
 # `ray stop` and `ray down` signal every Ray they see: they see their own processes and their own network only.
