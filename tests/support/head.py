@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.live import BIN, RAY_SETTINGS, Cluster, free_ports, wait_until
+from tests.support.patience import PATIENCE
 
 RAY_GAVE_UP = "The current node timed out during startup"
 
@@ -80,7 +81,7 @@ def _head(num_cpus: int, resources: Mapping[str, float], settings: Mapping[str, 
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(30)
+            process.wait(PATIENCE * 30)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

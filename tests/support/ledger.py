@@ -21,7 +21,7 @@ from hermes_ray.broker.connection import connect
 from hermes_ray.broker.link import IoThread
 from hermes_ray.broker.outgoing import Outgoing, fresh
 from hermes_ray.broker.publisher import Answer, Publisher
-from tests.support.patience import deadline_s
+from tests.support.patience import PATIENCE, deadline_s
 
 
 def until(true: Callable[[], Any], what: str, within_s: float = 20.0) -> None:
@@ -78,7 +78,7 @@ class Sender:
             sent.set()
 
         self._io.call(publish)
-        assert sent.wait(20), "the I/O thread does not answer"
+        assert sent.wait(PATIENCE * 20), "the I/O thread does not answer"
         return pending[0]
 
     def ids(self, answer: Answer) -> list[str]:

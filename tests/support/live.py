@@ -187,7 +187,7 @@ class Project:
                 with_ids.set_exception(error)
 
         threading.Thread(target=publish, daemon=True).start()
-        return lambda: with_ids.result(120)
+        return lambda: with_ids.result(PATIENCE * 120)
 
     def handled(self, topic: str) -> Counter[str]:
         """How often each id was handled."""

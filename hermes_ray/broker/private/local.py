@@ -26,7 +26,7 @@ from hermes_ray.errors import OperationFailed, UserMistake
 
 __all__ = ["LocalBroker", "run_broker"]
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 300.0  # 5 s at rest, 40 where others are at work; a node that ends is noticed at once
 STOP_TIMEOUT_S = 20.0
 LOG_TAIL_LINES = 15
 PORTS = range(20000, 32000)  # below the range from which outgoing connections take theirs

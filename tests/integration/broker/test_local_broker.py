@@ -22,7 +22,7 @@ from hermes_ray.broker.private.node import HOW_TO_GET_IT
 from hermes_ray.broker.queue_spec import TopicTopology
 from hermes_ray.broker.topology import ensure
 from hermes_ray.errors import OperationFailed, UserMistake
-from tests.support.patience import deadline_s
+from tests.support.patience import PATIENCE, deadline_s
 from tests.support.rabbitmqctl import ctl, remember_queues
 
 RUN = (
@@ -119,7 +119,7 @@ def test_the_command_prints_its_url_alone_and_leaves_nothing_behind_when_it_ends
 
         process.send_signal(ending)
         assert process.stdout.read() == ""
-        assert process.wait(30) == (0 if ending != signal.SIGKILL else -signal.SIGKILL)
+        assert process.wait(PATIENCE * 30) == (0 if ending != signal.SIGKILL else -signal.SIGKILL)
     until(lambda: not processes_of(home))
     until(lambda: not home.exists())
     until(lambda: not any(is_named(child, "sh") for child in children))
@@ -138,7 +138,7 @@ def test_a_signal_while_the_node_starts_leaves_nothing_behind_either(tmp_path: P
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         until(lambda: "beam.smp" in processes_of(home))
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=15)[0] == ""
+        assert process.communicate(timeout=PATIENCE * 15)[0] == ""
         assert process.returncode == 0
     until(lambda: not processes_of(home))
 

@@ -18,6 +18,7 @@ from hermes_ray.broker.publisher import Answer
 from hermes_ray.broker.topology import wait_arguments
 from tests.support.deliveries import delivery
 from tests.support.ledger import Ledger, Sender, channel_to, declare, publish, ready_count, sending, take, until
+from tests.support.patience import PATIENCE
 from tests.support.rabbitmqctl import ctl
 from tests.support.slow_line import slow_line
 from tests.support.workers import Gate, working
@@ -164,7 +165,7 @@ def test_a_publisher_ends_while_the_broker_reads_nothing_of_it(
     closed = threading.Event()
     until(lambda: sender._publisher.lost_reason, "it knows")
     sender._io.call(lambda: sender._publisher.close(closed.set))
-    assert closed.wait(20)
+    assert closed.wait(PATIENCE * 20)
 
 
 def test_an_alarm_holds_publishes_back_while_acks_still_flow(

@@ -30,6 +30,7 @@ from hermes_ray.errors import HermesError, UserMistake
 from tests.support.certificates import Authority, showing
 from tests.support.ledger import Ledger, channel_to, declare, publish, sending, until
 from tests.support.live import Cluster, Project, wait_until
+from tests.support.patience import PATIENCE
 from tests.support.rabbitmqctl import ctl
 from tests.support.slow_line import slow_line
 from tests.support.workers import working
@@ -103,7 +104,7 @@ def told_to_a_worker(url: str, wire: Wire) -> str:
     until(lambda: reasons, "it cannot connect")
     closed = threading.Event()
     io.call(lambda: link.close(closed.set))
-    assert closed.wait(20)
+    assert closed.wait(PATIENCE * 20)
     io.stop()
     return reasons[0]
 
@@ -201,10 +202,10 @@ def test_a_worker_whose_file_comes_late_consumes_once_it_is_there(
     io.call(link.open)
     until(lambda: len(reasons) >= 2, "it tries again")
     shutil.copy(authority["ca.pem"], tmp_path / "ca.pem")
-    assert opened.wait(60)
+    assert opened.wait(PATIENCE * 60)
     told = set(reasons)
     io.call(lambda: link.close(closed.set))
-    assert closed.wait(20)
+    assert closed.wait(PATIENCE * 20)
     io.stop()
     missing = f"{tmp_path}/ca.pem cannot be read (No such file or directory)"
     assert told == {f"on node {NODE} {missing}: put it there, or correct broker.tls.ca"}

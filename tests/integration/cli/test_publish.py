@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from hermes_ray.cli import publish as module
 from hermes_ray.cli.main import cli
 from tests.support.ledger import declare, ready_count, take
+from tests.support.patience import PATIENCE
 from tests.support.slow_line import slow_line
 
 
@@ -63,7 +64,7 @@ def test_an_alarm_of_the_broker_is_named(alarm: None) -> None:
     """In a process of its own, with which the connection ends: the broker reads no close."""
     hasty = "from hermes_ray.cli import main, publish; publish.ANSWER_WAIT_S = 2.0; main.cli()"
     command = [sys.executable, "-c", hasty, "publish", "topic=q", "count=50"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE * 120, check=False)
     unanswered = 50 - json.loads(done.stdout)["confirmed"]
     assert unanswered > 1
     said = f"hermes: no answer came for 2 s to {unanswered} messages: the broker takes no publishes now: "

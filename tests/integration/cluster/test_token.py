@@ -14,6 +14,7 @@ import pytest
 from hermes_ray.broker.private.local import LocalBroker
 from tests.support.head import ray_head
 from tests.support.live import BIN, Cluster, Project, wait_until
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +90,7 @@ def test_with_the_token_a_submitted_job_serves_and_every_message_is_handled(
         wait_until(lambda: not confirmed - set(project.handled("orders")), 60, "all are handled")
         assert state_of(project)["workers"]["observed"] >= 1
         assert "every worker drained" in project.hermes("stop", f"deployment.name={project.name}").stdout
-        assert job.wait(30) == 0, log.read_text()
+        assert job.wait(PATIENCE * 30) == 0, log.read_text()
     finally:
         if job.poll() is None:
             job.kill()

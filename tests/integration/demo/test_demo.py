@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.patience import deadline_s
+from tests.support.patience import PATIENCE, deadline_s
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def family(tmp_path: Path) -> Iterator[Family]:
 
 @pytest.mark.timeout(660)
 def test_the_demo_loses_nothing_drains_and_tells_so(family: Family, tmp_path: Path) -> None:
-    said, _ = family.child.communicate(timeout=600)  # two minutes on a machine at rest
+    said, _ = family.child.communicate(timeout=PATIENCE * 600)  # two minutes on a machine at rest
     assert family.child.returncode == 0, said
     summary = json.loads((tmp_path / "out" / "demo" / "summary.json").read_text())
     assert list(summary) == KEYS
@@ -120,7 +120,7 @@ def test_an_interrupted_demo_ends_at_once_and_leaves_no_process(
         family.wait_for(words)
     time.sleep(pause_s)  # any moment will do
     family.child.send_signal(number)
-    said, _ = family.child.communicate(timeout=180)  # a Ray that begins is waited for: 3 to 5 s on a machine at rest
+    said, _ = family.child.communicate(timeout=PATIENCE * 180)  # a Ray that begins is waited for: 3 to 5 s at rest
     assert family.child.returncode == 130, said
     assert "Traceback" not in said
     assert not family.living()

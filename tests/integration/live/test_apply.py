@@ -17,6 +17,7 @@ from hermes_ray.errors import HermesError
 from hermes_ray.scaler.checkpoint import Checkpoint, checkpoint_path
 from tests.support.ledger import queue_exists
 from tests.support.live import Cluster, Project, Serve, actors, wait_until
+from tests.support.patience import PATIENCE
 
 Status = Callable[[], dict[str, Any]]
 
@@ -72,7 +73,7 @@ def test_under_load_live_keys_change_at_once_and_new_code_rolls_in_with_nothing_
         assert "changed topics.work.weight: 1.0 -> 5.0 (live)" in done.stdout
         assert "changed topics.work.retry.base_delay_s: 1.0 -> 3.0 (live)" in done.stdout
         assert pids(cluster, project) == first, "no worker was restarted"
-        assert serve.process.wait(20) == 0
+        assert serve.process.wait(PATIENCE * 20) == 0
         assert "superseded by hermes apply" in serve.output
         settled = status()["work"]
         assert settled["service_rate_hz"] == pytest.approx(learnt, rel=0.2)
@@ -249,7 +250,7 @@ def test_the_latest_serve_owns_the_deployment_and_the_one_before_it_leaves_it_ru
         wait_until(lambda: consuming(status, "work") == 2, 30, "two workers consume")
         second = Serve(project, ["config=my.yaml"])
         try:
-            assert first.process.wait(40) == 0
+            assert first.process.wait(PATIENCE * 40) == 0
             assert re.search(r"superseded by hermes serve, pid \d+ on ", first.output)
             second.wait_for("no change", 20)
             assert Deployment.find(project.name).status()["driver"] == "alive"

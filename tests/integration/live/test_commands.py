@@ -15,6 +15,7 @@ import pytest
 from hermes_ray.cluster.client import Deployment
 from tests.support.ledger import ready_count
 from tests.support.live import ROOT, Cluster, Project, Serve, actors, wait_until
+from tests.support.patience import PATIENCE
 
 SLOW = {"handler": "Sync", "options": {"sleep_s": 6}, "worker": {"concurrency": 2}, "workers": {"min": 1, "max": 1}}
 
@@ -107,7 +108,7 @@ def test_a_handler_that_does_not_import_ends_serve_with_its_text_before_anything
     (project.directory / "broken.py").write_text("import a_module_nobody_has\n")
     project.configure({"work": {"handler": "Sync"}})
     serve = Serve(project, ["config=my.yaml", "topics.work.handler=broken:handle"])
-    assert serve.process.wait(60) == 1
+    assert serve.process.wait(PATIENCE * 60) == 1
     assert "No module named 'a_module_nobody_has'" in serve.output
     assert "Traceback" not in serve.output
     assert not actors(cluster, project.name)

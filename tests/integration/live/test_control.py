@@ -10,6 +10,7 @@ import ray
 
 from hermes_ray.cluster.client import Deployment
 from tests.support.live import Cluster, Project, actors, wait_until
+from tests.support.patience import PATIENCE
 
 P95_PROMISE_S = 1.0
 CALLS = 60
@@ -54,5 +55,5 @@ def running_count(worker: Any) -> int:
 
 def timed(method: Any) -> float:
     started_s = time.monotonic()
-    ray.get(method.remote(), timeout=30)
+    ray.get(method.remote(), timeout=PATIENCE * 30)
     return time.monotonic() - started_s

@@ -12,6 +12,7 @@ import ray
 from hermes_ray.cluster.client import Deployment
 from hermes_ray.cluster.ray_private import draining_nodes, near, node_types, waiting_actors
 from tests.support.live import Cluster, Project, wait_until
+from tests.support.patience import PATIENCE
 
 Status = Callable[[], dict[str, Any]]
 
@@ -52,7 +53,7 @@ class Echo:
 def test_a_worker_asked_for_on_a_node_that_is_gone_starts_where_there_is_room(cluster: Cluster) -> None:
     made: Any = ray.remote(Echo)
     actor = made.options(num_cpus=0.25, scheduling_strategy=near("ab" * 28)).remote()
-    assert ray.get(actor.ping.remote(), timeout=30) == ray.nodes()[0]["NodeID"]
+    assert ray.get(actor.ping.remote(), timeout=PATIENCE * 30) == ray.nodes()[0]["NodeID"]
     ray.kill(actor)
     assert draining_nodes() == set()
     assert node_types() == [], "a cluster without an autoscaler"
@@ -74,7 +75,7 @@ def test_an_actor_waits_for_its_place_until_ray_has_given_it_a_process(cluster: 
     ids = {actor._actor_id.hex(): actor for actor in (coming, never)}
     wait_until(lambda: waiting_actors() & ids.keys() == {never._actor_id.hex()}, 40, "one has a process")
     gate.touch()
-    assert ray.get(coming.ping.remote(), timeout=30)
+    assert ray.get(coming.ping.remote(), timeout=PATIENCE * 30)
     assert waiting_actors() & ids.keys() == {never._actor_id.hex()}
     for actor in ids.values():
         ray.kill(actor)

@@ -18,6 +18,7 @@ import pytest
 from hermes_ray.broker.private.local import LocalBroker
 from tests.support.head import ray_head
 from tests.support.live import Cluster, free_ports, wait_until
+from tests.support.patience import PATIENCE
 from tests.support.readme import Block, blocks, commands, doc
 
 OWN_TOPIC = [block for block in blocks() if block.heading == "Your own topic"]
@@ -149,7 +150,7 @@ def test_ten_lines_in_an_empty_directory_become_a_deployment(reader: Reader, tmp
         assert seen["waits"]["p50_s"] is not None
         assert (seen["retrying"], seen["retried"], seen["dead_lettered"]) == (0, 0, 0)
         assert "every worker drained" in reader.type(stop)
-        assert job.wait(20) == 0, log.read_text()
+        assert job.wait(PATIENCE * 20) == 0, log.read_text()
     text = log.read_text()
     assert "orders: 0 -> 1 worker" in text
     assert "stopped: every worker drained" in text

@@ -11,6 +11,7 @@ import ray
 from hermes_ray.cluster.outlet import LEAVE_S, RayOutlet
 from hermes_ray.worker.worker import Worker
 from tests.support.live import wait_until
+from tests.support.patience import PATIENCE
 from tests.support.workers import spec
 
 HANDLER = """
@@ -33,7 +34,7 @@ def test_the_process_of_a_drained_worker_ends_although_a_thread_of_an_executor_h
     what = spec("amqp://127.0.0.1:1", "stuck:Stuck", import_paths=(str(tmp_path),))
     actor: Any = ray.remote(Worker)
     worker = actor.options(num_cpus=0).remote(what, RayOutlet("tests"))
-    process = Path(f"/proc/{ray.get(worker.state.remote(), timeout=60).pid}")
+    process = Path(f"/proc/{ray.get(worker.state.remote(), timeout=PATIENCE * 60).pid}")
     assert process.exists()
     worker.drain.remote(1.0)
     wait_until(lambda: not process.exists(), 60 + 5 * LEAVE_S, "the process has ended")

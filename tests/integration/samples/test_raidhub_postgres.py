@@ -25,6 +25,7 @@ from hermes_ray.samples.raidhub import CharacterFill, InstanceStore, PlayerCrawl
 from hermes_ray.samples.raidhub.api import Api
 from hermes_ray.samples.raidhub.database import Database
 from hermes_ray.samples.raidhub.loads import FIRST_PLAYER_ID
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +61,7 @@ def server() -> Iterator[str]:
             yield home
         finally:
             running.send_signal(signal.SIGINT)  # a fast shutdown: disconnects clients
-            running.wait(timeout=30)
+            running.wait(timeout=PATIENCE * 30)
             shutil.rmtree(home)
 
 

@@ -13,6 +13,7 @@ from hermes_ray.broker.outgoing import PUBLISHED_MS
 from hermes_ray.broker.queue_spec import QueueSpec
 from hermes_ray.broker.topology import queue_arguments
 from tests.support.ledger import Ledger, declare, publish, put, ready_count, take, until
+from tests.support.patience import PATIENCE
 from tests.support.workers import working
 
 
@@ -90,12 +91,12 @@ def test_what_a_handler_has_published_gets_there_although_an_apply_removes_that_
     def handle(message: Message) -> None:
         message.publish("other", b"child")
         published.set()
-        assert removed.wait(20)
+        assert removed.wait(PATIENCE * 20)
 
     declare(vhost_url, "other.q", queue_arguments("quorum"))
     with working(vhost_url, handle) as worker:
         publish(vhost_url, 1)
-        assert published.wait(20)
+        assert published.wait(PATIENCE * 20)
         without = QueueSpec(topic="t", queue="q", routes={})
         worker.worker.adapt(without)
         until(lambda: worker["settings"] == without.settings, "the worker has it")

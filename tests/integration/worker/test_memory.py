@@ -18,6 +18,7 @@ from hermes_ray.broker.frames import publish_frames
 from tests.support.deliveries import raw_of
 from tests.support.ledger import declare
 from tests.support.long_day import FASTER
+from tests.support.patience import PATIENCE
 from tests.support.workers import ROOT
 
 FIRST_COUNT = 500_000
@@ -82,7 +83,7 @@ def test_millions_of_messages_in_a_day_leave_nothing_behind(vhost_url: str, hand
                     at_first = resident_bytes(worker.pid)
             grown_bytes = resident_bytes(worker.pid) - at_first
             worker.send_signal(signal.SIGTERM)
-            said = json.loads(worker.communicate(timeout=60)[0])
+            said = json.loads(worker.communicate(timeout=PATIENCE * 60)[0])
         finally:
             worker.kill()
     assert said["hours"] >= 24

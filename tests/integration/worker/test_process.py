@@ -14,6 +14,7 @@ import pytest
 
 from hermes_ray import Message
 from tests.support.ledger import publish, ready_count, until
+from tests.support.patience import PATIENCE
 from tests.support.workers import Started, working
 
 
@@ -80,7 +81,7 @@ def test_a_child_that_a_handler_has_left_keeps_no_message_of_a_worker_that_was_k
 def test_sigterm_drains_also_where_the_handler_has_run_an_event_loop(start: Callable[..., Started]) -> None:
     worker = start("RunsALoop")
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(20) == 0
+    assert worker.process.wait(PATIENCE * 20) == 0
     assert worker.last()["phase"] == "drained"
 
 

@@ -22,6 +22,7 @@ from hermes_ray.broker.topology import queue_arguments
 from hermes_ray.worker.time_limits import Hung
 from tests.support.ledger import Ledger, declare, publish, queue_exists, ready_count, sending, take, until
 from tests.support.params import slow
+from tests.support.patience import PATIENCE
 from tests.support.rabbitmqctl import ctl
 from tests.support.workers import Gate, Started, Working, working
 
@@ -189,7 +190,7 @@ def test_a_drain_waits_for_the_retry_of_what_failed_last(vhost_url: str) -> None
     release = threading.Event()
 
     def handle(_message: Message) -> None:
-        assert release.wait(20)
+        assert release.wait(PATIENCE * 20)
         raise RuntimeError("away")
 
     with working(vhost_url, handle, rungs_ms=(60_000,)) as worker:
@@ -241,7 +242,7 @@ def test_sigterm_drains(start: Callable[..., Started], vhost_url: str, tmp_path:
 
     worker.process.send_signal(signal.SIGTERM)
 
-    assert worker.process.wait(20) == 0
+    assert worker.process.wait(PATIENCE * 20) == 0
     last = worker.last()
     assert (last["phase"], last["held"], last["killed"]) == ("drained", 0, 0)
     handled = worker.ledger.handled()
@@ -254,7 +255,7 @@ def test_sigterm_drains(start: Callable[..., Started], vhost_url: str, tmp_path:
 
 def test_sigterm_while_the_handler_is_built_drains_once_it_is(start: Callable[..., Started]) -> None:
     worker = start("early", "Terminated")
-    assert worker.process.wait(60) == 0
+    assert worker.process.wait(PATIENCE * 60) == 0
     assert worker.last()["phase"] == "drained"
 
 

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hermes_ray.cli.main import cli
+from tests.support.patience import PATIENCE
 
 HANDLERS = """
 import asyncio, contextvars, datetime, os, subprocess, threading
@@ -258,7 +259,7 @@ def attempt_apart(handlers: str) -> Callable[..., subprocess.CompletedProcess[st
     def run(handler: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         hermes = str(Path(sys.executable).with_name("hermes"))
         words = [hermes, *_words(handlers, handler, arguments)]
-        return subprocess.run(words, capture_output=True, check=False, text=True, timeout=120)
+        return subprocess.run(words, capture_output=True, check=False, text=True, timeout=PATIENCE * 120)
 
     return run
 

@@ -21,7 +21,7 @@ from hermes_ray.cli.main import cli
 from hermes_ray.cli.record import Recording
 from hermes_ray.cli.watcher import Watcher
 from hermes_ray.errors import OperationFailed
-from tests.support.patience import deadline_s
+from tests.support.patience import PATIENCE, deadline_s
 from tests.support.statuses import state, status_of
 
 Answer = dict[str, Any] | Exception
@@ -163,7 +163,7 @@ def test_on_a_terminal_it_takes_the_screen_and_gives_it_back(number: signal.Sign
         assert SCREEN in seen
         child.send_signal(number)
         assert BACK in _read_until(ours, BACK)
-        assert child.wait(10) == 0
+        assert child.wait(PATIENCE * 10) == 0
     finally:
         child.kill()
         child.wait()
@@ -198,7 +198,7 @@ def test_a_signal_ends_it_with_exit_code_0(number: signal.Signals, words: list[s
     assert child.stdout is not None
     assert "orders" in child.stdout.readline()
     child.send_signal(number)
-    _, errors = child.communicate(timeout=30)
+    _, errors = child.communicate(timeout=PATIENCE * 30)
     assert (child.returncode, errors) == (0, "")
 
 
@@ -227,5 +227,5 @@ def test_a_scaler_that_does_not_answer_keeps_nobody_from_leaving() -> None:
     assert json.loads(child.stdout.readline())["topics"]["orders"]["depth"] == 5
     assert child.stderr.readline() == "silent\n"
     child.send_signal(signal.SIGINT)
-    assert child.communicate(timeout=30) == ("", "")
+    assert child.communicate(timeout=PATIENCE * 30) == ("", "")
     assert child.returncode == 0

@@ -13,6 +13,7 @@ import pytest
 
 from hermes_ray.cluster.process_end import end_process
 from tests.support.ledger import until
+from tests.support.patience import PATIENCE
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def stopped() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_a_process_that_cannot_act_is_killed_once_its_time_is_over(stopped: subprocess.Popen[bytes]) -> None:
     assert end_process(stopped.pid, 0.1)
-    assert stopped.wait(5) == -signal.SIGKILL
+    assert stopped.wait(PATIENCE * 5) == -signal.SIGKILL
 
 
 def test_a_scaler_that_cannot_act_is_killed_too() -> None:

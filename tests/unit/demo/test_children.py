@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.patience import deadline_s
+from tests.support.patience import PATIENCE, deadline_s
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sessions are looked up in /proc")
 
@@ -72,7 +72,7 @@ def test_an_orphan_is_ended_with_what_ran_apart(tmp_path: Path) -> None:
 def test_a_signal_is_handed_on_and_nothing_is_left(number: signal.Signals) -> None:
     child, orphan = outside()
     child.send_signal(number)
-    assert child.communicate(timeout=60)[0] == f"ended {-signal.SIGTERM} True\n"
+    assert child.communicate(timeout=PATIENCE * 60)[0] == f"ended {-signal.SIGTERM} True\n"
     assert not lives(orphan)
 
 

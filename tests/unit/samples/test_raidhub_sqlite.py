@@ -16,6 +16,7 @@ import pytest
 from hermes_ray.samples.raidhub import read_ledger
 from hermes_ray.samples.raidhub.batch_writer import BatchWriter
 from hermes_ray.samples.raidhub.database import Database, Transaction
+from tests.support.patience import PATIENCE
 
 PROCESSES, THREADS, OWN, SHARED = 4, 4, 60, 40
 
@@ -41,7 +42,7 @@ def test_four_processes_with_four_threads_each_lose_nothing_and_count_repeats_on
     database = str(tmp_path / "raidhub.sqlite")  # made by all four at the same time
     arguments = [database, str(OWN), str(SHARED), str(THREADS)]
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, *arguments, str(me)]) for me in range(PROCESSES)]
-    assert [worker.wait(timeout=60) for worker in workers] == [0] * PROCESSES
+    assert [worker.wait(timeout=PATIENCE * 60) for worker in workers] == [0] * PROCESSES
 
     ledger = read_ledger(database)
     assert ledger.handled == {"instance_store": PROCESSES * (OWN + SHARED)}
@@ -94,12 +95,12 @@ def test_a_writer_commits_together_what_gathers_while_it_is_busy(tmp_path: Path)
     def write(transaction: Transaction, ids: Sequence[int]) -> None:
         sizes.append(len(ids))
         busy.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE * 5)
         add_players(transaction, ids)
 
     writer = BatchWriter(Database(str(tmp_path / "raidhub.sqlite")), write)
     first = writer.submit(0)
-    assert busy.wait(5)
+    assert busy.wait(PATIENCE * 5)
     others = [writer.submit(n) for n in range(1, 50)]
     cancelled = writer.submit(99)
     assert cancelled.cancel()
@@ -116,12 +117,12 @@ def test_one_bad_item_fails_alone_and_the_rest_of_its_batch_is_written(tmp_path:
 
     def write(transaction: Transaction, ids: Sequence[int]) -> None:
         busy.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE * 5)
         add_players(transaction, ids)
 
     writer = BatchWriter(Database(str(path)), write)
     jobs = [writer.submit(1)]
-    assert busy.wait(5)
+    assert busy.wait(PATIENCE * 5)
     jobs += [writer.submit(id) for id in (2, 1, 3)]
     go_on.set()
     assert [type(job.exception(timeout=30)) for job in jobs] == [

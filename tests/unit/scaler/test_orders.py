@@ -10,6 +10,7 @@ import pytest
 from hermes_ray.errors import OperationFailed
 from hermes_ray.scaler.orders import Orders
 from tests.support.ledger import until
+from tests.support.patience import PATIENCE
 
 
 class Desk:
@@ -92,7 +93,7 @@ def test_an_order_that_has_begun_is_waited_for() -> None:
 
     def slow() -> str:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE * 20)
         return desk.act("stop")
 
     permit = desk.orders.permit(10.0)
@@ -105,7 +106,7 @@ def test_an_order_that_has_begun_is_waited_for() -> None:
     taker = threading.Thread(target=take)
     taker.start()
     giver.start()
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE * 20)
     giver.join(0.3)
     assert answers == []
     go_on.set()

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from hermes_ray.telemetry.exporter import Exporter
 from hermes_ray.telemetry.figures import Figures
 from tests.support.figures import figures_of
+from tests.support.patience import PATIENCE
 
 HOST = "127.0.0.1"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -46,7 +47,7 @@ def _get(exporter: Exporter, path: str = "/metrics", **headers: str) -> tuple[in
     assert exporter.url is not None
     url = exporter.url.removesuffix("/metrics") + path
     try:
-        answer = _direct.open(Request(url, headers=headers), timeout=20)
+        answer = _direct.open(Request(url, headers=headers), timeout=PATIENCE * 20)
     except HTTPError as error:
         answer = error
     with answer:
@@ -98,7 +99,7 @@ def test_only_a_get_is_answered() -> None:
     with _serving() as exporter:
         assert exporter.url is not None
         with pytest.raises(HTTPError, match="405"):
-            _direct.open(Request(exporter.url, data=b"x"), timeout=20)
+            _direct.open(Request(exporter.url, data=b"x"), timeout=PATIENCE * 20)
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/x", "/favicon.ico"])

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.support.live import ROOT
+from tests.support.patience import PATIENCE
 
 PROCESS = """
 import asyncio, multiprocessing, os, sys
@@ -78,7 +79,7 @@ def handled(kind: str, *bodies: str) -> tuple[list[str], list[str]]:
     """What a process with a handler of this kind says of messages with these bodies, on stdout and stderr."""
     # From Python 3.12 on a fork beside threads warns: they are what this is about.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROCESS, kind, *bodies]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE * 120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines(), done.stderr.splitlines()
 

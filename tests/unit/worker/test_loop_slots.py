@@ -15,6 +15,7 @@ from hermes_ray.outcome import Done, Retry
 from hermes_ray.worker.loop_slots import LoopSlots
 from tests.support.deliveries import delivery
 from tests.support.ledger import until
+from tests.support.patience import PATIENCE
 from tests.support.slot_rig import Rig
 
 note: contextvars.ContextVar[str] = contextvars.ContextVar("note", default="clean")
@@ -187,7 +188,7 @@ def test_a_handler_that_blocks_its_loop_holds_up_the_loop_but_nobody_else() -> N
 
     made = Rig(blocks, concurrency=4)
     made.put(b"block")
-    assert entered.wait(20)
+    assert entered.wait(PATIENCE * 20)
     made.put(*[b""] * 10)
     totals = made.slots.figures()
     assert (totals.running_count, totals.runs.finished) == (1, 0)

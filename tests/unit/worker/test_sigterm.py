@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.support.live import ROOT
+from tests.support.patience import PATIENCE
 
 PROCESS = """
 import multiprocessing, os, signal, subprocess, sys, time
@@ -82,6 +83,6 @@ def test_a_child_that_a_handler_forks_ends_by_sigterm_and_the_worker_drains_by_i
             assert process.stdout.readline() == "at work\n"
             process.send_signal(signal.SIGTERM)
             assert process.stdout.readline() == "True\n"
-            assert process.wait(60) == 0
+            assert process.wait(PATIENCE * 60) == 0
         finally:
             process.kill()

@@ -17,6 +17,7 @@ from hermes_ray.worker import time_limits
 from hermes_ray.worker.handlers import Handler
 from hermes_ray.worker.time_limits import Hung, TimeLimits, hung_after_s
 from tests.support.ledger import until
+from tests.support.patience import PATIENCE
 from tests.support.slot_rig import Function, Rig
 
 FAR_S = 1e9
@@ -129,7 +130,7 @@ def test_a_sync_handler_is_counted_out_its_place_is_told_and_what_it_returns_set
     assert (figures.running_count, figures.runs.finished) == (0, 3), "nobody waits for it"
     assert made.limits.hung(time.monotonic()).message_id == "m-1"
     gate.set()
-    assert returned.wait(20)
+    assert returned.wait(PATIENCE * 20)
     until(lambda: made.limits.hung(time.monotonic()).count == 0, "it does not hang any more")
     assert made.slots.figures().runs.finished == 3, "and is not counted twice"
 
@@ -225,7 +226,7 @@ def test_what_is_passed_on_while_another_keeps_the_event_loop_is_not_charged_for
 
     made = Watched(passes_on, concurrency=4, timeout_s=0.5)
     made.put(b"blocks")
-    assert has_begun.wait(20)
+    assert has_begun.wait(PATIENCE * 20)
     assert made.handle(b"a", b"b", b"c") == [None] * 3
 
 
